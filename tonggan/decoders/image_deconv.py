@@ -1,0 +1,57 @@
+"""The article's decoder: a linear layer, two transposed convolutions, tanh; trained by mean square error.
+
+It draws the mean of all pictures that fit a caption, and the mean is a blur: the floor that every other decoder is measured against.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tonggan.latent.record import Latent
+from tonggan.objectives.terms import LossTerms
+from tonggan.parts import Decoder, PartConfig
+
+
+class ImageDeconvConfig(PartConfig):
+    """Settings of `ImageDeconv`."""
+
+    kind: Literal["image_deconv"] = "image_deconv"
+    size: int = 64
+    channels: int = 128
+    latent_width: int = 512
+
+
+class ImageDeconv(Decoder[ImageDeconvConfig]):
+    """`pooled` (batch, latent_width) -> (batch, 3, size, size) in [-1, 1]."""
+
+    modality = "image"
+    Config = ImageDeconvConfig
+
+    def __init__(self, config: ImageDeconvConfig) -> None:
+        super().__init__(config)
+        self.cells = config.size // 4
+        self.linear = nn.Linear(config.latent_width, config.channels * self.cells**2)
+        self.layers = nn.Sequential(
+            nn.ReLU(),
+            nn.ConvTranspose2d(config.channels, config.channels // 2, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(config.channels // 2, 3, 4, stride=2, padding=1),
+            nn.Tanh(),
+        )
+
+    def forward(self, latent: Latent) -> Tensor:
+        """Decode a batch."""
+        # A point of unit length has entries of size width^-1/2; the linear layer expects entries of size one.
+        point = latent.pooled * latent.pooled.shape[-1] ** 0.5
+        return self.layers(self.linear(point).reshape(len(latent), self.config.channels, self.cells, self.cells))
+
+    def loss(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> LossTerms:
+        """Mean square error against `target` (batch, 3, size, size)."""
+        return LossTerms({"mean_square": F.mse_loss(self(latent).float(), target)})
+
+    def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any]) -> Tensor:
+        """Decode; the decoder is deterministic, so `seeds` and `against` change nothing."""
+        return self(latent).float()

@@ -1,0 +1,12 @@
+"""Encoders: inputs of one modality -> `Latent`."""
+
+from tonggan.encoders.image import ImageConvolutional
+from tonggan.encoders.pretrained import TextPretrained
+from tonggan.encoders.text import TextTransformer
+from tonggan.parts import Encoder
+
+ENCODERS: dict[str, type[Encoder]] = {
+    "text_transformer": TextTransformer,
+    "text_pretrained": TextPretrained,
+    "image_convolutional": ImageConvolutional,
+}

@@ -1,0 +1,83 @@
+"""Text encoder of the BERT family: any `transformers` model, from a folder or a hub id."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from tonggan.errors import UserError
+from tonggan.latent.record import Latent, masked_mean
+from tonggan.parts import Encoder, PartConfig
+
+
+class TextPretrainedConfig(PartConfig):
+    """Settings of `TextPretrained`."""
+
+    kind: Literal["text_pretrained"] = "text_pretrained"
+    model: str
+    """A folder with config.json, tokenizer and safetensors weights, or a hub id such as `google-bert/bert-base-uncased`."""
+    download: bool = False
+    """Whether a hub id may be fetched; nothing reaches out unless this says so."""
+    trainable: bool = False
+    tokens: Literal["all", "mean"] = "all"
+    """What decoders attend to: every token, or one token, the mean of the last hidden states (the article)."""
+    max_tokens: int = 64
+
+
+class TextPretrained(Encoder[TextPretrainedConfig]):
+    """Captions -> last hidden states of a pretrained model, `pooled` their mean over the real tokens."""
+
+    modality = "text"
+    Config = TextPretrainedConfig
+
+    def __init__(self, config: TextPretrainedConfig) -> None:
+        super().__init__(config)
+        self.tokenizer, self.network = load_pretrained(config.model, download=config.download)
+        self.width = int(self.network.config.hidden_size)
+        self.network.requires_grad_(config.trainable)
+
+    def train(self, mode: bool = True) -> "TextPretrained":
+        """Keep a frozen network in evaluation mode: its dropout would only add noise."""
+        super().train(mode)
+        self.network.train(mode and self.config.trainable)
+        return self
+
+    def _tokens(self, inputs: Sequence[str]) -> Any:
+        return self.tokenizer(list(inputs), padding=True, truncation=True, max_length=self.config.max_tokens, return_tensors="pt")
+
+    def notices(self, inputs: Sequence[str]) -> list[str]:
+        """Name the captions that are longer than the encoder reads."""
+        lengths = [len(ids) for ids in self.tokenizer(list(inputs), verbose=False)["input_ids"]]
+        room = self.config.max_tokens
+        return [
+            f"caption of {length} tokens is cut to {room}: '{caption[:40]}…'" for caption, length in zip(inputs, lengths, strict=True) if length > room
+        ]
+
+    def forward(self, inputs: Sequence[str]) -> Latent:
+        """Captions -> `Latent`."""
+        encoded = self._tokens(inputs).to(self.network.device)
+        with torch.set_grad_enabled(self.config.trainable and torch.is_grad_enabled()):
+            hidden = self.network(**encoded).last_hidden_state.float()
+        mask = encoded["attention_mask"].bool()
+        pooled = masked_mean(hidden, mask)
+        if self.config.tokens == "mean":
+            return Latent(pooled.unsqueeze(1), torch.ones(len(pooled), 1, dtype=torch.bool, device=pooled.device), pooled)
+        return Latent(hidden, mask, pooled)
+
+
+def load_pretrained(model: str, *, download: bool) -> tuple[Any, Any]:
+    """Return tokenizer and network of a `transformers` encoder, safetensors weights only; raises `UserError` with what to do where it cannot be had."""
+    try:
+        from transformers import AutoModel, AutoTokenizer
+    except ImportError as error:
+        raise UserError("a pretrained text encoder needs `transformers`: pip install 'tonggan[pretrained]'") from error
+    options = {"local_files_only": not download, "trust_remote_code": False}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model, **options)
+        network = AutoModel.from_pretrained(model, use_safetensors=True, **options)
+    except (OSError, ValueError) as error:
+        what = f"the folder {model} holds no model that can be read" if Path(model).is_dir() else f"'{model}' is neither a folder nor a model fetched before"
+        allow = "" if download or Path(model).is_dir() else ", or allow the download with model.encoders.text.download=true"
+        raise UserError(f"{what}: {str(error).splitlines()[0]} Name a folder with config.json, tokenizer.json and model.safetensors{allow}.") from error
+    return tokenizer, network

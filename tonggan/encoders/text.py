@@ -1,0 +1,123 @@
+"""Text encoder: a small transformer over a BPE vocabulary that is trained on the captions, in every language they come in."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from torch import nn
+
+from tonggan.errors import UserError
+from tonggan.latent.record import Latent, masked_mean
+from tonggan.layers.transformer import Block, mask_bias
+from tonggan.parts import Encoder, PartConfig
+
+PAD, START, END = "<pad>", "<start>", "<end>"
+
+
+class TextTransformerConfig(PartConfig):
+    """Settings of `TextTransformer`."""
+
+    kind: Literal["text_transformer"] = "text_transformer"
+    width: int = 256
+    layers: int = 4
+    heads: int = 4
+    vocabulary: int = 8192
+    max_tokens: int = 48
+
+
+def train_bpe(captions: Iterable[str], *, vocabulary: int) -> Tokenizer:
+    """Train byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909) on lower-cased NFKC text: every script is covered and nothing is unknown."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[PAD, START, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+        min_frequency=2,
+    )
+    tokenizer.train_from_iterator(captions, trainer)
+    return tokenizer
+
+
+class TextTransformer(Encoder[TextTransformerConfig]):
+    """Captions -> a token each, `pooled` their mean."""
+
+    modality = "text"
+    Config = TextTransformerConfig
+    FILE = "text-tokenizer.json"
+
+    def __init__(self, config: TextTransformerConfig) -> None:
+        super().__init__(config)
+        self.width = config.width
+        self.tokenizer: Tokenizer | None = None
+        self.embed = nn.Embedding(config.vocabulary, config.width)
+        self.positions = nn.Parameter(torch.randn(config.max_tokens, config.width) * 0.02)
+        self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(config.width)
+        nn.init.normal_(self.embed.weight, std=0.02)
+
+    def fit(self, examples: Iterable[str]) -> None:
+        """Train the vocabulary on captions."""
+        self.tokenizer = train_bpe(examples, vocabulary=self.config.vocabulary)
+
+    def save_assets(self, folder: Path) -> None:
+        """Write the vocabulary."""
+        self._vocabulary().save(str(folder / self.FILE))
+
+    def load_assets(self, folder: Path) -> None:
+        """Read the vocabulary; raises `UserError` where it is missing or broken."""
+        path = folder / self.FILE
+        if not path.is_file():
+            raise UserError(f"{path} is missing: the folder holds no whole model. Copy the model again.")
+        try:
+            self.tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise UserError(f"{path} is not a vocabulary that can be read ({error}). Copy the model again.") from error
+
+    def _vocabulary(self) -> Tokenizer:
+        if self.tokenizer is None:
+            raise UserError("the text encoder has no vocabulary yet: call fit(captions) or load a trained model.")
+        return self.tokenizer
+
+    def token_ids(self, caption: str) -> list[int]:
+        """Return the tokens of a caption between start and end, cut to `max_tokens`."""
+        vocabulary = self._vocabulary()
+        ids = vocabulary.encode(caption).ids[: self.config.max_tokens - 2]
+        return [vocabulary.token_to_id(START), *ids, vocabulary.token_to_id(END)]
+
+    def notices(self, inputs: Sequence[str]) -> list[str]:
+        """Name the captions that are longer than the encoder reads, and where they are cut."""
+        lines = []
+        room = self.config.max_tokens - 2
+        for caption in inputs:
+            encoding = self._vocabulary().encode(caption)
+            if len(encoding.ids) > room:
+                end = encoding.offsets[room - 1][1]
+                lines.append(f"caption of {len(encoding.ids)} tokens is cut to {room}, after '…{caption[max(0, end - 24) : end]}'")
+        return lines
+
+    def forward(self, inputs: Sequence[str]) -> Latent:
+        """Captions -> `Latent`; the batch is padded to a multiple of eight tokens."""
+        rows = [self.token_ids(caption) for caption in inputs]
+        length = min(self.config.max_tokens, -(-max(map(len, rows)) // 8) * 8)
+        ids = torch.zeros(len(rows), length, dtype=torch.long)
+        mask = torch.zeros(len(rows), length, dtype=torch.bool)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = torch.tensor(row)
+            mask[index, : len(row)] = True
+        device = self.positions.device
+        return self.encode_ids(ids.to(device), mask.to(device))
+
+    def encode_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> Latent:
+        """(batch, tokens) ids and mask -> `Latent`."""
+        x = self.embed(ids) + self.positions[: ids.shape[1]]
+        bias = mask_bias(mask, x.dtype)
+        for block in self.blocks:
+            x = block(x, bias)
+        tokens = self.norm(x)
+        return Latent(tokens, mask, masked_mean(tokens, mask))

@@ -1,0 +1,18 @@
+"""What a user can get wrong: one exception, one sentence, exit code 2."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """A mistake the user can mend. The message says what is wrong, where, and what to do; the command line prints it alone and exits with 2."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the choice that resembles `name` most, followed by all choices; empty where there are none."""
+    known = sorted(choices)
+    if not known:
+        return ""
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    guess = f" Did you mean '{close[0]}'?" if close else ""
+    return f"{guess} Known: {', '.join(known)}."

@@ -1,0 +1,135 @@
+"""Transformer blocks that encoders and decoders share: RMS norms, rotary positions, attention that may also read a context."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class KeysValues:
+    """Keys and values that queries may read beside their own: (batch, heads, tokens, head_width) each, and the bias (batch, 1, 1, tokens) of the mask."""
+
+    keys: Tensor
+    values: Tensor
+    bias: Tensor
+
+
+def mask_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return (batch, 1, 1, tokens): 0 where `mask` (batch, tokens) is True, a large negative number elsewhere."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, -1e4)[:, None, None, :]
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+    """Return softmax(q k^T / sqrt(d) + bias) v.
+
+    On the CPU written out, because its fused kernel's backward pass is two to five times slower than these three products at 64 to 128 tokens
+    (docs/benchmarks.md); elsewhere the fused kernel.
+    """
+    if queries.device.type != "cpu":
+        return F.scaled_dot_product_attention(queries, keys, values, attn_mask=None if bias is None else bias.to(queries.dtype))
+    scores = queries @ keys.transpose(-1, -2) * queries.shape[-1] ** -0.5
+    if bias is not None:
+        scores = scores + bias
+    return scores.softmax(-1).to(values.dtype) @ values
+
+
+def axial_angles(rows: int, columns: int, head_width: int) -> Tensor:
+    """Return the rotation angles (rows * columns, head_width / 2) of two-dimensional rotary positions: half of the pairs turn with the row, half with the column.
+
+    RoPE: Su et al. 2021, arXiv:2104.09864; axial form as in RoPE-ViT, arXiv:2403.13298.
+    """
+    quarter = head_width // 4
+    frequencies = 10.0 ** (-torch.arange(quarter) / max(quarter - 1, 1) * 2)  # from 1 to 1/100 radians a step: grids here are small
+    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    return torch.cat([y.reshape(-1, 1) * frequencies, x.reshape(-1, 1) * frequencies], dim=-1).float()
+
+
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Turn the pairs (first half, second half) of x (batch, heads, tokens, head_width) by angles given as cosine and sine (tokens, head_width / 2)."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with normalised queries and keys (ViT-22B, arXiv:2302.05442), over its own tokens and, where given, a context."""
+
+    def __init__(self, width: int, heads: int, *, context_width: int | None = None) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} cannot be split into {heads} heads")
+        self.heads = heads
+        self.to_qkv = nn.Linear(width, 3 * width, bias=False)
+        self.query_norm = nn.RMSNorm(width // heads)
+        self.key_norm = nn.RMSNorm(width // heads)
+        self.to_context = nn.Linear(context_width, 2 * width, bias=False) if context_width else None
+        self.out = nn.Linear(width, width)
+
+    def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+        batch, tokens, width = x.shape
+        return x.reshape(batch, tokens, parts, self.heads, width // parts // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+
+    def read(self, context: Tensor, bias: Tensor) -> KeysValues:
+        """Return keys and values of `context` (batch, tokens, context_width): computed once a sample, read at every step of a solver."""
+        assert self.to_context is not None
+        keys, values = self._split(self.to_context(context), 2)
+        return KeysValues(self.key_norm(keys), values, bias)
+
+    def forward(
+        self, x: Tensor, *, bias: Tensor | None = None, context: KeysValues | None = None, rotation: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """x (batch, tokens, width) -> the same shape. `bias` masks own tokens, `context` is read beside them, `rotation` = (cosine, sine) of positions."""
+        queries, keys, values = self._split(self.to_qkv(x), 3)
+        queries, keys = self.query_norm(queries), self.key_norm(keys)
+        if rotation is not None:
+            queries, keys = rotate(queries, *rotation), rotate(keys, *rotation)
+        if context is not None:
+            own = bias if bias is not None else context.bias.new_zeros(len(x), 1, 1, x.shape[1])
+            bias = torch.cat([own, context.bias], dim=-1)
+            keys, values = torch.cat([keys, context.keys.to(keys.dtype)], dim=2), torch.cat([values, context.values.to(values.dtype)], dim=2)
+        mixed = attend(queries.to(values.dtype), keys.to(values.dtype), values, bias)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers with a GELU (tanh form) between them."""
+
+    def __init__(self, width: int, ratio: float = 4.0) -> None:
+        hidden = int(width * ratio)
+        super().__init__(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention_norm, self.feed_norm = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.attention = Attention(width, heads)
+        self.feed = FeedForward(width)
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """x (batch, tokens, width) -> the same shape; `bias` (batch, 1, 1, tokens) masks padding."""
+        x = x + self.attention(self.attention_norm(x), bias=bias)
+        return x + self.feed(self.feed_norm(x))
+
+
+class ModulatedBlock(nn.Module):
+    """Block whose norms and gates follow a condition, with a context to read (DiT, arXiv:2212.09748; adaLN-single of PixArt-alpha, arXiv:2310.00426)."""
+
+    def __init__(self, width: int, heads: int, *, context_width: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(width, elementwise_affine=False)
+        self.feed_norm = nn.RMSNorm(width, elementwise_affine=False)
+        self.attention = Attention(width, heads, context_width=context_width)
+        self.feed = FeedForward(width)
+        # The modulation is computed once for all blocks; each adds an offset of its own.
+        self.offset = nn.Parameter(torch.zeros(6, width))
+
+    def forward(self, x: Tensor, modulation: Tensor, *, context: KeysValues, rotation: tuple[Tensor, Tensor]) -> Tensor:
+        """x (batch, tokens, width), modulation (batch, 6, width) -> x."""
+        shift, scale, gate, feed_shift, feed_scale, feed_gate = (modulation + self.offset).unsqueeze(2).unbind(1)
+        mixed = self.attention(self.attention_norm(x) * (1 + scale) + shift, context=context, rotation=rotation)
+        x = x + gate * mixed
+        return x + feed_gate * self.feed(self.feed_norm(x) * (1 + feed_scale) + feed_shift)

@@ -1,0 +1,93 @@
+"""Flow matching on straight lines: the one place that defines path, target, time density and solver.
+
+Convention of the house: t in [0, 1], x_0 is noise, x_1 is data, x_t = t x_1 + (1 - t) x_0, and the velocity along the path is v = x_1 - x_0
+(Lipman et al. 2023, arXiv:2210.02747, with sigma_min = 0; Liu et al. 2023, arXiv:2209.03003).
+"""
+
+from collections.abc import Callable
+from statistics import NormalDist
+
+import torch
+from torch import Tensor
+
+MIN_REMAINING_TIME = 0.05
+"""1 - t is never divided by less than this (JiT, arXiv:2511.13720): a prediction of the data says little about the velocity just before the end."""
+
+
+def expand_as(times: Tensor, like: Tensor) -> Tensor:
+    """Give `times` (batch,) trailing axes of length one, so that it multiplies `like` (batch, ...)."""
+    return times.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def interpolate(noise: Tensor, data: Tensor, times: Tensor) -> Tensor:
+    """Return x_t = t x_1 + (1 - t) x_0 for `times` (batch,)."""
+    t = expand_as(times, data)
+    return t * data + (1 - t) * noise
+
+
+def velocity(noise: Tensor, data: Tensor) -> Tensor:
+    """Return dx_t/dt = x_1 - x_0, the same at every t."""
+    return data - noise
+
+
+def velocity_from_data(predicted_data: Tensor, x_t: Tensor, times: Tensor) -> Tensor:
+    """Return the velocity that leads from x_t to `predicted_data`: (x_1 - x_t) / (1 - t), with 1 - t held above `MIN_REMAINING_TIME`."""
+    remaining = expand_as(1 - times, x_t).clamp_min(MIN_REMAINING_TIME)
+    return (predicted_data - x_t) / remaining
+
+
+def sample_times(count: int, *, randomness: torch.Generator, mean: float, spread: float) -> Tensor:
+    """Draw `count` times from the logit-normal density (Esser et al. 2024, arXiv:2403.03206, section 3.1), one from each of `count` equal slices.
+
+    The slices make the mean loss of a batch far less noisy and leave each time's density as it is. A negative `mean` favours noisy pictures.
+    """
+    slots = (torch.randperm(count, generator=randomness) + torch.rand(count, generator=randomness)) / count
+    quantiles = torch.special.ndtri(slots.clamp(1e-6, 1 - 1e-6))
+    return torch.sigmoid(mean + spread * quantiles)
+
+
+def time_grid(steps: int, *, mean: float = 0.0, spread: float | None = None) -> Tensor:
+    """Return `steps` + 1 rising times from 0 to 1: equally spaced, or (with `spread`) at the quantiles of the logit-normal density of training."""
+    slots = torch.linspace(0, 1, steps + 1)
+    if spread is None:
+        return slots
+    normal = NormalDist(mean, spread)
+    inner = [normal.inv_cdf(float(slot)) for slot in slots[1:-1]]
+    return torch.tensor([0.0, *torch.sigmoid(torch.tensor(inner)).tolist(), 1.0])
+
+
+Velocity = Callable[[Tensor, Tensor], Tensor]
+"""(x (batch, ...), t ()) -> velocity (batch, ...)."""
+
+
+def euler(field: Velocity, x: Tensor, grid: Tensor) -> Tensor:
+    """Integrate dx/dt = field(x, t) over `grid` with first-order steps: one evaluation a step."""
+    for now, then in zip(grid[:-1], grid[1:], strict=True):
+        x = x + (then - now) * field(x, now)
+    return x
+
+
+def heun(field: Velocity, x: Tensor, grid: Tensor) -> Tensor:
+    """Integrate with Heun's second-order steps (trapezoid): two evaluations a step, one in the last (Karras et al. 2022, algorithm 1)."""
+    for index, (now, then) in enumerate(zip(grid[:-1], grid[1:], strict=True)):
+        slope = field(x, now)
+        ahead = x + (then - now) * slope
+        if index < len(grid) - 2:
+            ahead = x + (then - now) * (slope + field(ahead, then)) / 2
+        x = ahead
+    return x
+
+
+def multistep(field: Velocity, x: Tensor, grid: Tensor) -> Tensor:
+    """Integrate with the two-step Adams-Bashforth rule for unequal steps: second order at one evaluation a step, the first step is Euler's."""
+    before: Tensor | None = None
+    last_step = torch.tensor(1.0)
+    for now, then in zip(grid[:-1], grid[1:], strict=True):
+        step = then - now
+        slope = field(x, now)
+        lead = slope if before is None else slope + (slope - before) * (step / (2 * last_step))
+        x, before, last_step = x + step * lead, slope, step
+    return x
+
+
+SOLVERS: dict[str, Callable[[Velocity, Tensor, Tensor], Tensor]] = {"euler": euler, "heun": heun, "multistep": multistep}

@@ -1,0 +1,86 @@
+"""The contract of the parts: what a recipe may say of one, and how a name in it becomes a class."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from torch import Tensor, nn
+
+from tonggan.errors import UserError, nearest
+from tonggan.latent.record import Latent
+from tonggan.objectives.terms import LossTerms
+from tonggan.strict import Strict
+
+
+class PartConfig(Strict):
+    """Settings of one encoder or decoder; `kind` is its name in the folder's dictionary."""
+
+    kind: str
+
+
+C = TypeVar("C", bound=PartConfig)
+
+
+class Part(nn.Module, Generic[C]):
+    """What encoders and decoders have in common: settings, and files beside the weights (a vocabulary, say)."""
+
+    modality: ClassVar[str]
+    Config: ClassVar[type[PartConfig]]
+
+    def __init__(self, config: C) -> None:
+        super().__init__()
+        self.config = config
+
+    def fit(self, examples: Iterable[Any]) -> None:
+        """Learn from examples what is not learned by gradients, once, before training."""
+
+    def save_assets(self, folder: Path) -> None:
+        """Write what `fit` learned into `folder`."""
+
+    def load_assets(self, folder: Path) -> None:
+        """Read what `save_assets` wrote."""
+
+
+class Encoder(Part[C]):
+    """inputs of one modality -> `Latent` of `self.width`."""
+
+    width: int
+
+    def notices(self, inputs: Any) -> list[str]:
+        """Return what a user should know of these inputs (a caption that is cut, say), a line each."""
+        return []
+
+    def forward(self, inputs: Any) -> Latent:
+        """Encode a batch."""
+        raise NotImplementedError
+
+
+class Decoder(Part[C]):
+    """`Latent` of the shared space -> one modality."""
+
+    def loss(self, latent: Latent, target: Any, *, randomness: Any) -> LossTerms:
+        """Return what is to be descended for this batch; random draws come from the CPU generator `randomness` alone."""
+        raise NotImplementedError
+
+    def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any]) -> Tensor:
+        """Return one output a row: row i from `seeds[i]` alone. `against` is what guidance leads away from; `settings` as `default_settings` names them."""
+        raise NotImplementedError
+
+    def default_settings(self) -> dict[str, Any]:
+        """Return the settings that `generate` takes, with their defaults (`num_inference_steps`, `guidance_scale`)."""
+        return {}
+
+
+def part_config(value: Any, *, known: Mapping[str, type[Part]], modality: str, where: str) -> PartConfig:
+    """Turn what a recipe says of a part into the settings of the part it names.
+
+    Raises `UserError` where the name is unknown or belongs to another modality.
+    """
+    if isinstance(value, PartConfig):
+        return value
+    if not isinstance(value, Mapping) or "kind" not in value:
+        raise UserError(f"{where} needs a 'kind'.{nearest('', known)}")
+    fitting = {name: part for name, part in known.items() if part.modality == modality}
+    if value["kind"] not in fitting:
+        raise UserError(f"{where}.kind: '{value['kind']}' is not known for {modality}.{nearest(str(value['kind']), fitting)}")
+    return fitting[value["kind"]].Config.model_validate(dict(value))
