@@ -10,7 +10,7 @@ from torch import nn
 
 from tonggan.errors import UserError
 from tonggan.latent.record import Latent, masked_mean
-from tonggan.layers.transformer import Block, mask_bias
+from tonggan.layers.transformer import Block, RMSNorm, mask_bias
 from tonggan.parts import Encoder, PartConfig
 
 PAD, START, END = "<pad>", "<start>", "<end>"
@@ -58,7 +58,7 @@ class TextTransformer(Encoder[TextTransformerConfig]):
         self.embed = nn.Embedding(config.vocabulary, config.width)
         self.positions = nn.Parameter(torch.randn(config.max_tokens, config.width) * 0.02)
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.layers))
-        self.norm = nn.RMSNorm(config.width)
+        self.norm = RMSNorm(config.width)
         nn.init.normal_(self.embed.weight, std=0.02)
 
     def fit(self, examples: Iterable[str]) -> None:

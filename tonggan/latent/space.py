@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tonggan.latent.record import Latent
+from tonggan.layers.transformer import RMSNorm
 from tonggan.strict import Strict
 
 
@@ -37,7 +38,7 @@ class SharedSpace(nn.Module):
         self.config = config
         self.tokens = nn.ModuleDict({name: nn.Linear(width, config.width) for name, width in widths.items()})
         self.points = nn.ModuleDict({name: nn.Linear(width, config.width) for name, width in widths.items()})
-        self.token_norm = nn.RMSNorm(config.width)
+        self.token_norm = RMSNorm(config.width)
         self.spread = nn.Linear(config.width, config.width) if config.variational else None
         if self.spread is not None:
             nn.init.zeros_(self.spread.weight)

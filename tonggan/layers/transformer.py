@@ -16,6 +16,19 @@ class KeysValues:
     bias: Tensor
 
 
+class RMSNorm(nn.Module):
+    """Root mean square norm (Zhang & Sennrich 2019, arXiv:1910.07467) that stays in the dtype of its input, so that half precision is one fused kernel."""
+
+    def __init__(self, width: int, *, learned: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width)) if learned else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width) -> the same shape."""
+        normed = F.rms_norm(x, x.shape[-1:])
+        return normed if self.weight is None else normed * self.weight.to(x.dtype)
+
+
 def mask_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """Return (batch, 1, 1, tokens): 0 where `mask` (batch, tokens) is True, a large negative number elsewhere."""
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, -1e4)[:, None, None, :]
@@ -61,8 +74,8 @@ class Attention(nn.Module):
             raise ValueError(f"width {width} cannot be split into {heads} heads")
         self.heads = heads
         self.to_qkv = nn.Linear(width, 3 * width, bias=False)
-        self.query_norm = nn.RMSNorm(width // heads)
-        self.key_norm = nn.RMSNorm(width // heads)
+        self.query_norm = RMSNorm(width // heads)
+        self.key_norm = RMSNorm(width // heads)
         self.to_context = nn.Linear(context_width, 2 * width, bias=False) if context_width else None
         self.out = nn.Linear(width, width)
 
@@ -105,7 +118,7 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.attention_norm, self.feed_norm = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.attention_norm, self.feed_norm = RMSNorm(width), RMSNorm(width)
         self.attention = Attention(width, heads)
         self.feed = FeedForward(width)
 
@@ -120,8 +133,8 @@ class ModulatedBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, *, context_width: int) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(width, elementwise_affine=False)
-        self.feed_norm = nn.RMSNorm(width, elementwise_affine=False)
+        self.attention_norm = RMSNorm(width, learned=False)
+        self.feed_norm = RMSNorm(width, learned=False)
         self.attention = Attention(width, heads, context_width=context_width)
         self.feed = FeedForward(width)
         # The modulation is computed once for all blocks; each adds an offset of its own.

@@ -1,0 +1,32 @@
+"""Modalities: files <-> what encoders take and decoders give. The only code that knows file formats."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Modality:
+    """What the rest of the house needs to know of a modality."""
+
+    name: str
+    holds: Callable[[Any], bool]
+    """Whether a value that a user passes is of this modality."""
+    to_inputs: Callable[[Sequence[Any]], Any]
+    """What a user passes -> a batch as encoders take it."""
+    to_outputs: Callable[[Tensor], list[Any]]
+    """What a decoder gives -> what a user gets."""
+    preview: Callable[[Any, Path], None] | None = None
+    """Draw a batch into one PNG, to be looked at."""
+    closeness: Callable[[Tensor, Tensor], tuple[float, str, float]] | None = None
+    """(made, truth) -> (figure, its unit, the least that counts as learned by heart)."""
+
+
+def modalities() -> dict[str, Modality]:
+    """Return all modalities by name (imported here, so that `import tonggan` stays light)."""
+    from tonggan.modalities import image, text
+
+    return {"text": text.MODALITY, "image": image.MODALITY}

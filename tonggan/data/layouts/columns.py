@@ -1,0 +1,56 @@
+"""Columns of a table: which one names the picture, which ones are captions, in which languages."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tonggan.errors import UserError, nearest
+from tonggan.modalities.text import clean_caption, guess_language, is_language_code
+
+FILE_COLUMNS = ("file_name", "filepath", "image", "image_path", "path", "filename", "file")
+CAPTION_COLUMNS = ("text", "caption", "captions", "title", "sentences", "description")
+SPLIT_COLUMNS = ("split", "partition")
+
+
+def find_column(columns: Sequence[str], known: Sequence[str], *, what: str, where: str) -> str:
+    """Return the first of `known` among `columns`; raises `UserError` that suggests the nearest."""
+    for name in known:
+        if name in columns:
+            return name
+    close = [name for name in columns if any(name.lower().startswith(each[:4]) or each[:4] in name.lower() for each in known)]
+    guess = f" Did you mean '{close[0]}'? Rename it to '{known[0]}'." if close else f" Rename yours to '{known[0]}'."
+    raise UserError(f"{where}: no column for the {what}: looked for {', '.join(known)}; found {', '.join(columns)}.{guess}")
+
+
+def is_by_language(value: Any) -> bool:
+    """Return whether a value is a dictionary language code -> text."""
+    return isinstance(value, Mapping) and bool(value) and all(is_language_code(str(key)) for key in value)
+
+
+def captions_of(columns: Mapping[str, Any], caption_column: str | None) -> dict[str, tuple[str, ...]]:
+    """Collect a row's captions by language: the caption column, then every column that is a dictionary language -> text."""
+    found: dict[str, list[str]] = {}
+
+    def add(text: Any, language: str | None) -> None:
+        cleaned = clean_caption(text) if isinstance(text, str) else ""
+        if cleaned:
+            known = found.setdefault(language or guess_language(cleaned), [])
+            if cleaned not in known:
+                known.append(cleaned)
+
+    value = columns.get(caption_column) if caption_column else None
+    if isinstance(value, (list, tuple)):
+        for text in value:
+            add(text, None)
+    elif not isinstance(value, Mapping):
+        add(value, None)
+    for each in columns.values():
+        if is_by_language(each):
+            for language, text in each.items():
+                add(text, str(language))
+    return {language: tuple(texts) for language, texts in found.items()}
+
+
+def check_known(name: str, columns: Sequence[str], *, where: str) -> None:
+    """Raise `UserError` where a column that the user named is not there."""
+    if name not in columns:
+        raise UserError(f"{where}: no column '{name}'.{nearest(name, columns)}")

@@ -1,0 +1,105 @@
+"""Tables: a picture folder with metadata.jsonl, .csv or .parquet (Hugging Face), or any CSV/TSV/JSONL of path and caption."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, SPLIT_COLUMNS, captions_of, find_column, is_by_language
+from tonggan.data.records import Dataset, PictureSource, Row
+from tonggan.errors import UserError
+
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
+SPLIT_NAMES = {"train": "train", "training": "train", "test": "test", "val": "validation", "validation": "validation", "dev": "validation"}
+
+
+def recognise_table(path: Path) -> Dataset | None:
+    """Recognise a metadata table in a folder (or one a split folder), or a table given as a file."""
+    if path.is_file():
+        tables = [path] if path.suffix in SUFFIXES else []
+    else:
+        tables = _metadata_in(path) or [table for folder in sorted(path.iterdir()) if folder.is_dir() for table in _metadata_in(folder)]
+        tables = tables or [table for table in sorted(path.iterdir()) if table.suffix in SUFFIXES and table.is_file()][:1]
+    if not tables:
+        return None
+    missing = tuple(name for table in tables for name, there in _presence(table) if not there)
+    uncaptioned = tuple(row.file_name for table in tables for row in _rows(table) if not row.captions)
+    names = ", ".join(str(table.relative_to(path) if path.is_dir() else table.name) for table in tables)
+    return Dataset("table", f"table of pictures and captions ({names})", lambda: (row for t in tables for row in _rows(t)), missing, uncaptioned)
+
+
+def _metadata_in(folder: Path) -> list[Path]:
+    return [folder / name for name in METADATA if (folder / name).is_file()][:1]
+
+
+def _presence(table: Path) -> Iterator[tuple[str, bool]]:
+    for row in _rows(table):
+        yield row.file_name, row.image.path.is_file()
+
+
+def _rows(table: Path) -> Iterator[Row]:
+    split_of_folder = SPLIT_NAMES.get(table.parent.name, "train")
+    file_column = caption_column = split_column = None
+    for columns in read_table(table):
+        if file_column is None:
+            file_column = find_column(list(columns), FILE_COLUMNS, what="picture's file", where=str(table))
+            split_column = next((name for name in SPLIT_COLUMNS if name in columns), None)
+            by_language = any(is_by_language(value) for value in columns.values())
+            caption_column = next((name for name in CAPTION_COLUMNS if name in columns), None)
+            if caption_column is None and not by_language:
+                find_column(list(columns), CAPTION_COLUMNS, what="caption", where=str(table))
+        name = str(columns[file_column])
+        tags = {key: value for key, value in columns.items() if key not in (file_column, caption_column, split_column)}
+        split = str(columns.get(split_column) or split_of_folder) if split_column else split_of_folder
+        yield Row(name, PictureSource(table.parent / name), captions_of(columns, caption_column), split, tags)
+
+
+def read_table(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table; raises `UserError` that names file and line where it is empty or broken."""
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty. It should hold one row a picture.")
+    yield from READERS[path.suffix](path)
+
+
+def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise UserError(f"{path}, line {number}: JSON that is cut off or broken ({error}). Mend or remove the line.") from error
+                if not isinstance(row, dict):
+                    raise UserError(f"{path}, line {number}: not a JSON object.")
+                yield row
+
+
+def _read_separated(path: Path) -> Iterator[dict[str, Any]]:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        first = file.readline()
+        file.seek(0)
+        separator = "\t" if "\t" in first else ","
+        for row in csv.DictReader(file, delimiter=separator):
+            yield {key: value for key, value in row.items() if key is not None}
+
+
+def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UserError(f"{path}: reading parquet needs pyarrow: pip install 'tonggan[parquet]'") from error
+    try:
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
+            yield from batch.to_pylist()
+    except pyarrow.lib.ArrowException as error:
+        raise UserError(f"{path}: not a parquet file that can be read ({error}).") from error
+
+
+READERS: dict[str, Callable[[Path], Iterator[dict[str, Any]]]] = {
+    ".jsonl": _read_jsonl,
+    ".csv": _read_separated,
+    ".tsv": _read_separated,
+    ".parquet": _read_parquet,
+}

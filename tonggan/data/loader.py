@@ -1,0 +1,148 @@
+"""The loader: which sample comes when, and with which caption, is a function of (seed, position) alone."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from tonggan.data.pack import Pack, PackedRow
+
+FIELD = re.compile(r"\{([^{}]+)\}")
+ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Language:
+    """How often a language is drawn (relative to the others that a row has) and in which phrasings."""
+
+    weight: float = 1.0
+    templates: Sequence[str] = ("{caption}",)
+
+
+Phrasings = Mapping[str, Language]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch: modality -> inputs, and the rows of the pack it is made of.
+
+    `inputs["text"]` is a list of captions, `inputs["image"]` float32 (batch, 3, size, size) in [-1, 1].
+    """
+
+    inputs: Mapping[str, Any]
+    indices: np.ndarray
+
+
+def mix(values: np.ndarray) -> np.ndarray:
+    """Return splitmix64 of uint64 values (Steele et al. 2014): a hash whose every output bit depends on every input bit."""
+    with np.errstate(over="ignore"):
+        z = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def permuted(positions: np.ndarray, count: int, *, seed: int, epochs: np.ndarray) -> np.ndarray:
+    """Return where each of `positions` (0 .. count - 1) lies in its epoch's permutation, without making the permutation.
+
+    A keyed Feistel network permutes the next power of four; values that fall outside walk on until they are inside (Black & Rogaway 2002), so that
+    memory does not grow with the data set and any position is reached at once.
+    """
+    half = max(1, (max(count - 1, 1).bit_length() + 1) // 2)
+    mask = np.uint64((1 << half) - 1)
+    with np.errstate(over="ignore"):
+        keys = mix(np.uint64(seed & (2**64 - 1)) * np.uint64(0x9E3779B97F4A7C15) + epochs.astype(np.uint64))
+    values = positions.astype(np.uint64)
+    outside = np.ones(len(values), dtype=bool)
+    while outside.any():
+        left, right = values[outside] >> np.uint64(half), values[outside] & mask
+        for number in range(ROUNDS):
+            with np.errstate(over="ignore"):
+                left, right = right, left ^ (mix(right + keys[outside] + np.uint64(number << 32)) & mask)
+        values[outside] = (left << np.uint64(half)) | right
+        outside = values >= count
+    return values.astype(np.int64)
+
+
+def fill(template: str, row: PackedRow, caption: str) -> str | None:
+    """Return a template filled from a row, or None where the row lacks a field; names are `caption`, else dotted names of tags (`label.en`)."""
+    missing = False
+
+    def look_up(match: re.Match[str]) -> str:
+        nonlocal missing
+        value: Any = caption if match[1] == "caption" else row.tags
+        for part in [] if match[1] == "caption" else match[1].split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else "" if value is None else str(value)
+        missing |= not text
+        return text
+
+    filled = FIELD.sub(look_up, template)
+    return None if missing else filled
+
+
+def _choices(row: PackedRow, language: str, templates: Sequence[str], draw: int) -> list[str]:
+    captions = row.captions.get(language, ())
+    if not captions:
+        return []
+    caption = captions[draw // 65_537 % len(captions)]
+    return [filled for template in templates if (filled := fill(template, row, caption)) is not None]
+
+
+def chosen_caption(row: PackedRow, phrasings: Phrasings | None, draw: int) -> str:
+    """Return the caption of a row that the number `draw` (uniform, 63 bits) stands for; a row with nothing that fits gives any caption it has."""
+    offered = phrasings or {language: Language() for language in row.captions}
+    fitting = {name: options for name, each in offered.items() if each.weight > 0 and (options := _choices(row, name, each.templates, draw))}
+    if not fitting:
+        return next((texts[0] for texts in row.captions.values() if texts), "")
+    weights = np.cumsum([offered[name].weight for name in fitting])
+    point = (draw % 1_000_003) / 1_000_003 * weights[-1]
+    options = list(fitting.values())[int(np.searchsorted(weights, point, side="right"))]
+    return options[draw // 1_000_003 % len(options)]
+
+
+def first_caption(row: PackedRow, language: str, phrasings: Phrasings | None) -> str | None:
+    """Return the first phrasing of a language that fits the row (what evaluation uses), or None where the row has no caption in it."""
+    templates = phrasings[language].templates if phrasings and language in phrasings else ("{caption}",)
+    return next(iter(_choices(row, language, templates, 0)), None)
+
+
+def to_float(pictures: np.ndarray) -> torch.Tensor:
+    """Return uint8 pictures as float32 in [-1, 1]."""
+    return torch.from_numpy(pictures).float().div_(127.5).sub_(1)
+
+
+def batch_of(pack: Pack, indices: np.ndarray, captions: list[str]) -> Batch:
+    """Return the batch of given rows with given captions."""
+    order = np.argsort(indices)  # the file is read front to back
+    pictures = np.empty((len(indices), *pack.pictures.shape[1:]), dtype=np.uint8)
+    pictures[order] = pack.pictures[indices[order]]
+    return Batch({"text": captions, "image": to_float(pictures)}, indices)
+
+
+def hold_out(pack: Pack, indices: np.ndarray, *, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Part rows into (train, held out): a `share` of them chosen by hash, the same whatever else is in the pack's other splits."""
+    draws = mix(np.arange(len(indices), dtype=np.uint64) + np.uint64(seed) * np.uint64(1_000_003)) >> np.uint64(11)
+    held = draws.astype(np.float64) / 2**53 < share
+    return indices[~held], indices[held]
+
+
+class Loader:
+    """An endless stream of samples: epoch after epoch, each in its own order; a batch may straddle two."""
+
+    def __init__(self, pack: Pack, indices: np.ndarray, *, batch_size: int, seed: int, phrasings: Phrasings | None = None) -> None:
+        self.pack, self.rows = pack, indices
+        self.batch_size, self.seed, self.phrasings = batch_size, seed, phrasings
+
+    def batch(self, position: int) -> Batch:
+        """Return samples number `position` to `position + batch_size - 1`."""
+        positions = np.arange(position, position + self.batch_size, dtype=np.int64)
+        places = permuted(positions % len(self.rows), len(self.rows), seed=self.seed, epochs=positions // len(self.rows))
+        indices = np.asarray(self.rows[places])
+        with np.errstate(over="ignore"):
+            draws = mix(positions.astype(np.uint64) * np.uint64(2) + mix(np.asarray([self.seed], dtype=np.uint64))) >> np.uint64(1)
+        captions = [chosen_caption(self.pack.row(int(index)), self.phrasings, int(draw)) for index, draw in zip(indices, draws, strict=True)]
+        return batch_of(self.pack, indices, captions)

@@ -1,0 +1,250 @@
+"""The card: everything that an evaluation found, and everything needed to repeat it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from tonggan.errors import UserError
+from tonggan.evaluation.intervals import Interval
+from tonggan.files import replacing
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class FigureKind:
+    """How a figure is called, written and read."""
+
+    label: str
+    label_zh: str
+    better: str
+    """`higher`, `lower`, or empty where neither end is better."""
+    meaning: str
+    factor: float = 1.0
+    """What the value is multiplied with before it is shown."""
+    unit: str = ""
+    digits: int = 1
+
+
+FIGURES: Mapping[str, FigureKind] = {
+    "frechet_distance": FigureKind(
+        "Fréchet distance",
+        "弗雷歇距离",
+        "lower",
+        "Squared Fréchet distance of Gaussians fitted to EfficientNet-Lite0 features of drawn pictures and ground truths. Not FID, which is"
+        " by definition computed from Inception-v3. Compares only at equal sample count.",
+    ),
+    "kernel_distance": FigureKind(
+        "kernel distance",
+        "核距离",
+        "lower",
+        "Unbiased squared maximum mean discrepancy, cubic kernel, on EfficientNet-Lite0 features. Slightly negative where the sets are alike.",
+        factor=1000,
+        unit="×10⁻³",
+        digits=2,
+    ),
+    "recall_at_1": FigureKind(
+        "R@1 of the own ground truth",
+        "首位命中率",
+        "higher",
+        "Share of drawn pictures whose own ground truth is the nearest of all ground truths of the split.",
+        factor=100,
+        unit="%",
+    ),
+    "recall_at_5": FigureKind(
+        "R@5 of the own ground truth",
+        "前五命中率",
+        "higher",
+        "Share of drawn pictures whose own ground truth is among the five nearest of the split.",
+        factor=100,
+        unit="%",
+    ),
+    "rank_percentile": FigureKind(
+        "ground truths farther than the own one",
+        "平均排位",
+        "higher",
+        "Mean share of the split's other ground truths that are farther from a drawn picture than its own. 50 % is chance.",
+        factor=100,
+        unit="%",
+    ),
+    "shuffled_recall_at_5": FigureKind(
+        "R@5 with shuffled captions",
+        "打乱标题后的前五命中率",
+        "lower",
+        "R@5 of the row's ground truth by a picture drawn for another row's caption. Near chance where the caption is what decides.",
+        factor=100,
+        unit="%",
+    ),
+    "caption_sensitivity": FigureKind(
+        "sensitivity to the caption",
+        "对标题的敏感度",
+        "higher",
+        "Distance of pictures drawn from one seed for two captions, relative to the distance of the two ground truths. 0: the caption is ignored;"
+        " 1: pictures differ as much as real ones.",
+        digits=2,
+    ),
+    "copy_rate": FigureKind(
+        "copies of training pictures",
+        "训练图复制率",
+        "lower",
+        "Share of pictures nearer to a training picture than a third of that picture's distance to its own nearest neighbour in the training set.",
+        factor=100,
+        unit="%",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured value; `name` is a key of `FIGURES`. `low` and `high` are a 95 % interval, None where the value is exact."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    samples: int
+    details: dict[str, float] = field(default_factory=dict)
+    """Numbers that belong to it, such as the mean and deviation over subsets."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """Figures to read the model's beside: a floor, a ceiling, chance, or another model."""
+
+    name: str
+    note: str
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Retrieval of the rows that share the value of a tag (the gallery stays the whole split)."""
+
+    tag: str
+    value: str
+    samples: int
+    recall_at_1: Interval
+    recall_at_5: Interval
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What drew: name, SHA-256 of the weights, settings of the generation."""
+
+    name: str
+    weights_hash: str
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What was drawn: which rows of which pack. `rows_hash` is of their names, captions and order; the rows themselves are in `rows.jsonl`."""
+
+    content_hash: str
+    split: str
+    language: str
+    samples: int
+    split_rows: int
+    rows_hash: str
+    picture_size: int
+
+
+@dataclass(frozen=True)
+class NetFacts:
+    """What was measured with."""
+
+    name: str
+    sha256: str
+    input_size: int
+    width: int
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """Where it was measured."""
+
+    processor: str
+    threads: int
+    system: str
+
+
+@dataclass(frozen=True)
+class SpeedFacts:
+    """How long drawing took, in wall seconds, captions to pictures; the shuffled captions not counted."""
+
+    drawing_seconds: float
+    pictures_per_second: float
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Card:
+    """An evaluation. `figures` are the model's, `columns` the floors beside them, `beside` those of earlier cards."""
+
+    arrow: str
+    model: ModelFacts
+    data: DataFacts
+    features: NetFacts
+    first_seed: int
+    """Picture i of the rows is drawn with `first_seed` + i."""
+    figures: tuple[Figure, ...]
+    columns: tuple[Column, ...]
+    beside: tuple[Column, ...]
+    groups: tuple[Group, ...]
+    speed: SpeedFacts
+    machine: MachineFacts
+    versions: dict[str, str]
+    date: str
+    """UTC, ISO 8601."""
+    warnings: tuple[str, ...]
+    definitions: dict[str, str]
+    """Name of a figure -> what it means."""
+    format: int = FORMAT
+
+    def figure(self, name: str) -> Figure:
+        """Return the model's figure of that name; raises `KeyError`."""
+        return {figure.name: figure for figure in self.figures}[name]
+
+    def save(self, path: Path) -> None:
+        """Write the card as JSON."""
+        with replacing(path) as beside:
+            beside.write_bytes(_ADAPTER.dump_json(self, indent=2) + b"\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "Card":
+        """Read a card; raises `UserError` where the file is missing, damaged, or no card."""
+        try:
+            return _ADAPTER.validate_json(path.read_bytes())
+        except OSError as error:
+            raise UserError(f"the card {path} cannot be read ({error.strerror}).") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+            raise UserError(f"{path} is not an evaluation card: {where}: {first['msg']}.") from error
+
+
+_ADAPTER = TypeAdapter(Card)
+
+
+def differences(card: Card, other: Card) -> list[str]:
+    """Return in what the conditions of two cards differ, in words; empty where their figures may be compared."""
+    pairs = {
+        "data": (card.data.content_hash, other.data.content_hash),
+        "split": (card.data.split, other.data.split),
+        "language": (card.data.language, other.data.language),
+        "sample count": (card.data.samples, other.data.samples),
+        "captions": (card.data.rows_hash, other.data.rows_hash),
+        "picture size": (card.data.picture_size, other.data.picture_size),
+        "feature network": (card.features, other.features),
+    }
+    return [name for name, (mine, theirs) in pairs.items() if mine != theirs]
+
+
+def column_of(other: Card, *, card: Card) -> Column:
+    """Return an earlier card as a column beside `card`; the note says where it may not be compared."""
+    found = differences(card, other)
+    note = f"differs in {', '.join(found)}: not comparable" if found else f"the same captions, evaluated {other.date[:10]}"
+    return Column(other.model.name, note, other.figures)

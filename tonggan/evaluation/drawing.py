@@ -1,0 +1,135 @@
+"""Which rows are drawn, and drawing them."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from tonggan.data.loader import Phrasings, first_caption
+from tonggan.data.pack import Pack
+from tonggan.errors import UserError, nearest
+from tonggan.evaluation.features import Progress
+from tonggan.files import replacing
+
+
+class Drawer(Protocol):
+    """What the evaluation asks of a model."""
+
+    @property
+    def name(self) -> str:
+        """What a card calls it."""
+        ...
+
+    @property
+    def phrasings(self) -> Phrasings | None:
+        """How captions were phrased in training."""
+        ...
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of the weights."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that `generate` uses, such as `num_inference_steps`."""
+        ...
+
+    def generate(self, inputs: list[str], *, to: str, seeds: list[int]) -> list[Image.Image]:
+        """Draw one picture a caption, picture i from `seeds[i]` alone."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A row that is drawn: where it is in the pack, what is written, what else is known of it."""
+
+    index: int
+    file_name: str
+    caption: str
+    seed: int
+    tags: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The rows of an evaluation, and what was left out."""
+
+    samples: tuple[Sample, ...]
+    split_rows: int
+    without_caption: int
+
+    def hash(self) -> str:
+        """Return the SHA-256 of names, captions and order."""
+        lines = [json.dumps([sample.file_name, sample.caption], ensure_ascii=False) for sample in self.samples]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Drawn pictures, uint8 (height, width, 3) each, and how long it took in wall seconds."""
+
+    pictures: list[Image.Image]
+    seconds: float
+
+
+def choose(pack: Pack, *, split: str, language: str, phrasings: Phrasings | None, seed: int, limit: int | None) -> Chosen:
+    """Return the rows of `split` in a random order that never changes, the first `limit` of them; sample i has the seed `seed` + i.
+
+    The order is shuffled because files lie sorted by kind: so every prefix is a fair sample, and a small evaluation is the beginning of a large one.
+    Raises `UserError` for an unknown split, a language without captions, or a limit below two.
+    """
+    if limit is not None and limit < 2:
+        raise UserError(f"an evaluation needs two pictures or more; the limit is {limit}.")
+    indices = pack.indices(split)
+    samples: list[Sample] = []
+    without, languages = 0, set[str]()
+    for index in np.random.default_rng(0).permutation(indices):
+        row = pack.row(int(index))
+        languages.update(row.captions)
+        caption = first_caption(row, language, phrasings)
+        if not caption:
+            without += 1
+        elif limit is None or len(samples) < limit:
+            samples.append(Sample(int(index), row.file_name, caption, seed + len(samples), row.tags))
+    if not samples:
+        raise UserError(f"no row of the split '{split}' has a caption in '{language}'.{nearest(language, languages)}")
+    if len(samples) < 2:
+        raise UserError(f"an evaluation needs two pictures or more; the split '{split}' has one.")
+    return Chosen(tuple(samples), len(indices), without)
+
+
+def draw(
+    model: Drawer, captions: Sequence[str], *, seeds: Sequence[int], batch_size: int, what: str = "drawing", progress: Progress | None = None
+) -> Drawn:
+    """Draw one picture a caption, in batches, picture i from `seeds[i]`."""
+    pictures: list[Image.Image] = []
+    start = time.perf_counter()
+    for first in range(0, len(captions), batch_size):
+        batch = list(captions[first : first + batch_size])
+        found = model.generate(batch, to="image", seeds=list(seeds[first : first + batch_size]))
+        if len(found) != len(batch):
+            raise ValueError(f"{model.name} drew {len(found)} pictures for {len(batch)} captions.")
+        pictures += [picture.convert("RGB") for picture in found]
+        if progress:
+            progress(what, len(pictures), len(captions))
+    return Drawn(pictures, time.perf_counter() - start)
+
+
+def picture_path(file_name: str) -> PurePosixPath:
+    """Return where the drawn picture of a row lies below the folder of pictures: `<file_name>.png`, never outside of the folder."""
+    parts = [part for part in PurePosixPath(file_name.replace("\\", "/")).parts if part not in ("/", "..", ".") and not part.endswith(":")]
+    path = PurePosixPath(*parts) if parts else PurePosixPath("picture")
+    return path if path.suffix.lower() == ".png" else path.with_name(f"{path.name}.png")
+
+
+def save_pictures(folder: Path, samples: Iterable[Sample], pictures: Iterable[Image.Image]) -> None:
+    """Write every drawn picture as PNG into `folder`."""
+    for sample, picture in zip(samples, pictures, strict=True):
+        with replacing(folder / picture_path(sample.file_name)) as beside:
+            picture.save(beside, format="PNG")

@@ -1,0 +1,140 @@
+"""Judging a model that draws: rows of a split are drawn, measured against their ground truths, and written down with the floors beside."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tonggan.data.pack import Pack
+from tonggan.errors import UserError
+from tonggan.evaluation.card import FIGURES, Card, DataFacts, ModelFacts, NetFacts, SpeedFacts, column_of
+from tonggan.evaluation.drawing import Chosen, Drawer, choose, draw, picture_path, save_pictures
+from tonggan.evaluation.features import FeatureExtractor, FeatureNet, Progress
+from tonggan.evaluation.findings import columns, groups, model_figures, warnings
+from tonggan.evaluation.gallery import gallery
+from tonggan.evaluation.machine import machine_facts, versions
+from tonggan.evaluation.measure import Measured, Ruler, measure, reference_pictures, shuffled_pictures
+from tonggan.evaluation.report import write_report
+from tonggan.files import replacing
+
+SHUFFLED = 256
+"""Captions that are drawn a second time with another row's words."""
+
+
+def evaluate(
+    model: Drawer,
+    *,
+    pack: Pack,
+    split: str,
+    out: Path,
+    language: str = "en",
+    seed: int = 0,
+    limit: int | None = None,
+    batch_size: int = 64,
+    reference: str = "train",
+    beside: Sequence[Card] = (),
+    net: FeatureExtractor | None = None,
+    cache: Path | None = None,
+    shuffled: int = SHUFFLED,
+    progress: Progress | None = None,
+) -> Card:
+    """Draw the captions of a split, measure the pictures, and write card.json, rows.jsonl, report.html and pictures/ into `out`.
+
+    Args:
+        model: what draws; see `Drawer`.
+        pack: the packed data.
+        split: which of its rows are drawn.
+        out: folder for the results; what an earlier evaluation left there is replaced.
+        language: language code of the captions, phrased as the model was trained.
+        seed: row i, in the fixed random order of the split, is drawn with `seed` + i.
+        limit: draw the first so many rows of that order only (2 or more).
+        batch_size: captions drawn at once; it changes no picture.
+        reference: split whose pictures the model was trained on, for the floor of real pictures and the search for copies.
+        beside: earlier cards to show beside this one, such as the plain baseline's.
+        net: feature network; EfficientNet-Lite0 unless given.
+        cache: folder in which features of the pack are kept between evaluations.
+        shuffled: captions that are drawn once more with another row's words, from the same seed; 0 leaves the check out.
+        progress: called with (what, done, total).
+
+    Raises `UserError` for an unknown split, a language without captions, a limit below two, a full disk, a feature network that is not installed,
+    and an `out` in which something else lies that would be overwritten.
+    """
+    _check_folder(out)
+    ruler = Ruler(net or FeatureNet.load(), cache, progress)
+    chosen = choose(pack, split=split, language=language, phrasings=model.phrasings, seed=seed, limit=limit)
+    captions, seeds = [sample.caption for sample in chosen.samples], [sample.seed for sample in chosen.samples]
+    drawn = draw(model, captions, seeds=seeds, batch_size=batch_size, progress=progress)
+    others = shuffled_pictures(ruler, model, chosen, count=shuffled, batch_size=batch_size)
+    measured = measure(ruler, chosen, drawn, pack=pack, shuffled=others, reference=reference_pictures(ruler, pack, reference))
+    card = Card(
+        arrow="text->image",
+        model=ModelFacts(model.name, model.weights_hash, model.settings()),
+        data=DataFacts(pack.content_hash, split, language, len(captions), chosen.split_rows, chosen.hash(), pack.size),
+        features=NetFacts(ruler.net.name, ruler.net.sha256, ruler.net.input_size, ruler.net.width),
+        first_seed=seed,
+        figures=model_figures(measured),
+        columns=columns(measured),
+        beside=(),
+        groups=groups(chosen.samples, measured.ranks),
+        speed=SpeedFacts(drawn.seconds, len(captions) / drawn.seconds, batch_size),
+        machine=machine_facts(),
+        versions=versions(),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        warnings=warnings(chosen, drawn, measured, pack=pack, split=split, language=language, reference=reference),
+        definitions={name: kind.meaning for name, kind in FIGURES.items()},
+    )
+    card = replace(card, beside=tuple(column_of(other, card=card) for other in beside))
+    _remove_earlier(out)
+    save_pictures(out / "pictures", chosen.samples, drawn.pictures)
+    _save_rows(out / "rows.jsonl", chosen, measured, pack=pack)
+    write_report(out / "report.html", card=card, gallery=gallery(chosen, drawn, measured, pack=pack))
+    # Last, so that a card on the disk means that all of the evaluation is there.
+    card.save(out / "card.json")
+    return card
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder that holds files of our names but no card: they are someone else's (a pack has a rows.jsonl, too) or half an evaluation."""
+    taken = [name for name in ("pictures", "rows.jsonl", "report.html") if (out / name).exists()]
+    if taken and not (out / "card.json").is_file():
+        raise UserError(
+            f"{out} holds {' and '.join(taken)}, but no card.json: no whole evaluation lies there. Choose another folder, or remove them."
+        )
+    if (out / "card.json").is_file():
+        Card.load(out / "card.json")
+
+
+def _remove_earlier(out: Path) -> None:
+    """Remove the pictures that an earlier evaluation wrote into `out`, and nothing else."""
+    rows = out / "rows.jsonl"
+    if rows.is_file():
+        for line in rows.read_text(encoding="utf-8").splitlines():
+            (out / "pictures" / picture_path(json.loads(line)["file_name"])).unlink(missing_ok=True)
+
+
+def _save_rows(path: Path, chosen: Chosen, measured: Measured, *, pack: Pack) -> None:
+    with replacing(path) as beside:
+        lines = (json.dumps(row, ensure_ascii=False) for row in _rows(chosen, measured, pack=pack))
+        beside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _rows(chosen: Chosen, measured: Measured, *, pack: Pack) -> Iterator[dict[str, Any]]:
+    """Yield what is known of each drawn picture, so that a figure can be looked into, or computed anew in another way."""
+    known, nearness = measured.reference, measured.nearness
+    for number, sample in enumerate(chosen.samples):
+        row = {
+            "file_name": sample.file_name,
+            "picture": f"pictures/{picture_path(sample.file_name)}",
+            "caption": sample.caption,
+            "seed": sample.seed,
+            "rank": int(measured.ranks.closer[number]) + 1,
+            "similarity": round(float(measured.ranks.similarity[number]), 6),
+        }
+        if known and nearness:
+            row["nearest_training"] = pack.row(known.rows[int(nearness.nearest[number])]).file_name
+            ratio = float(nearness.ratio[number])
+            row["nearest_training_ratio"] = round(ratio, 6) if math.isfinite(ratio) else None
+        yield row | {"tags": dict(sample.tags)}

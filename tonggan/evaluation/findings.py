@@ -1,0 +1,147 @@
+"""From measurements to what a card says: figures, the columns they are read beside, groups, warnings."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tonggan.data.pack import Pack
+from tonggan.evaluation.card import Column, Figure, Group
+from tonggan.evaluation.distances import FRECHET_SAMPLES, frechet_distance, kernel_distance
+from tonggan.evaluation.drawing import Chosen, Drawn, Sample
+from tonggan.evaluation.features import Features
+from tonggan.evaluation.intervals import Interval, mean_interval
+from tonggan.evaluation.measure import Measured
+from tonggan.evaluation.retrieval import Ranks, caption_sensitivity, ground_truth_ranks
+
+GROUP_VALUES = range(2, 21)
+GROUP_ROWS = 5
+
+
+def model_figures(measured: Measured) -> tuple[Figure, ...]:
+    """Return all figures of the model."""
+    figures = [*_distances(measured.drawn, measured.truths), *_retrieval(measured.ranks)]
+    if measured.shuffled:
+        figures += _caption_figures(measured)
+    if measured.nearness:
+        figures.append(_figure("copy_rate", measured.nearness.copy_rate(), len(measured.drawn)))
+    return tuple(figures)
+
+
+def columns(measured: Measured) -> tuple[Column, ...]:
+    """Return what the model is read beside: other real pictures, the ground truths themselves, and chance."""
+    found = [_truth_column(measured), _chance_column(measured.ranks)]
+    return tuple([_real_column(measured), *found] if measured.reference else found)
+
+
+def groups(samples: Sequence[Sample], ranks: Ranks) -> tuple[Group, ...]:
+    """Return retrieval by the value of each tag that has 2 to 20 values, such as a drawing style; groups below 5 rows are left out."""
+    found = []
+    for tag in sorted({tag for sample in samples for tag in sample.tags}):
+        values = [_tag_value(sample.tags.get(tag)) for sample in samples]
+        counts = Counter(value for value in values if value is not None)
+        if len(counts) in GROUP_VALUES and sum(counts.values()) >= len(samples) / 2:
+            found += [_group(tag, value, values, ranks) for value, count in counts.most_common() if count >= GROUP_ROWS]
+    return tuple(found)
+
+
+def warnings(chosen: Chosen, drawn: Drawn, measured: Measured, *, pack: Pack, split: str, language: str, reference: str) -> tuple[str, ...]:
+    """Return what a reader must know before believing the figures, a sentence or two each."""
+    count, found = len(chosen.samples), []
+    if count < FRECHET_SAMPLES:
+        found.append(
+            f"The Fréchet distance of {count:,} pictures (fewer than {FRECHET_SAMPLES:,}) is biased upwards: compare only at equal sample count."
+        )
+    if chosen.without_caption:
+        found.append(f"{chosen.without_caption:,} rows of '{split}' have no caption in '{language}' and were left out.")
+    found += _reference_warnings(measured, count, split=split, reference=reference)
+    sizes = sorted({picture.size for picture in drawn.pictures})
+    if sizes != [(pack.size, pack.size)]:
+        drawn_at = " and ".join(f"{width}x{height}" for width, height in sizes)
+        found.append(f"Drawn at {drawn_at}, the ground truths are {pack.size}x{pack.size}: part of the distance is the difference in sharpness.")
+    duplicates = int((measured.truth_ranks.tied > 1).sum())
+    if duplicates:
+        found.append(f"{duplicates:,} ground truths have a duplicate in the split; which of them is hit is left to chance.")
+    return tuple(found)
+
+
+def _reference_warnings(measured: Measured, count: int, *, split: str, reference: str) -> list[str]:
+    known = measured.reference
+    if known is None:
+        return [f"There are no pictures of a split '{reference}': the floor of real pictures and the search for copies are left out."]
+    found = []
+    if known.split == split:
+        found.append(f"The reference '{reference}' is the split itself: the floor of real pictures and the search for copies say nothing.")
+    if len(known.rows) < known.split_rows:
+        found.append(f"Copies were searched among {len(known.rows):,} of {known.split_rows:,} training pictures: the rate may be too low.")
+    if len(known.rows) < count:
+        found.append(f"The floor of real pictures has {len(known.rows):,} samples, the model {count:,}: their Fréchet distances do not compare.")
+    return found
+
+
+def _figure(name: str, interval: Interval, samples: int, **details: float) -> Figure:
+    return Figure(name, interval.value, interval.low, interval.high, samples, details)
+
+
+def _distances(features: Features, truths: Features) -> list[Figure]:
+    frechet, kernel = frechet_distance(features, truths), kernel_distance(features, truths)
+    subsets = {
+        "subset_mean": kernel.subset_mean,
+        "subset_deviation": kernel.subset_deviation,
+        "subset_size": kernel.subset_size,
+        "subsets": kernel.subsets,
+    }
+    return [
+        _figure("frechet_distance", frechet.interval, len(features), standard_error=frechet.standard_error),
+        _figure("kernel_distance", kernel.interval, len(features), **subsets),
+    ]
+
+
+def _retrieval(ranks: Ranks) -> list[Figure]:
+    found = {"recall_at_1": ranks.recall(1), "recall_at_5": ranks.recall(5), "rank_percentile": ranks.percentile()}
+    return [_figure(name, interval, len(ranks.closer)) for name, interval in found.items()]
+
+
+def _caption_figures(measured: Measured) -> list[Figure]:
+    assert measured.shuffled is not None
+    partners, features = measured.shuffled.partners, measured.shuffled.features
+    ranks = ground_truth_ranks(features, measured.truths, own=range(len(partners)))
+    sensitivity = caption_sensitivity(measured.drawn, features, measured.truths, partners=partners)
+    found = {"shuffled_recall_at_5": ranks.recall(5), "caption_sensitivity": sensitivity}
+    return [_figure(name, interval, len(partners)) for name, interval in found.items() if interval]
+
+
+def _real_column(measured: Measured) -> Column:
+    assert measured.reference is not None
+    others = measured.reference.features[: len(measured.truths)]
+    note = f"{len(others):,} random pictures of '{measured.reference.split}' against the ground truths: what real pictures get that are not these"
+    return Column("other real pictures", note, tuple(_distances(others, measured.truths)))
+
+
+def _truth_column(measured: Measured) -> Column:
+    figures = _retrieval(measured.truth_ranks)
+    if measured.truth_nearness:
+        figures.append(_figure("copy_rate", measured.truth_nearness.copy_rate(), len(measured.truths)))
+    return Column("the ground truths", "as if drawn without a fault; retrieval is below 100 % only where the split has duplicates", tuple(figures))
+
+
+def _chance_column(ranks: Ranks) -> Column:
+    values = {
+        "recall_at_1": ranks.chance(1),
+        "recall_at_5": ranks.chance(5),
+        "rank_percentile": 0.5,
+        "shuffled_recall_at_5": ranks.chance(5),
+        "caption_sensitivity": 0.0,
+    }
+    figures = tuple(Figure(name, value, None, None, len(ranks.closer)) for name, value in values.items())
+    return Column("chance", "pictures that have nothing to do with their captions", figures)
+
+
+def _group(tag: str, value: str, values: Sequence[str | None], ranks: Ranks) -> Group:
+    rows = np.flatnonzero([each == value for each in values])
+    return Group(tag, value, len(rows), mean_interval(ranks.hits(1)[rows]), mean_interval(ranks.hits(5)[rows]))
+
+
+def _tag_value(value: Any) -> str | None:
+    return str(value) if isinstance(value, (str, int)) and value != "" else None

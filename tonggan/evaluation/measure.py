@@ -1,0 +1,104 @@
+"""From pictures to what their features say: drawn pictures, their ground truths, training pictures, pictures for shuffled captions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tonggan.data.pack import Pack
+from tonggan.errors import UserError
+from tonggan.evaluation.drawing import Chosen, Drawer, Drawn, draw
+from tonggan.evaluation.features import FeatureExtractor, Features, Progress, kept_features
+from tonggan.evaluation.retrieval import Nearness, Ranks, ground_truth_ranks, nearest_training, other_captions
+
+REFERENCE_LIMIT = 20_000
+"""Training pictures that are looked at; of more, so many are sampled."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Training pictures, in a random order that never changes, as rows of the pack and as features."""
+
+    split: str
+    rows: tuple[int, ...]
+    features: Features
+    split_rows: int
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """Pictures drawn for another row's caption: number i from the seed of sample i and the caption of sample `partners[i]`."""
+
+    partners: tuple[int, ...]
+    features: Features
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All features, and who is near whom. `reference` and what comes of it are None without training pictures."""
+
+    drawn: Features
+    truths: Features
+    ranks: Ranks
+    truth_ranks: Ranks
+    shuffled: Shuffled | None
+    reference: Reference | None
+    nearness: Nearness | None
+    truth_nearness: Nearness | None
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """The feature network, the folder in which it keeps what it found in a pack, and whom it tells how far it is."""
+
+    net: FeatureExtractor
+    cache: Path | None
+    progress: Progress | None
+
+    def pack_features(self, pack: Pack, rows: Sequence[int], what: str) -> Features:
+        """Return the features of rows of a pack."""
+        return kept_features(self.net, pack.pictures, rows=rows, content_hash=pack.content_hash, folder=self.cache, progress=self.named(what))
+
+    def named(self, what: str) -> Progress | None:
+        """Return the progress callback under another name."""
+        progress = self.progress
+        return (lambda _, done, total: progress(what, done, total)) if progress else None
+
+
+def reference_pictures(ruler: Ruler, pack: Pack, split: str) -> Reference | None:
+    """Return the pictures of the training split, or None where there is no such split or it is too small to be of use."""
+    try:
+        indices = pack.indices(split)
+    except UserError:
+        return None
+    rows = tuple(int(index) for index in np.random.default_rng(0).permutation(indices)[:REFERENCE_LIMIT])
+    return Reference(split, rows, ruler.pack_features(pack, rows, "training pictures"), len(indices)) if len(rows) > 1 else None
+
+
+def shuffled_pictures(ruler: Ruler, model: Drawer, chosen: Chosen, *, count: int, batch_size: int) -> Shuffled | None:
+    """Draw the first `count` samples with another row's caption each; None where there is none to draw."""
+    captions = [sample.caption for sample in chosen.samples]
+    partners = other_captions(captions, count=count)
+    if not partners:
+        return None
+    seeds = [sample.seed for sample in chosen.samples[: len(partners)]]
+    words = [captions[row] for row in partners]
+    drawn = draw(model, words, seeds=seeds, batch_size=batch_size, what="shuffled captions", progress=ruler.progress)
+    return Shuffled(tuple(partners), ruler.net.features(drawn.pictures, progress=ruler.named("shuffled pictures")))
+
+
+def measure(ruler: Ruler, chosen: Chosen, drawn: Drawn, *, pack: Pack, shuffled: Shuffled | None, reference: Reference | None) -> Measured:
+    """Return the features of drawn pictures and ground truths, and their neighbours."""
+    truths = ruler.pack_features(pack, [sample.index for sample in chosen.samples], "ground truths")
+    found = ruler.net.features(drawn.pictures, progress=ruler.named("drawn pictures"))
+    return Measured(
+        drawn=found,
+        truths=truths,
+        ranks=ground_truth_ranks(found, truths),
+        truth_ranks=ground_truth_ranks(truths, truths),
+        shuffled=shuffled,
+        reference=reference,
+        nearness=nearest_training(found, reference.features) if reference else None,
+        truth_nearness=nearest_training(truths, reference.features) if reference else None,
+    )

@@ -1,0 +1,150 @@
+"""The report: a card with its pictures as one HTML file that needs nothing else, not even a network."""
+
+import json
+from collections.abc import Iterable, Sequence
+from html import escape
+from itertools import groupby
+from pathlib import Path
+
+from tonggan.evaluation.card import FIGURES, Card, Column, Figure, FigureKind, Group
+from tonggan.evaluation.gallery import Gallery, Specimen
+from tonggan.evaluation.intervals import Interval
+from tonggan.evaluation.page import facts, heading, page, picture, table
+from tonggan.files import replacing
+
+HIT = 5
+ARROWS = {"higher": "↑ higher is better", "lower": "↓ lower is better", "": ""}
+
+
+def write_report(path: Path, *, card: Card, gallery: Gallery) -> None:
+    """Write the page of a card; raises `UserError` where the disk is full."""
+    with replacing(path) as beside:
+        beside.write_text(render(card, gallery), encoding="utf-8")
+
+
+def render(card: Card, gallery: Gallery) -> str:
+    """Return the page as HTML."""
+    samples = card.data.samples
+    first = (
+        f"The first {len(gallery.first)} captions in the fixed random order of the split, seeds from {card.first_seed}. Nothing is picked by hand."
+    )
+    sections = [
+        *_head(card),
+        heading("Figures", "指标", "Small type: 95 % intervals over the captions. Read a figure by the columns at its right, not alone."),
+        _figures(card),
+        heading("First captions", "首批样本", first),
+        _pictures(gallery.first, samples),
+        heading("Best", "最好", "Drawn pictures whose own ground truth ranks highest among all ground truths of the split."),
+        _pictures(gallery.best, samples),
+        heading("Worst", "最差", "Drawn pictures whose own ground truth ranks lowest."),
+        _pictures(gallery.worst, samples),
+    ]
+    if gallery.nearest:
+        note = "The ratio is the distance to the training picture over that picture's own distance to its nearest neighbour."
+        sections += [
+            heading("Nearest to a training picture", "最接近训练图", f"{note} Below 0.33 counts as a copy."),
+            _pictures(gallery.nearest, samples),
+        ]
+    if card.groups:
+        sections += [heading("By group", "分组", "Retrieval among all ground truths of the split, by the tags of the rows."), _groups(card)]
+    sections += [heading("What the figures mean", "指标定义"), _definitions(card), heading("To repeat it", "复现"), _conditions(card)]
+    return page(f"{card.model.name} on {card.data.split}", sections)
+
+
+def _head(card: Card) -> list[str]:
+    data = card.data
+    of = f"{data.samples:,} captions" if data.samples == data.split_rows else f"{data.samples:,} of {data.split_rows:,} captions"
+    lead = f"{of} ({data.language}) of the split '{data.split}', drawn at {card.speed.pictures_per_second:.1f} pictures/s, {card.date[:10]}"
+    warnings = [f'<div class="warning">{escape(text)}</div>' for text in card.warnings]
+    return [f"<h1>{escape(card.model.name)}</h1>", f'<p class="lead">{escape(card.arrow)} · {escape(lead)}</p>', *warnings]
+
+
+def _figures(card: Card) -> str:
+    others = [*card.columns, *card.beside]
+    model = f'<th class="model">{escape(card.model.name)}<small>this evaluation</small></th>'
+    head = ["<th></th><th></th>", model, *(f"<th>{escape(column.name)}<small>{escape(column.note)}</small></th>" for column in others)]
+    return table(head, (_figure_row(figure, others) for figure in card.figures))
+
+
+def _figure_row(figure: Figure, others: Sequence[Column]) -> str:
+    kind = FIGURES[figure.name]
+    unit = f" <small>{escape(kind.unit)}</small>" if kind.unit.startswith("×") else ""
+    label = f'<th>{escape(kind.label)}<span class="zh" lang="zh">{escape(kind.label_zh)}</span>{unit}</th>'
+    beside = ({each.name: each for each in column.figures}.get(figure.name) for column in others)
+    cells = "".join(f"<td>{_value(other, kind)}</td>" for other in beside)
+    return f'<tr>{label}<td class="arrow">{ARROWS[kind.better]}</td><td class="model">{_value(figure, kind, details=True)}</td>{cells}</tr>'
+
+
+def _value(figure: Figure | None, kind: FigureKind, *, details: bool = False) -> str:
+    if figure is None:
+        return '<span style="color:var(--soft)">–</span>'
+    unit = " %" if kind.unit == "%" else ""
+    text = f"<b>{_number(figure.value, kind)}{unit}</b>"
+    if figure.low is not None and figure.high is not None:
+        text += f"<small>{_number(figure.low, kind)} – {_number(figure.high, kind)}</small>"
+    if details and "subset_mean" in figure.details:
+        mean, deviation = (_number(figure.details[name], kind) for name in ("subset_mean", "subset_deviation"))
+        text += f"<small>subsets of {figure.details['subset_size']:.0f}: {mean} ± {deviation}</small>"
+    return text
+
+
+def _number(value: float, kind: FigureKind) -> str:
+    shown = round(value * kind.factor, kind.digits)
+    return f"{shown + 0.0:.{kind.digits}f}".replace("-", "−")
+
+
+def _pictures(specimens: Iterable[Specimen], samples: int) -> str:
+    shown = list(specimens)
+    wide = " wide" if any(specimen.training for specimen in shown) else ""
+    return f'<div class="pictures{wide}">{"".join(_specimen(specimen, samples) for specimen in shown)}</div>'
+
+
+def _specimen(specimen: Specimen, samples: int) -> str:
+    images = [picture(specimen.drawn, "drawn 生成", alternative=f"drawn: {specimen.caption}")]
+    if specimen.training:
+        images.append(picture(specimen.training, "training 训练图", alternative="nearest training picture"))
+    images.append(picture(specimen.truth, "ground truth 真实", alternative="ground truth"))
+    mood = "hit" if specimen.rank <= HIT else "miss" if specimen.rank > samples / 2 else ""
+    rank = f'<div class="rank {mood}">own ground truth: {specimen.rank:,} of {samples:,}'
+    ratio = "" if specimen.ratio is None else f" · ratio {specimen.ratio:.2f}"
+    return f'<figure><div class="row">{"".join(images)}</div><figcaption>{escape(specimen.caption)}{rank}{ratio}</div></figcaption></figure>'
+
+
+def _groups(card: Card) -> str:
+    tables = []
+    for tag, members in groupby(card.groups, key=lambda group: group.tag):
+        head = [f"<th>{escape(tag)}</th>", "<th>captions</th>", "<th>R@1</th>", "<th>R@5</th>", "<th></th>"]
+        tables.append(table(head, (_group_row(group) for group in members)))
+    return f'<div class="groups">{"".join(tables)}</div>'
+
+
+def _group_row(group: Group) -> str:
+    bar = f'<div class="bar"><i style="width:{100 * group.recall_at_5.value:.1f}%"></i></div>'
+    return f"<tr><th>{escape(group.value)}</th><td>{group.samples:,}</td>{_share(group.recall_at_1)}{_share(group.recall_at_5)}<td>{bar}</td></tr>"
+
+
+def _share(interval: Interval) -> str:
+    return f"<td><b>{100 * interval.value:.1f} %</b><small>{100 * interval.low:.0f} – {100 * interval.high:.0f}</small></td>"
+
+
+def _definitions(card: Card) -> str:
+    return facts((FIGURES[figure.name].label, card.definitions[figure.name]) for figure in card.figures)
+
+
+def _conditions(card: Card) -> str:
+    data, net, speed = card.data, card.features, card.speed
+    packages = ", ".join(f"{name} {version}" for name, version in card.versions.items())
+    return facts(
+        [
+            ("model", f"{card.model.name}, weights {card.model.weights_hash}"),
+            ("settings", json.dumps(card.model.settings, ensure_ascii=False)),
+            ("data", f"pack {data.content_hash}, pictures {data.picture_size}x{data.picture_size}"),
+            ("captions", f"{data.rows_hash}, listed in rows.jsonl beside this page"),
+            ("seeds", f"{card.first_seed} to {card.first_seed + data.samples - 1}, one a caption"),
+            ("feature network", f"{net.name}, {net.width} features at {net.input_size}x{net.input_size}, weights {net.sha256}"),
+            ("drawing", f"{speed.drawing_seconds:.1f} s in batches of {speed.batch_size}"),
+            ("machine", f"{card.machine.processor}, {card.machine.threads} threads, {card.machine.system}"),
+            ("versions", packages),
+            ("date", card.date),
+        ]
+    )

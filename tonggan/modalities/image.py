@@ -1,0 +1,170 @@
+"""Pictures: file <-> tensor, and what is to be known of a file before it is trusted."""
+
+import io
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from tonggan.errors import UserError
+from tonggan.files import replacing
+from tonggan.modalities import Modality
+
+MAX_PIXELS = 178_956_970
+"""More pixels than this are taken for a decompression bomb (Pillow's own limit for an error)."""
+MEMORISED_PSNR = 25.0
+"""Peak signal-to-noise ratio in dB from which a picture counts as learned by heart."""
+Fit = Literal["crop", "pad"]
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What is known of a picture file: `remarks` are handled, `problems` make it unusable."""
+
+    format: str = ""
+    size: tuple[int, int] = (0, 0)
+    mode: str = ""
+    remarks: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def open_picture(source: Path | bytes, *, name: str = "") -> Image.Image:
+    """Return the picture upright, RGB, 8 bit, on white where it is transparent; of an animation the first frame.
+
+    Raises `UserError` that names the file where it is missing, empty, not a picture, cut off, or larger than `MAX_PIXELS`.
+    """
+    called = name or (str(source) if isinstance(source, Path) else "picture")
+    picture = _opened(source, called)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture.load()
+            return flatten(ImageOps.exif_transpose(picture))
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise UserError(f"{called}: the picture is truncated or broken ({error}).") from error
+
+
+def _opened(source: Path | bytes, called: str) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            data = source.read_bytes() if isinstance(source, Path) else source
+            if not data:
+                raise UserError(f"{called}: the file is empty.")
+            picture = Image.open(io.BytesIO(data))
+    except FileNotFoundError as error:
+        raise UserError(f"{called}: no such file.") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{called}: a decompression-bomb ({error}).") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{called}: not a picture that can be read, or broken.") from error
+    if picture.width * picture.height > MAX_PIXELS:
+        raise UserError(f"{called}: a decompression-bomb ({picture.width} x {picture.height} pixels, the limit is {MAX_PIXELS:,}).")
+    return picture
+
+
+def flatten(picture: Image.Image) -> Image.Image:
+    """Return any mode as RGB: 16-bit greys scaled, transparency laid on white."""
+    if picture.mode.startswith("I") or picture.mode == "F":
+        values = np.asarray(picture, dtype=np.float32)
+        top = 65535.0 if values.max(initial=0) > 255 else 255.0
+        return Image.fromarray(np.clip(values / top * 255, 0, 255).astype(np.uint8)).convert("RGB")
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, picture).convert("RGB")
+    return picture.convert("RGB")
+
+
+def inspect_picture(source: Path | bytes) -> PictureFacts:
+    """Return what there is to say of a picture file; never raises for what the file holds."""
+    try:
+        picture = _opened(source, "")
+    except UserError as error:
+        kinds = {"decompression-bomb": "decompression-bomb", "empty": "empty", "no such file": "missing"}
+        return PictureFacts(problems=(next((kind for text, kind in kinds.items() if text in str(error)), "broken"),))
+    facts = PictureFacts(picture.format or "", picture.size, picture.mode, tuple(_remarks(picture)))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture.load()
+    except (OSError, SyntaxError, ValueError, EOFError):
+        return PictureFacts(facts.format, facts.size, facts.mode, facts.remarks, ("truncated",))
+    return facts
+
+
+def _remarks(picture: Image.Image) -> list[str]:
+    orientation = picture.getexif().get(0x0112, 1)
+    found = {
+        "cmyk": picture.mode == "CMYK",
+        "palette": picture.mode in ("P", "PA"),
+        "alpha": picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info,
+        "16-bit": picture.mode.startswith("I;16") or picture.mode == "I",
+        "exif-rotated": orientation not in (0, 1),
+        "animated": getattr(picture, "n_frames", 1) > 1,
+    }
+    return [name for name, is_so in found.items() if is_so]
+
+
+def square(picture: Image.Image, size: int, *, fit: Fit = "crop") -> Image.Image:
+    """Return the picture as `size` x `size`, antialiased: its middle cropped, or all of it padded with white."""
+    if picture.size == (size, size):
+        return picture
+    if fit == "pad":
+        return ImageOps.pad(picture, (size, size), Image.Resampling.LANCZOS, color=(255, 255, 255))
+    return ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
+
+
+def to_array(picture: Image.Image) -> np.ndarray:
+    """Return uint8 (3, height, width)."""
+    return np.ascontiguousarray(np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1))
+
+
+def to_tensor(picture: Image.Image) -> Tensor:
+    """Return float32 (3, height, width) in [-1, 1]."""
+    return torch.from_numpy(to_array(picture)).float() / 127.5 - 1
+
+
+def to_picture(tensor: Tensor) -> Image.Image:
+    """Return float (3, height, width) in [-1, 1] as a picture."""
+    values = ((tensor.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return Image.fromarray(values.permute(1, 2, 0).numpy())
+
+
+def psnr(made: Tensor, truth: Tensor) -> float:
+    """Return the mean peak signal-to-noise ratio in dB of batches (batch, 3, height, width) in [-1, 1]."""
+    errors = ((made - truth) ** 2).flatten(1).mean(1).clamp_min(1e-10)
+    return float((10 * torch.log10(4 / errors)).mean())
+
+
+def preview(made: Tensor, path: Path) -> None:
+    """Write a batch as one PNG, a near-square grid."""
+    columns = math.ceil(math.sqrt(len(made)))
+    rows, (height, width) = -(-len(made) // columns), made.shape[-2:]
+    sheet = Image.new("RGB", (columns * (width + 2) + 2, rows * (height + 2) + 2), (255, 255, 255))
+    for index, tensor in enumerate(made):
+        sheet.paste(to_picture(tensor), (2 + index % columns * (width + 2), 2 + index // columns * (height + 2)))
+    with replacing(path) as beside:
+        sheet.save(beside, format="PNG")
+
+
+def _to_inputs(pictures: Sequence[Any]) -> Tensor:
+    return torch.stack([to_tensor(flatten(picture)) for picture in pictures])
+
+
+def _to_outputs(made: Tensor) -> list[Any]:
+    return [to_picture(tensor) for tensor in made]
+
+
+def _closeness(made: Tensor, truth: Tensor) -> tuple[float, str, float]:
+    return psnr(made, truth), "dB", MEMORISED_PSNR
+
+
+MODALITY = Modality("image", lambda value: isinstance(value, Image.Image), _to_inputs, _to_outputs, preview, _closeness)

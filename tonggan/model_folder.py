@@ -1,0 +1,113 @@
+"""A model on disk: config.json, model.safetensors, what the parts keep beside, and a card. Nothing in it is ever unpickled."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tonggan.errors import UserError, nearest
+from tonggan.files import replacing
+from tonggan.model import CrossModalModel, ModelConfig
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model read from disk, with what its folder says of it."""
+
+    model: CrossModalModel
+    config: Mapping[str, Any]
+    weights_hash: str
+
+
+def shipped_models() -> dict[str, Path]:
+    """Return the models that ship with the package, by name."""
+    folder = Path(str(resources.files("tonggan") / "weights"))
+    return {path.parent.name: path.parent for path in sorted(folder.glob("*/config.json"))}
+
+
+def find_model(name: str) -> Path:
+    """Return the folder of a model: the name of a shipped one, a model folder, or a run. Raises `UserError` with the nearest name."""
+    shipped = shipped_models()
+    if name in shipped:
+        return shipped[name]
+    folder = Path(name)
+    for candidate in (folder, folder / "model"):
+        if (candidate / "config.json").is_file():
+            return candidate
+    if folder.is_dir():
+        raise UserError(f"{folder} is neither a model nor a run: config.json is missing.")
+    raise UserError(f"model '{name}' is neither a folder nor a model that ships.{nearest(name, shipped)}")
+
+
+def save_model(
+    folder: Path, model: CrossModalModel, *, config: Mapping[str, Any], card: str, tensors: Mapping[str, Tensor] | None = None, half: bool = False
+) -> None:
+    """Write a model folder, each file beside and then renamed. `tensors` (by parameter name) replace the live weights; `half` stores float16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = dict(model.state_dict()) | dict(tensors or {})
+    stored = {name: (tensor.half() if half and tensor.is_floating_point() else tensor).detach().contiguous() for name, tensor in weights.items()}
+    model.save_assets(folder)
+    with replacing(folder / "model.safetensors") as beside:
+        save_file(stored, str(beside), metadata={"format": "pt"})
+    with replacing(folder / "README.md") as beside:
+        beside.write_text(card, encoding="utf-8")
+    with replacing(folder / "config.json") as beside:
+        whole = {"format": FORMAT, "model": model.config.model_dump(mode="json")} | dict(config)
+        beside.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_model(name: str, *, device: str = "cpu") -> Loaded:
+    """Read a model by name, folder or run, in evaluation mode.
+
+    Raises `UserError` where it is missing, broken, of a newer format, or where weights and architecture differ.
+    """
+    folder = find_model(name)
+    config = _read_config(folder)
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise UserError(f"{path} is missing: the folder holds no whole model. Copy it again.")
+    try:
+        tensors = load_file(str(path))
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}). Copy the model again.") from error
+    model = CrossModalModel(ModelConfig.model_validate(config["model"]))
+    _load_weights(model, tensors, path)
+    model.load_assets(folder)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Loaded(model.to(device=torch.device(device), memory_format=torch.channels_last).eval(), config, digest)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if config["format"] > FORMAT:
+            raise UserError(f"{path} was written by a newer version (format {config['format']}, this one reads {FORMAT}). Update tonggan.")
+        return config
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} is damaged ({error}). Copy the model again.") from error
+
+
+def _load_weights(model: CrossModalModel, tensors: Mapping[str, Tensor], path: Path) -> None:
+    expected = model.state_dict()
+    missing, unknown = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
+    differing = [name for name in expected.keys() & tensors.keys() if expected[name].shape != tensors[name].shape]
+    wrong = sorted(missing | unknown | set(differing))
+    if wrong:
+        raise UserError(
+            f"{path} holds weights of another architecture than config.json says: {len(missing)} tensors missing, {len(unknown)} unknown, "
+            f"{len(differing)} of another shape (first: {wrong[0]}). Take config.json and model.safetensors from the same model."
+        )
+    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})

@@ -1,0 +1,57 @@
+"""The journal of a run: JSON lines, and the same in TensorBoard where it is installed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tonggan.files import replacing
+
+
+class Journal:
+    """Appends a line an event; after a resume the lines behind the checkpoint are gone, so that no step stands twice."""
+
+    def __init__(self, folder: Path, *, tensorboard: bool, after_step: int | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "journal.jsonl"
+        if after_step is not None:
+            _keep_until(self.path, after_step)
+        self.file = open(self.path, "a", encoding="utf-8")
+        self.board = _board(folder / "tensorboard", after_step) if tensorboard else None
+
+    def write(self, step: int, kind: str, facts: dict[str, Any]) -> None:
+        """Append one line: `step`, `kind` (train, held_out, ...) and numbers by name."""
+        self.file.write(json.dumps({"step": step, "kind": kind} | facts) + "\n")
+        self.file.flush()
+        if self.board is not None:
+            for name, value in facts.items():
+                if isinstance(value, (int, float)):
+                    self.board.add_scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        """Close the files."""
+        self.file.close()
+        if self.board is not None:
+            self.board.close()
+
+
+def _keep_until(path: Path, step: int) -> None:
+    """Drop lines later than `step`, and a last line that was cut."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except ValueError:
+            continue
+    with replacing(path) as beside:
+        beside.write_text("".join(kept), encoding="utf-8")
+
+
+def _board(folder: Path, after_step: int | None) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=None if after_step is None else after_step + 1)

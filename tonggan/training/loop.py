@@ -1,0 +1,172 @@
+"""The loop: one for every model, recipe and direction. It knows players (parameters and the loss they descend) and nothing of what they are.
+
+All randomness of a step comes from a generator seeded by (seed, step), the order of samples from (seed, position): a resumed run repeats the run
+that was never stopped, bit for bit on the same thread count (the scheme of EDM2, arXiv:2312.02696).
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from tonggan.data.loader import Batch, Loader
+from tonggan.errors import UserError
+from tonggan.model import CrossModalModel, ObjectivesConfig, Player
+from tonggan.training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
+from tonggan.training.optimizer import MovingAverage, build_optimizers, learning_rate_factor, set_learning_rate
+from tonggan.training.recipe import Recipe
+
+
+def step_randomness(seed: int, step: int) -> torch.Generator:
+    """Return the generator of one step: a function of (seed, step) alone."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) & (2**63 - 1))
+
+
+def arithmetic(dtype: str, device: str) -> Callable[[], AbstractContextManager]:
+    """Return the context in which losses are computed: autocast for bfloat16, nothing for float32."""
+    if dtype == "bfloat16":
+        return lambda: torch.autocast(device, dtype=torch.bfloat16)
+    return nullcontext
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step was: the loss terms, the norm of the gradient before clipping, whether the step was dropped, and seconds spent."""
+
+    losses: Mapping[str, float]
+    gradient_norm: float
+    dropped: bool
+    data_seconds: float
+    seconds: float
+
+
+@dataclass
+class Learner:
+    """A model in training: players, optimizers, average, and the counters that a checkpoint keeps."""
+
+    model: CrossModalModel
+    recipe: Recipe
+    total_samples: int
+    dtype: str
+    device: str = "cpu"
+    step: int = 0
+    dropped: int = 0
+    best: float = math.inf
+    trained_seconds: float = 0.0
+    players: list[Player] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.model.to(device=torch.device(self.device), memory_format=torch.channels_last).train()
+        self.players = self.model.players(self.recipe.objectives)
+        self.optimizers = {player.name: build_optimizers(player.module, self.recipe.optimizer) for player in self.players}
+        self.average = MovingAverage(self.model, decay=self.recipe.ema_decay)
+        self.autocast = arithmetic(self.dtype, self.device)
+
+    @property
+    def samples(self) -> int:
+        """Samples seen so far."""
+        return self.step * self.recipe.schedule.batch_size
+
+    @property
+    def finished(self) -> bool:
+        """Whether all samples of the schedule were seen."""
+        return self.samples >= self.total_samples
+
+    def advance(self, loader: Loader) -> StepReport:
+        """Take one step: every player descends its loss on the next batch; a step with a non-finite loss changes no parameter."""
+        began = time.perf_counter()
+        batch = to_device(loader.batch(self.samples), self.device)
+        loaded = time.perf_counter()
+        factor = learning_rate_factor(self.samples, total=self.total_samples, schedule=self.recipe.schedule)
+        randomness = step_randomness(self.recipe.seed, self.step)
+        losses: dict[str, float] = {}
+        norm, dropped = 0.0, False
+        for player in self.players:
+            set_learning_rate(self.optimizers[player.name], factor)
+            terms, norm, finite = self._descend(player, batch, randomness)
+            losses |= terms
+            dropped |= not finite
+        self.step += 1
+        self.dropped += dropped
+        if not dropped:
+            self.average.update(self.step)
+        ended = time.perf_counter()
+        self.trained_seconds += ended - began
+        return StepReport(losses, norm, dropped, loaded - began, ended - began)
+
+    def _descend(self, player: Player, batch: Mapping[str, Any], randomness: torch.Generator) -> tuple[dict[str, float], float, bool]:
+        player.module.zero_grad(set_to_none=True)
+        with self.autocast():
+            terms = player.loss(batch, randomness)
+        total = terms.total
+        if not torch.isfinite(total):
+            return terms.detached(), math.nan, False
+        total.backward()
+        norm = nn.utils.clip_grad_norm_(player.module.parameters(), self.recipe.optimizer.clip_norm)
+        if not torch.isfinite(norm):
+            return terms.detached(), float(norm), False
+        for optimizer in self.optimizers[player.name]:
+            optimizer.step()
+        return terms.detached(), float(norm), True
+
+    def check_dropped(self) -> None:
+        """Raise `UserError` where too many steps had a non-finite loss."""
+        rate = self.dropped / max(self.step, 1)
+        if self.dropped > 5 and rate > self.recipe.monitor.max_dropped_rate:
+            raise UserError(
+                f"{self.dropped} of {self.step} steps had a loss that is not finite: the run ends with the last good state kept. "
+                "Lower optimizer.learning_rate, or set dtype=float32."
+            )
+
+    def snapshot(self) -> Checkpoint:
+        """Return all that is needed to go on exactly."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.state().items()}
+        for name, optimizers in self.optimizers.items():
+            for index, optimizer in enumerate(optimizers):
+                tensors |= optimizer_tensors(optimizer, f"optimizer.{name}.{index}")
+        facts = {"samples": self.samples, "dropped": self.dropped, "best": self.best, "trained_seconds": self.trained_seconds, "dtype": self.dtype}
+        return Checkpoint(self.step, tensors, facts)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to what `snapshot` returned."""
+        tensors = checkpoint.tensors
+        self.model.load_state_dict(strip(tensors, "model."))
+        self.average.load(strip(tensors, "average."))
+        for name, optimizers in self.optimizers.items():
+            for index, optimizer in enumerate(optimizers):
+                restore_optimizer(optimizer, tensors, f"optimizer.{name}.{index}")
+        self.step = checkpoint.step
+        self.dropped, self.best = checkpoint.facts["dropped"], checkpoint.facts["best"]
+        self.trained_seconds = checkpoint.facts["trained_seconds"]
+
+    @torch.no_grad()
+    def held_out_loss(self, batches: list[Batch], *, objectives: ObjectivesConfig | None = None) -> dict[str, float]:
+        """Return the averaged model's losses on fixed batches with fixed noise and times: the same grid at every call."""
+        self.average.swap()
+        self.model.eval()
+        sums: dict[str, float] = {}
+        for index, batch in enumerate(batches):
+            randomness = step_randomness(self.recipe.seed + 1, index)
+            with self.autocast():
+                terms = self.model.loss(to_device(batch, self.device), objectives or self.recipe.objectives, randomness=randomness)
+            for name, value in terms.detached().items():
+                sums[name] = sums.get(name, 0.0) + value / len(batches)
+        self.model.train()
+        self.average.swap()
+        return sums
+
+
+def strip(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Return the tensors below `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def to_device(batch: Batch, device: str) -> dict[str, Any]:
+    """Return a batch's inputs with tensors on `device`."""
+    return {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in batch.inputs.items()}

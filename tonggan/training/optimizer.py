@@ -1,0 +1,85 @@
+"""Optimizers, learning rate and exponential moving average."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from tonggan.training.recipe import OptimizerConfig, ScheduleConfig
+
+
+def build_optimizers(module: nn.Module, config: OptimizerConfig) -> list[Optimizer]:
+    """Return the optimizers of a player: one, or with Muon two (matrices of linear layers in blocks; everything else)."""
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if config.kind == "adam":
+        return [torch.optim.Adam(parameters, lr=config.learning_rate, betas=config.betas, fused=True)]
+    matrices = _block_matrices(module) if config.kind == "muon" else []
+    chosen = {id(matrix) for matrix in matrices}
+    rest = [parameter for parameter in parameters if id(parameter) not in chosen]
+    decayed = [parameter for parameter in rest if parameter.ndim >= 2]
+    free = [parameter for parameter in rest if parameter.ndim < 2]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    optimizers: list[Optimizer] = [torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)]
+    if matrices:
+        muon = torch.optim.Muon(matrices, lr=config.muon_learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
+        optimizers.append(muon)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers
+
+
+def _block_matrices(module: nn.Module) -> list[nn.Parameter]:
+    """Return the weights of linear layers that repeat in a list of blocks: Muon is for hidden matrices, not for embeddings and ends."""
+    lists = [child for child in module.modules() if isinstance(child, nn.ModuleList)]
+    linears = [layer for blocks in lists for layer in blocks.modules() if isinstance(layer, nn.Linear)]
+    unique = {id(layer.weight): layer.weight for layer in linears if layer.weight.requires_grad}
+    return list(unique.values())
+
+
+def learning_rate_factor(samples: int, *, total: int, schedule: ScheduleConfig) -> float:
+    """Return the factor on the peak rate after `samples` of `total`: linear warm-up, constant, linear decay to zero (WSD, arXiv:2404.06395)."""
+    warm = min(1.0, (samples + schedule.batch_size) / max(schedule.warmup_samples, 1))
+    decay = max(schedule.decay_share * total, 1)
+    return warm * min(1.0, max(0.0, (total - samples) / decay))
+
+
+def set_learning_rate(optimizers: Iterable[Optimizer], factor: float) -> None:
+    """Scale every group's peak rate."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("peak", group["lr"]) * factor
+
+
+class MovingAverage:
+    """Exponential moving average of a module's parameters, short at first so that early pictures are not those of the start (EDM2, arXiv:2312.02696)."""
+
+    def __init__(self, module: nn.Module, *, decay: float) -> None:
+        self.decay = decay
+        self.names = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+        self.live = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self.average = [parameter.detach().clone() for parameter in self.live]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Follow the live parameters after optimizer step number `step` (from 1): decay = min(decay, step / (step + 10))."""
+        torch._foreach_lerp_(self.average, self.live, 1 - min(self.decay, step / (step + 10)))
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the averages by parameter name."""
+        return dict(zip(self.names, self.average, strict=True))
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        for name, average in zip(self.names, self.average, strict=True):
+            average.copy_(state[name])
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange averages and live parameters; called twice, everything is as before."""
+        for live, average in zip(self.live, self.average, strict=True):
+            kept = live.detach().clone()
+            live.copy_(average)
+            average.copy_(kept)

@@ -1,0 +1,199 @@
+"""Recipes: one YAML file a run, read strictly, changed by `a.b=c` on the command line."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ValidationError, model_validator
+
+from tonggan.data.loader import Language, Phrasings
+from tonggan.errors import UserError, nearest
+from tonggan.model import ModelConfig, ObjectivesConfig
+from tonggan.strict import Strict
+
+
+class LanguageConfig(Strict):
+    """How often a language is drawn and in which phrasings."""
+
+    weight: float = 1.0
+    templates: tuple[str, ...] = ("{caption}",)
+    """`{caption}` is one of the row's captions in this language; any other name is looked up in the row's tags (`{label.en}`, `{style}`)."""
+
+
+class DataConfig(Strict):
+    """What is trained on."""
+
+    path: str
+    """A data set in any known layout, or a pack."""
+    size: int = 64
+    fit: Literal["crop", "pad"] = "crop"
+    train_split: str = "train"
+    hold_out: float = 0.02
+    """Share of the training split that is never trained on: held-out loss and the choice of the best checkpoint use it, so that test splits stay untouched."""
+    max_broken_rate: float = 0.01
+    phrasings: dict[str, LanguageConfig] | None = None
+
+    def loader_phrasings(self) -> Phrasings | None:
+        """Return the phrasings as the loader takes them."""
+        if self.phrasings is None:
+            return None
+        return {name: Language(weight=each.weight, templates=each.templates) for name, each in self.phrasings.items()}
+
+
+class OptimizerConfig(Strict):
+    """How parameters move."""
+
+    kind: Literal["adam", "adamw", "muon"] = "adamw"
+    """`muon` moves the matrices of the blocks by Muon (Jordan 2024; arXiv:2502.16982) and all else by AdamW."""
+    learning_rate: float = 5e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.01
+    muon_learning_rate: float = 2e-3
+    clip_norm: float = 1.0
+
+
+class ScheduleConfig(Strict):
+    """How long, counted in samples seen; the learning rate warms up, stays, and falls linearly to zero over the last share."""
+
+    samples: int | None = None
+    epochs: float | None = None
+    batch_size: int = 128
+    warmup_samples: int = 20_000
+    decay_share: float = 0.3
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "ScheduleConfig":
+        if (self.samples is None) == (self.epochs is None):
+            raise ValueError("set either samples or epochs")
+        return self
+
+
+class MonitorConfig(Strict):
+    """What is written while training, every so many optimizer steps."""
+
+    log_every: int = 10
+    validate_every: int = 200
+    preview_every: int = 400
+    checkpoint_every: int = 200
+    keep: int = 2
+    previews: int = 16
+    validation_samples: int = 256
+    tensorboard: bool = True
+    max_dropped_rate: float = 0.02
+    """Share of steps with a non-finite loss above which the run ends."""
+
+
+class Recipe(Strict):
+    """All that a run depends on; the resolved recipe is stored beside the weights and alone rebuilds the model."""
+
+    name: str
+    seed: int = 0
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of training; `auto` measures this machine. Weights, EMA and optimizer state are always float32."""
+    ema_decay: float = 0.9995
+    data: DataConfig
+    model: ModelConfig
+    objectives: ObjectivesConfig = ObjectivesConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig
+    monitor: MonitorConfig = MonitorConfig()
+    smoke: dict[str, Any] = {}
+    """Overrides that make a run of seconds of it (`--smoke`); every recipe is tested in this form."""
+
+
+def recipe_files() -> dict[str, Path]:
+    """Return the recipes that ship with the package, by name."""
+    folder = Path(str(resources.files("tonggan") / "recipes"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def recipe_head(path: Path) -> str:
+    """Return the comment block on top of a recipe: command, hardware, wall time, expected scores."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    head = [line.removeprefix("#").removeprefix(" ") for line in lines[: next((i for i, line in enumerate(lines) if not line.startswith("#")), 0)]]
+    return "\n".join(head)
+
+
+def find_recipe(name: str) -> Path:
+    """Return the file of a recipe given by name or path; raises `UserError` with the nearest name."""
+    shipped = recipe_files()
+    if name in shipped:
+        return shipped[name]
+    path = Path(name)
+    if path.is_file():
+        return path
+    raise UserError(f"recipe '{name}' is neither a file nor a recipe that ships.{nearest(name, shipped)}")
+
+
+def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False) -> Recipe:
+    """Read a recipe by name or path, apply its smoke form and `a.b=c` overrides in that order.
+
+    Raises `UserError` for a missing file, broken YAML, an unknown key (with the nearest one) or a value of the wrong type.
+    """
+    path = find_recipe(name)
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML that can be read: {' '.join(str(error).split())}") from error
+    if not isinstance(settings, dict):
+        raise UserError(f"{path} is empty or not a list of settings. Start from one of: {', '.join(recipe_files())}.")
+    if smoke:
+        for key, value in settings.get("smoke", {}).items():
+            set_dotted(settings, key, value)
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise UserError(f"'{override}' is not an override. Write it as a.b=c, for example schedule.batch_size=64.")
+        set_dotted(settings, key, yaml.safe_load(text))
+    return parse_recipe(settings, where=str(path))
+
+
+def set_dotted(settings: dict[str, Any], key: str, value: Any) -> None:
+    """Set `a.b.c` in nested dictionaries; missing levels are made (an unknown one is found by the strict reader)."""
+    *levels, last = key.split(".")
+    for level in levels:
+        settings = settings.setdefault(level, {})
+        if not isinstance(settings, dict):
+            raise UserError(f"'{key}': '{level}' is a value, not a section.")
+    settings[last] = value
+
+
+def parse_recipe(settings: Mapping[str, Any], *, where: str) -> Recipe:
+    """Turn settings into a `Recipe`; `where` names their origin in errors."""
+    try:
+        return Recipe.model_validate(settings)
+    except ValidationError as error:
+        raise UserError(f"{where}: {explain(error, Recipe)}") from error
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """Say the first mistake of a `ValidationError` in one sentence, with the nearest known key where one is unknown."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(model, first["loc"][:-1]) or _fields_named(str(first["loc"][-1]))
+        return f"unknown key '{key}'.{nearest(str(first['loc'][-1]), known)}"
+    if first["type"] == "missing":
+        return f"key '{key}' is missing."
+    return f"{key or 'recipe'}: {first['msg']} (got {first['input']!r})." if key else f"{first['msg']}."
+
+
+def _fields_at(model: type[BaseModel], location: Sequence[Any]) -> list[str]:
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return []
+        model = field.annotation
+    return list(model.model_fields)
+
+
+def _fields_named(name: str) -> list[str]:
+    every = {field for config in _all_configs(Strict) for field in config.model_fields}
+    return difflib.get_close_matches(name, every, n=3)
+
+
+def _all_configs(config: type[BaseModel]) -> list[type[BaseModel]]:
+    return [each for child in config.__subclasses__() for each in [child, *_all_configs(child)]]

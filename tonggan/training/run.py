@@ -1,0 +1,246 @@
+"""A run: a recipe, a pack and a folder in which everything is kept; started, stopped, resumed."""
+
+import json
+import math
+import platform
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tonggan import __version__
+from tonggan.arithmetic import choose_dtype
+from tonggan.data.loader import Batch, Loader, batch_of, first_caption, hold_out
+from tonggan.data.pack import Pack, ensure_pack
+from tonggan.errors import UserError
+from tonggan.files import replacing
+from tonggan.modalities import modalities
+from tonggan.model import CrossModalModel, ends
+from tonggan.model_card import model_card
+from tonggan.model_folder import save_model
+from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
+from tonggan.training.journal import Journal
+from tonggan.training.loop import Learner, StepReport
+from tonggan.training.recipe import Recipe, parse_recipe
+
+VOCABULARY_SAMPLES = 40_000
+"""Samples of the training stream that parts see before training (the BPE vocabulary)."""
+
+
+class Interrupted(UserError):
+    """The user stopped the run; a checkpoint was written."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains on and what it holds out."""
+
+    pack: Pack
+    loader: Loader
+    held_out: list[Batch]
+    previews: Batch
+    count: int
+
+
+def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
+    """Open or make the pack of a recipe and part it into training and held-out rows."""
+    pack = ensure_pack(Path(recipe.data.path), size=recipe.data.size, fit=recipe.data.fit, cache=cache, max_broken_rate=recipe.data.max_broken_rate)
+    if pack.size != recipe.data.size:
+        raise UserError(f"{recipe.data.path} is packed at {pack.size} pixels, the recipe wants {recipe.data.size}. Set data.size or pack again.")
+    train, held = hold_out(pack, pack.indices(recipe.data.train_split), share=recipe.data.hold_out, seed=recipe.seed)
+    if len(train) == 0:
+        raise UserError(f"split '{recipe.data.train_split}' of {recipe.data.path} has no rows to train on.")
+    console.print(f"data: {len(train):,} rows to train on, {len(held):,} held out, of {len(pack):,} in {pack.path}")
+    phrasings = recipe.data.loader_phrasings()
+    loader = Loader(pack, train, batch_size=recipe.schedule.batch_size, seed=recipe.seed, phrasings=phrasings)
+    fixed = held if len(held) else train
+    size = recipe.schedule.batch_size
+    watched = Loader(pack, fixed, batch_size=size, seed=recipe.seed, phrasings=phrasings)
+    batches = max(1, min(recipe.monitor.validation_samples, len(fixed)) // size)
+    chosen = fixed[:: max(1, len(fixed) // recipe.monitor.previews)][: recipe.monitor.previews]
+    captions = [first_caption(pack.row(int(i)), "en", phrasings) or "" for i in chosen]
+    return Data(pack, loader, [watched.batch(i * size) for i in range(batches)], batch_of(pack, chosen, captions), len(train))
+
+
+def total_samples(recipe: Recipe, count: int) -> int:
+    """Return the samples of the whole schedule, given how many rows an epoch has."""
+    schedule = recipe.schedule
+    return schedule.samples if schedule.samples is not None else math.ceil((schedule.epochs or 0) * count)
+
+
+class Run:
+    """A folder `out` with recipe.json, journal.jsonl, checkpoints/, samples/ and model/ (the best average so far)."""
+
+    def __init__(self, recipe: Recipe, out: Path, *, resume: bool, console: Console, cache: Path | None = None) -> None:
+        self.out, self.console = out, console
+        self.checkpoints = out / "checkpoints"
+        recorded = out / "run.json"
+        if resume:
+            recipe = self._recorded(recorded, recipe)
+        elif recorded.exists():
+            raise UserError(f"{out} holds a run already. Go on with --resume, or choose another folder.")
+        self.recipe = recipe
+        self.data = open_data(recipe, cache=cache or out.parent / "packs", console=console)
+        torch.manual_seed(recipe.seed)
+        self.model = CrossModalModel(recipe.model)
+        if resume:
+            checkpoint = load_checkpoint(self.checkpoints)
+            dtype = checkpoint.facts["dtype"]
+            self.model.load_assets(out / "assets")
+        else:
+            checkpoint = None
+            dtype = choose_dtype("cpu").dtype if recipe.dtype == "auto" else recipe.dtype
+            self._fit_parts()
+        self.learner = Learner(self.model, recipe, total_samples(recipe, self.data.count), dtype)
+        if checkpoint is not None:
+            self.learner.restore(checkpoint)
+        else:
+            self._record(recorded, dtype)
+        after = None if checkpoint is None else checkpoint.step
+        self.journal = Journal(out, tensorboard=recipe.monitor.tensorboard, after_step=after)
+        self.stop_asked = False
+
+    def _recorded(self, recorded: Path, asked: Recipe) -> Recipe:
+        if not recorded.is_file() or not checkpoint_folders(self.checkpoints):
+            raise UserError(f"nothing to resume from in {self.out}: no checkpoint was written there. Start without --resume.")
+        kept = parse_recipe(json.loads(recorded.read_text(encoding="utf-8"))["recipe"], where=str(recorded))
+        if kept.model_dump(exclude={"monitor"}) != asked.model_dump(exclude={"monitor"}):
+            raise UserError(f"the recipe differs from the one that {self.out} was started with; a resumed run must be the same run. Compare with {recorded}.")
+        return kept
+
+    def _record(self, recorded: Path, dtype: str) -> None:
+        with replacing(recorded) as beside:
+            facts = {"recipe": self.recipe.model_dump(mode="json"), "dtype": dtype, "tonggan": __version__, "torch": torch.__version__, "python": platform.python_version()}
+            beside.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
+
+    def _fit_parts(self) -> None:
+        batch = self.recipe.schedule.batch_size
+        positions = range(0, min(VOCABULARY_SAMPLES, 8 * self.data.count), batch)
+        self.model.fit(lambda modality: (item for position in positions for item in self.data.loader.batch(position).inputs[modality]))
+        assets = self.out / "assets"
+        assets.mkdir(parents=True, exist_ok=True)
+        self.model.save_assets(assets)
+
+    def train(self) -> None:
+        """Train to the end of the schedule, or until Ctrl-C; raises `Interrupted` then, after a checkpoint."""
+        monitor, learner = self.recipe.monitor, self.learner
+        if learner.step == 0:
+            self._checkpoint()
+        with self._signals(), self._bar() as bar:
+            while not learner.finished and not self.stop_asked:
+                report = learner.advance(self.data.loader)
+                learner.check_dropped()
+                bar(report)
+                if learner.step % monitor.log_every == 0 or report.dropped:
+                    self._log(report)
+                if learner.step % monitor.validate_every == 0:
+                    self._validate()
+                if learner.step % monitor.preview_every == 0:
+                    self._preview()
+                if learner.step % monitor.checkpoint_every == 0:
+                    self._checkpoint()
+        if not learner.finished:
+            self._checkpoint()
+            raise Interrupted(f"stopped at step {learner.step:,}; a checkpoint is in {self.checkpoints}. Go on with the same command and --resume.")
+        self._finish()
+
+    def _finish(self) -> None:
+        learner = self.learner
+        if learner.step % self.recipe.monitor.validate_every:
+            self._validate()
+        self._preview()
+        self._checkpoint()
+        self.journal.close()
+        hours = learner.trained_seconds / 3600
+        self.console.print(f"done: {learner.samples:,} samples in {hours:.2f} h, best held-out loss {learner.best:.4f}, model in {self.out / 'model'}")
+
+    def _log(self, report: StepReport) -> None:
+        batch = self.recipe.schedule.batch_size
+        facts = {name: round(value, 6) if math.isfinite(value) else str(value) for name, value in report.losses.items()}
+        rates = {"samples": self.learner.samples, "samples_per_second": round(batch / report.seconds, 2), "wait_share": round(report.data_seconds / report.seconds, 4)}
+        self.journal.write(self.learner.step, "train", facts | {"gradient_norm": round(report.gradient_norm, 4), "dropped": self.learner.dropped} | rates)
+
+    def _validate(self) -> None:
+        learner = self.learner
+        losses = learner.held_out_loss(self.data.held_out)
+        self.journal.write(learner.step, "held_out", {name: round(value, 6) for name, value in losses.items()})
+        if losses["loss"] < learner.best:
+            learner.best = losses["loss"]
+            self.export(self.out / "model")
+
+    def export(self, folder: Path, *, half: bool = False) -> None:
+        """Write the averaged weights as a model folder."""
+        learner = self.learner
+        trained = {
+            "samples": learner.samples,
+            "hours": round(learner.trained_seconds / 3600, 3),
+            "dtype": learner.dtype,
+            "held_out_loss": learner.best if math.isfinite(learner.best) else None,
+            "rows": self.data.count,
+            "data": self.data.pack.content_hash,
+        }
+        config = {"name": self.recipe.name, "recipe": self.recipe.model_dump(mode="json"), "trained": trained, "tonggan": __version__}
+        save_model(folder, self.model, config=config, card=model_card(config), tensors=learner.average.state(), half=half)
+
+    def _preview(self) -> None:
+        learner, batch = self.learner, self.data.previews
+        learner.average.swap()
+        self.model.eval()
+        for arrow in self.recipe.objectives.arrows:
+            source, target = ends(arrow)
+            draw = modalities()[target].preview
+            if draw is not None:
+                made = self.model.generate(batch.inputs[source], source=source, target=target, seeds=list(range(len(batch.indices))))
+                draw(made, self.out / "samples" / f"{source}-to-{target}-{learner.step:07d}.png")
+        self.model.train()
+        learner.average.swap()
+
+    def _checkpoint(self) -> None:
+        save_checkpoint(self.checkpoints, self.learner.snapshot(), keep=self.recipe.monitor.keep)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        def ask(number: int, frame: Any) -> None:
+            if self.stop_asked:
+                raise KeyboardInterrupt
+            self.stop_asked = True
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def _bar(self) -> Iterator[Any]:
+        """Show a bar on a terminal, plain lines elsewhere: samples a second, loss, time left, share of time spent waiting for data."""
+        learner, began, first = self.learner, time.perf_counter(), self.learner.samples
+        waited = 0.0
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"), TimeRemainingColumn())
+        progress = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+        task = progress.add_task(self.recipe.name, total=learner.total_samples, completed=first, figures="")
+        last_line = began
+
+        def show(report: StepReport) -> None:
+            nonlocal waited, last_line
+            waited += report.data_seconds
+            now = time.perf_counter()
+            rate = (learner.samples - first) / (now - began)
+            figures = f"{rate:.1f} samples/s  loss {report.losses['loss']:.4f}  waiting {waited / (now - began):.0%}"
+            progress.update(task, completed=learner.samples, figures=figures)
+            if progress.disable and now - last_line > 30:
+                left = max(0, learner.total_samples - learner.samples) / rate / 60
+                print(f"step {learner.step:,}  {learner.samples:,}/{learner.total_samples:,} samples  {figures}  {left:.0f} min left", file=sys.stderr, flush=True)
+                last_line = now
+
+        with progress:
+            yield show
