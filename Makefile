@@ -1,0 +1,33 @@
+# make demo: draw a contact sheet with the weights that ship.  make test: all tests.  make check: what runs before each commit.
+PYTHON ?= python3.11
+BIN = .venv/bin
+
+.PHONY: demo test check format clean
+
+.venv/core.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/dev.stamp: .venv/core.stamp
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: .venv/core.stamp
+	@$(BIN)/tonggan draw --captions docs/demo.jsonl --out out/demo --sheet out/demo.png
+
+test: .venv/dev.stamp
+	$(BIN)/pytest
+
+check: .venv/dev.stamp
+	$(BIN)/ruff format --check tonggan tests
+	$(BIN)/ruff check tonggan tests
+	$(BIN)/mypy
+	$(BIN)/pytest -m 'not slow'
+
+format: .venv/dev.stamp
+	$(BIN)/ruff format tonggan tests
+	$(BIN)/ruff check --fix tonggan tests
+
+clean:
+	rm -rf .venv out runs

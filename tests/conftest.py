@@ -1,0 +1,49 @@
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from tonggan.training.recipe import Recipe, load_recipe
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 170, 60), "blue": (40, 60, 220), "black": (10, 10, 10)}
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 16 drawings with captions in two languages, made here."""
+    folder = tmp_path_factory.mktemp("shapes")
+    rows = []
+    for colour, rgb in COLOURS.items():
+        for number, shape in enumerate(("square", "circle", "bar", "frame")):
+            picture = Image.new("RGB", (64, 64), "white")
+            pen = ImageDraw.Draw(picture)
+            draw = {"square": pen.rectangle, "circle": pen.ellipse, "bar": pen.rectangle, "frame": pen.rectangle}[shape]
+            box = (8, 24, 56, 40) if shape == "bar" else (12, 12, 52, 52)
+            draw(box, fill=None if shape == "frame" else rgb, outline=rgb, width=6)
+            name = f"{colour}-{shape}.png"
+            picture.save(folder / name)
+            rows.append({"file_name": name, "text": f"{colour} {shape}", "label": {"zh": f"{colour} 形状{number}"}, "split": "train" if number else "test"})
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return folder
+
+
+SMALL = [
+    "data.phrasings=null",
+    "data.hold_out=0.2",
+    "dtype=float32",
+    "model.encoders.text.vocabulary=300",
+    "model.encoders.text.width=64",
+    "monitor.tensorboard=false",
+]
+
+
+@pytest.fixture
+def small_recipe(shapes: Path) -> Recipe:
+    """The smoke form of emoji-64 on the drawings above."""
+    torch.set_num_threads(2)
+    return load_recipe("emoji-64", smoke=True, overrides=[f"data.path={shapes}", *SMALL])

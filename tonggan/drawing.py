@@ -1,0 +1,90 @@
+"""Drawing for the command line: captions to picture files that say how they were made."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from tonggan import __version__
+from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, find_column
+from tonggan.data.layouts.tables import read_table
+from tonggan.errors import UserError
+from tonggan.files import replacing
+from tonggan.modalities.provenance import Provenance, save_picture
+from tonggan.modalities.sheet import contact_sheet
+from tonggan.pipeline import Tonggan
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Request:
+    """How to draw: first seed, decoder settings, negative prompt, and whether the prompt is written into the file."""
+
+    seed: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    negative: str | None = None
+    include_prompt: bool = True
+
+
+def _save(model: Tonggan, picture: Image.Image, path: Path, *, caption: str, seed: int, request: Request) -> None:
+    provenance = Provenance(
+        prompt=caption,
+        negative_prompt=request.negative,
+        seed=seed,
+        model=model.name,
+        model_hash=model.weights_hash,
+        settings=model.settings() | dict(request.settings),
+        size=picture.size,
+        software=f"tonggan {__version__}",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    save_picture(picture, path, provenance, include_prompt=request.include_prompt)
+
+
+def draw_one(model: Tonggan, caption: str, output: Path, *, n: int, request: Request, warn: Callable[[str], None]) -> list[Path]:
+    """Draw a caption `n` times and return the files."""
+    for line in model.notices(caption):
+        warn(line)
+    paths = [output if n == 1 else output.with_stem(f"{output.stem}-{i}") for i in range(n)]
+    pictures = model.generate(caption, to="image", seed=request.seed, n=n, negative=request.negative, settings=request.settings)
+    for index, (path, picture) in enumerate(zip(paths, pictures, strict=True)):
+        _save(model, picture, path, caption=caption, seed=request.seed + index, request=request)
+    return paths
+
+
+def draw_file(
+    model: Tonggan, captions: Path, out: Path, *, request: Request, sheet: Path | None = None, progress: Callable[[int, int], None] | None = None
+) -> int:
+    """Draw one picture a row of a JSON lines file, named by the row's `file_name`, and return how many; row i is drawn from `seed` + i."""
+    if not captions.is_file():
+        raise UserError(f"{captions}: no such file.")
+    rows = list(read_table(captions))
+    text = find_column(list(rows[0]), CAPTION_COLUMNS, what="caption", where=str(captions))
+    name = find_column(list(rows[0]), FILE_COLUMNS, what="picture's file", where=str(captions))
+    pictures: list[Image.Image] = []
+    for start in range(0, len(rows), BATCH):
+        part = rows[start : start + BATCH]
+        seeds = [request.seed + start + i for i in range(len(part))]
+        made = model.generate([str(row[text]) for row in part], to="image", seeds=seeds, negative=request.negative, settings=request.settings)
+        for row, seed, picture in zip(part, seeds, made, strict=True):
+            path = _inside(out, str(row[name]), where=str(captions))
+            _save(model, picture, path, caption=str(row[text]), seed=seed, request=request)
+        pictures += made if sheet is not None else []
+        if progress is not None:
+            progress(start + len(part), len(rows))
+    if sheet is not None:
+        drawn = contact_sheet(pictures, [str(row[text]) for row in rows])
+        with replacing(sheet) as beside:
+            drawn.save(beside, format="PNG")
+    return len(rows)
+
+
+def _inside(folder: Path, name: str, *, where: str) -> Path:
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{where}: file_name '{name}' leads out of {folder}.")
+    return path

@@ -1,0 +1,106 @@
+"""The model as a user holds it: words in, pictures out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+
+from tonggan.data.loader import Phrasings
+from tonggan.errors import UserError, nearest
+from tonggan.modalities import Modality, modalities
+from tonggan.model_card import model_card
+from tonggan.model_folder import Loaded, load_model, save_model
+from tonggan.training.recipe import parse_recipe
+
+
+class Tonggan:
+    """A trained model: `Tonggan.from_pretrained("emoji-64").generate("a red heart", to="image", seed=7)`."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.model = loaded.model
+        self.config = loaded.config
+        self.weights_hash = loaded.weights_hash
+        self.recipe = parse_recipe(loaded.config["recipe"], where="config.json")
+        self.overrides: dict[str, Any] = {}
+        """Settings that replace the decoder's defaults in every `generate`."""
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, device: str = "cpu") -> "Tonggan":
+        """Load a model that ships (by name), a model folder or a run; raises `UserError` where it is missing, broken or of another architecture."""
+        return cls(load_model(str(name), device=device))
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return str(self.config["name"])
+
+    @property
+    def phrasings(self) -> Phrasings | None:
+        """How captions were phrased in training, by language."""
+        return self.recipe.data.loader_phrasings()
+
+    def settings(self, to: str = "image") -> dict[str, Any]:
+        """Return the settings that outputs are made with."""
+        return self.model.part(self.model.decoders, to, "decoder").default_settings() | self.overrides
+
+    def generate(
+        self,
+        inputs: Any,
+        *,
+        to: str,
+        seed: int = 0,
+        n: int = 1,
+        seeds: Sequence[int] | None = None,
+        negative: Any | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> list[Any]:
+        """Lead one input or a list of inputs to the modality `to`.
+
+        Args:
+            inputs: a caption, a picture, ... or a list of one kind.
+            to: the modality that is made.
+            seed: output number i of the call is made from `seed` + i.
+            n: outputs for each input.
+            seeds: a seed for each output instead, inputs' first.
+            negative: what guidance leads away from.
+            settings: `num_inference_steps`, `guidance_scale`, ... as the decoder names them.
+
+        Returns a list (for images PIL pictures), `n` outputs for each input in order. Raises `UserError` for an empty caption, a modality or a setting
+        that the model does not have.
+        """
+        given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        if not given or n < 1:
+            raise UserError("there is nothing to make: give at least one input, and n of at least 1.")
+        kind, target = modality_of(given[0]), modalities().get(to)
+        if target is None:
+            raise UserError(f"'{to}' is not a modality.{nearest(to, modalities())}")
+        repeated = kind.to_inputs([each for each in given for _ in range(n)])
+        chosen = list(seeds) if seeds is not None else [seed + i for i in range(len(repeated))]
+        if len(chosen) != len(repeated):
+            raise UserError(f"{len(chosen)} seeds for {len(repeated)} outputs: give one seed for each.")
+        against = None if negative is None else kind.to_inputs([negative] * len(repeated))
+        made = self.model.generate(
+            repeated, source=kind.name, target=to, seeds=chosen, settings=self.overrides | dict(settings or {}), negative=against
+        )
+        return target.to_outputs(made)
+
+    def notices(self, inputs: Any) -> list[str]:
+        """Return what a user should know of inputs (a caption that is cut, say)."""
+        given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        return self.model.part(self.model.encoders, modality_of(given[0]).name, "encoder").notices(given)
+
+    def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
+        """Write the model into a folder: config.json, model.safetensors, vocabulary, README.md. `half` stores float16."""
+        config = {name: value for name, value in self.config.items() if name not in ("format", "model")}
+        save_model(Path(folder), self.model, config=config, card=model_card(self.config), half=half)
+
+
+def modality_of(value: Any) -> Modality:
+    """Return the modality that a value is of; raises `UserError` where it is of none."""
+    for modality in modalities().values():
+        if modality.holds(value):
+            return modality
+    raise UserError(f"{type(value).__name__} is no input of a modality. Give {', '.join(modalities())}.")
+
+

@@ -1,0 +1,76 @@
+"""Before a long run: does it learn a few samples by heart, and what will it cost here?"""
+
+import resource
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from tonggan.arithmetic import choose_dtype
+from tonggan.data.loader import Loader, batch_of, first_caption
+from tonggan.data.pack import ensure_pack
+from tonggan.modalities import modalities
+from tonggan.model import CrossModalModel, ends
+from tonggan.training.loop import Learner
+from tonggan.training.recipe import Recipe
+from tonggan.training.run import open_data
+
+STEPS_BETWEEN_LOOKS = 50
+
+
+def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Console, max_steps: int = 600) -> bool:
+    """Train on the first `count` samples alone until they are known by heart, or `max_steps`; writes overfit.png (made, then truth) and returns whether it passed."""
+    space = recipe.model.space.model_copy(update={"condition_dropout": 0.0})
+    schedule = recipe.schedule.model_copy(update={"samples": 10**9, "epochs": None, "batch_size": max(32, count), "warmup_samples": 1000})
+    recipe = recipe.model_copy(update={"schedule": schedule, "ema_decay": 0.9, "model": recipe.model.model_copy(update={"space": space})})
+    pack = ensure_pack(Path(recipe.data.path), size=recipe.data.size, fit=recipe.data.fit, cache=cache, max_broken_rate=recipe.data.max_broken_rate)
+    rows = pack.indices(recipe.data.train_split)
+    rows = rows[:: max(1, len(rows) // count)][:count]
+    phrasings = recipe.data.loader_phrasings()
+    one_phrasing = {"en": type(phrasings["en"])(1.0, phrasings["en"].templates[:1])} if phrasings else None
+    loader = Loader(pack, rows, batch_size=schedule.batch_size, seed=recipe.seed, phrasings=one_phrasing)
+    torch.manual_seed(recipe.seed)
+    model = CrossModalModel(recipe.model)
+    model.fit(lambda modality: loader.batch(0).inputs[modality])
+    dtype = choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
+    learner = Learner(model, recipe, 10**9, dtype)
+    batch = batch_of(pack, rows, [first_caption(pack.row(int(row)), "en", one_phrasing) or "" for row in rows])
+    source, target = ends(next(iter(recipe.objectives.arrows)))
+    modality = modalities()[target]
+    assert modality.closeness is not None
+    passed = False
+    while learner.step < max_steps and not passed:
+        for _ in range(STEPS_BETWEEN_LOOKS):
+            report = learner.advance(loader)
+        learner.average.swap()
+        model.eval()
+        settings = {"guidance_scale": 1.0} if "guidance_scale" in model.part(model.decoders, target, "decoder").default_settings() else {}
+        made = model.generate(batch.inputs[source], source=source, target=target, seeds=list(range(len(rows))), settings=settings)
+        learner.average.swap()
+        model.train()
+        figure, unit, needed = modality.closeness(made, batch.inputs[target])
+        passed = figure >= needed
+        console.print(f"step {learner.step}: loss {report.losses['loss']:.4f}, closeness {figure:.1f} {unit} (passes at {needed:.0f})")
+        if modality.preview is not None:
+            modality.preview(torch.cat([made, batch.inputs[target]]), out / "overfit.png")
+    console.print(f"overfit {'passed' if passed else 'FAILED'}: {len(rows)} samples, {learner.step} steps; look at {out / 'overfit.png'}")
+    return passed
+
+
+def dry_run(recipe: Recipe, *, cache: Path, console: Console, steps: int = 3) -> None:
+    """Print parameters, peak memory and time per 1,000 steps, as measured by a few steps."""
+    data = open_data(recipe, cache=cache, console=console)
+    model = CrossModalModel(recipe.model)
+    model.fit(lambda modality: data.loader.batch(0).inputs[modality])
+    dtype = choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
+    learner = Learner(model, recipe, 10**9, dtype)
+    learner.advance(data.loader)
+    began = time.perf_counter()
+    for _ in range(steps):
+        learner.advance(data.loader)
+    seconds = (time.perf_counter() - began) / steps
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    console.print(f"{parameters / 1e6:.1f} M parameters, peak memory {memory:.1f} GiB, {dtype}")
+    console.print(f"{seconds * 1000 / 60:.1f} min per 1,000 steps ({recipe.schedule.batch_size / seconds:.1f} samples/s)")
