@@ -16,7 +16,12 @@ BLOCK = re.compile(r"<!-- run -->\n```bash\n(.*?)```", re.DOTALL)
 def main() -> int:
     """Run all marked lines of both READMEs (a line in both runs once)."""
     environment = os.environ | {"PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    lines = [line for name in ("README.md", "README.zh-CN.md") for block in BLOCK.findall((ROOT / name).read_text(encoding="utf-8")) for line in block.splitlines()]
+    lines = [
+        line
+        for name in ("README.md", "README.zh-CN.md")
+        for block in BLOCK.findall((ROOT / name).read_text(encoding="utf-8"))
+        for line in block.splitlines()
+    ]
     commands = [line for line in dict.fromkeys(lines) if line.strip() and not line.startswith("#")]
     assert commands, "no README block is marked <!-- run -->"
     for command in commands:

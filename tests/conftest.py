@@ -27,7 +27,9 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
             draw(box, fill=None if shape == "frame" else rgb, outline=rgb, width=6)
             name = f"{colour}-{shape}.png"
             picture.save(folder / name)
-            rows.append({"file_name": name, "text": f"{colour} {shape}", "label": {"zh": f"{colour} 形状{number}"}, "split": "train" if number else "test"})
+            rows.append(
+                {"file_name": name, "text": f"{colour} {shape}", "label": {"zh": f"{colour} 形状{number}"}, "split": "train" if number else "test"}
+            )
     (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return folder
 

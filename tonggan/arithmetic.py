@@ -69,7 +69,9 @@ def _measure(layer: nn.Module, inputs: Tensor, *, flops: int) -> Rate:
             made = layer(inputs)
         layer.zero_grad()
         made.float().square().sum().backward()
-        return torch.cat([made.detach().float().flatten(), *(parameter.grad.flatten() for parameter in layer.parameters() if parameter.grad is not None)])
+        return torch.cat(
+            [made.detach().float().flatten(), *(parameter.grad.flatten() for parameter in layer.parameters() if parameter.grad is not None)]
+        )
 
     full, half = step(False), step(True)
     error = float((full - half).norm() / full.norm())

@@ -12,7 +12,12 @@ from rich.progress import Progress
 from tonggan import __version__
 from tonggan.errors import UserError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Tonggan (通感): train, judge and use your own cross-modal generator.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Tonggan (通感): train, judge and use your own cross-modal generator.",
+)
 data_app = typer.Typer(no_args_is_help=True, help="Check and pack data sets.")
 app.add_typer(data_app, name="data")
 console = Console()
@@ -84,7 +89,9 @@ def draw(
     captions: Annotated[Path | None, typer.Option(help="JSON lines with text and file_name: one picture a row.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for --captions.")] = Path("out/pictures"),
     sheet: Annotated[Path | None, typer.Option(help="With --captions: a contact sheet of all pictures, too.")] = None,
-    metadata: Annotated[bool, typer.Option("--metadata/--no-metadata", help="Whether the caption is written into the file; the AI mark always is.")] = True,
+    metadata: Annotated[
+        bool, typer.Option("--metadata/--no-metadata", help="Whether the caption is written into the file; the AI mark always is.")
+    ] = True,
 ) -> None:
     """Draw a caption, or a file of captions."""
     from tonggan.drawing import Request, draw_file, draw_one
@@ -92,13 +99,17 @@ def draw(
 
     if (caption is None) == (captions is None):
         raise UserError("give a caption, or a file with --captions.")
-    chosen = {name: value for name, value in {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps}.items() if value is not None}
+    chosen = {
+        name: value for name, value in {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps}.items() if value is not None
+    }
     request = Request(seed=seed, settings=chosen, negative=negative_prompt, include_prompt=metadata)
     loaded = Tonggan.from_pretrained(model)
     if captions is not None:
         with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
             task = bar.add_task("drawing", total=None)
-            count = draw_file(loaded, captions, out, request=request, sheet=sheet, progress=lambda done, total: bar.update(task, completed=done, total=total))
+            count = draw_file(
+                loaded, captions, out, request=request, sheet=sheet, progress=lambda done, total: bar.update(task, completed=done, total=total)
+            )
         console.print(f"{count} pictures in {out}" + (f", sheet: {sheet}" if sheet else ""))
         return
     for path in draw_one(loaded, str(caption), output, n=n, request=request, warn=lambda line: print(f"tonggan: {line}", file=sys.stderr)):

@@ -27,7 +27,9 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(beside, path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"no space left on the disk while writing {path}. Free some space or choose another folder; nothing was changed.") from error
+            raise UserError(
+                f"no space left on the disk while writing {path}. Free some space or choose another folder; nothing was changed."
+            ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise UserError(f"{path} may not be written to ({error.strerror}). Choose another folder.") from error
         raise

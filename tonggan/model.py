@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pydantic import Field, SerializeAsAny, field_validator
@@ -16,7 +16,7 @@ from tonggan.latent.alignment import Alignment
 from tonggan.latent.record import Latent
 from tonggan.latent.space import Placed, SharedSpace, SpaceConfig
 from tonggan.objectives.terms import LossTerms
-from tonggan.parts import Part, PartConfig, part_config
+from tonggan.parts import Encoder, Part, PartConfig, part_config
 from tonggan.strict import Strict
 
 
@@ -74,7 +74,7 @@ class CrossModalModel(nn.Module):
         self.config = config
         self.encoders = nn.ModuleDict({name: ENCODERS[part.kind](part) for name, part in config.encoders.items()})
         self.decoders = nn.ModuleDict({name: DECODERS[part.kind](part) for name, part in config.decoders.items()})
-        self.space = SharedSpace(config.space, widths={name: encoder.width for name, encoder in self.encoders.items()})
+        self.space = SharedSpace(config.space, widths={name: cast(Encoder, encoder).width for name, encoder in self.encoders.items()})
         self.alignment = Alignment()
 
     def parts(self) -> Iterable[Part]:
@@ -132,7 +132,7 @@ class CrossModalModel(nn.Module):
         for arrow, weight in objectives.arrows.items():
             source, target = ends(arrow)
             latent = self.space.drop_conditions(placed[source].latent, randomness=randomness)
-            part = self.decoders[target].loss(latent, batch[target], randomness=randomness)  # type: ignore[operator, union-attr]
+            part = self.decoders[target].loss(latent, batch[target], randomness=randomness)  # type: ignore[operator]
             for name, term in part.terms.items():
                 terms[f"{arrow} {name}"] = term
                 weights[f"{arrow} {name}"] = weight * part.weights.get(name, 1.0)

@@ -84,7 +84,7 @@ def load_model(name: str, *, device: str = "cpu") -> Loaded:
     _load_weights(model, tensors, path)
     model.load_assets(folder)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Loaded(model.to(device=torch.device(device), memory_format=torch.channels_last).eval(), config, digest)
+    return Loaded(model.to(torch.device(device)).to(memory_format=torch.channels_last).eval(), config, digest)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-
-
 from tonggan.data.loader import Phrasings
 from tonggan.errors import UserError, nearest
 from tonggan.modalities import Modality, modalities
@@ -102,5 +100,3 @@ def modality_of(value: Any) -> Modality:
         if modality.holds(value):
             return modality
     raise UserError(f"{type(value).__name__} is no input of a modality. Give {', '.join(modalities())}.")
-
-

@@ -56,7 +56,9 @@ def test_sigkill_and_resume_end_with_the_same_bits(small_recipe: Recipe, tmp_pat
     first, second = final_state(tmp_path / "a"), final_state(tmp_path / "b")
     assert first.keys() == second.keys()
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
-    steps = [[json.loads(line)["step"] for line in (tmp_path / name / "journal.jsonl").read_text().splitlines() if '"train"' in line] for name in "ab"]
+    steps = [
+        [json.loads(line)["step"] for line in (tmp_path / name / "journal.jsonl").read_text().splitlines() if '"train"' in line] for name in "ab"
+    ]
     assert steps[0] == steps[1] == sorted(set(steps[0]))
 
 
@@ -100,7 +102,13 @@ def test_a_non_finite_loss_changes_nothing(small_recipe: Recipe, tmp_path: Path)
 
 @pytest.mark.slow
 def test_four_samples_are_learned_by_heart(shapes: Path, tmp_path: Path) -> None:
-    overrides = [f"data.path={shapes}", "data.phrasings=null", "model.encoders.text.vocabulary=300", "model.decoders.image.layers=2", "model.decoders.image.width=160"]
+    overrides = [
+        f"data.path={shapes}",
+        "data.phrasings=null",
+        "model.encoders.text.vocabulary=300",
+        "model.decoders.image.layers=2",
+        "model.decoders.image.width=160",
+    ]
     recipe = load_recipe("emoji-64", overrides=[*overrides, "model.encoders.text.layers=1", "model.decoders.image.stem_channels=[32, 64]"])
     assert overfit(recipe, count=4, out=tmp_path / "out", cache=tmp_path, console=QUIET)
     assert (tmp_path / "out" / "overfit.png").is_file()

@@ -6,7 +6,7 @@ The network predicts the picture (x-prediction, JiT, arXiv:2511.13720), the loss
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -79,15 +79,15 @@ class FlowNetwork(nn.Module):
 
     def _initialise(self) -> None:
         """Start every block as the identity and the output at zero (adaLN-Zero, arXiv:2212.09748)."""
-        for layer in (self.modulation[-1], self.out[-1]):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for layers in (self.modulation, self.out):
+            for parameter in layers[-1].parameters():
+                nn.init.zeros_(parameter)
 
     def prepare(self, latent: Latent) -> Condition:
         """Compute what does not change from step to step."""
         point = self.point(latent.pooled * latent.pooled.shape[-1] ** 0.5)
         bias = mask_bias(latent.mask, torch.float32)
-        return Condition(point, [block.attention.read(latent.tokens, bias) for block in self.blocks])
+        return Condition(point, [cast(ModulatedBlock, block).attention.read(latent.tokens, bias) for block in self.blocks])
 
     def forward(self, x: Tensor, times: Tensor, condition: Condition) -> Tensor:
         """x (batch, 3, size, size), times (batch,) -> predicted picture of the same shape."""

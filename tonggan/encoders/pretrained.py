@@ -51,7 +51,9 @@ class TextPretrained(Encoder[TextPretrainedConfig]):
         lengths = [len(ids) for ids in self.tokenizer(list(inputs), verbose=False)["input_ids"]]
         room = self.config.max_tokens
         return [
-            f"caption of {length} tokens is cut to {room}: '{caption[:40]}…'" for caption, length in zip(inputs, lengths, strict=True) if length > room
+            f"caption of {length} tokens is cut to {room}: '{caption[:40]}…'"
+            for caption, length in zip(inputs, lengths, strict=True)
+            if length > room
         ]
 
     def forward(self, inputs: Sequence[str]) -> Latent:
@@ -77,7 +79,13 @@ def load_pretrained(model: str, *, download: bool) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(model, **options)
         network = AutoModel.from_pretrained(model, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
-        what = f"the folder {model} holds no model that can be read" if Path(model).is_dir() else f"'{model}' is neither a folder nor a model fetched before"
+        what = (
+            f"the folder {model} holds no model that can be read"
+            if Path(model).is_dir()
+            else f"'{model}' is neither a folder nor a model fetched before"
+        )
         allow = "" if download or Path(model).is_dir() else ", or allow the download with model.encoders.text.download=true"
-        raise UserError(f"{what}: {str(error).splitlines()[0]} Name a folder with config.json, tokenizer.json and model.safetensors{allow}.") from error
+        raise UserError(
+            f"{what}: {str(error).splitlines()[0]} Name a folder with config.json, tokenizer.json and model.safetensors{allow}."
+        ) from error
     return tokenizer, network

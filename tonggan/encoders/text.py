@@ -88,7 +88,10 @@ class TextTransformer(Encoder[TextTransformerConfig]):
         """Return the tokens of a caption between start and end, cut to `max_tokens`."""
         vocabulary = self._vocabulary()
         ids = vocabulary.encode(caption).ids[: self.config.max_tokens - 2]
-        return [vocabulary.token_to_id(START), *ids, vocabulary.token_to_id(END)]
+        start, end = vocabulary.token_to_id(START), vocabulary.token_to_id(END)
+        assert start is not None
+        assert end is not None
+        return [start, *ids, end]
 
     def notices(self, inputs: Sequence[str]) -> list[str]:
         """Name the captions that are longer than the encoder reads, and where they are cut."""

@@ -5,6 +5,7 @@ Convention of the house: t in [0, 1], x_0 is noise, x_1 is data, x_t = t x_1 + (
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from statistics import NormalDist
 
 import torch
@@ -62,14 +63,14 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 
 def euler(field: Velocity, x: Tensor, grid: Tensor) -> Tensor:
     """Integrate dx/dt = field(x, t) over `grid` with first-order steps: one evaluation a step."""
-    for now, then in zip(grid[:-1], grid[1:], strict=True):
+    for now, then in pairwise(grid):
         x = x + (then - now) * field(x, now)
     return x
 
 
 def heun(field: Velocity, x: Tensor, grid: Tensor) -> Tensor:
     """Integrate with Heun's second-order steps (trapezoid): two evaluations a step, one in the last (Karras et al. 2022, algorithm 1)."""
-    for index, (now, then) in enumerate(zip(grid[:-1], grid[1:], strict=True)):
+    for index, (now, then) in enumerate(pairwise(grid)):
         slope = field(x, now)
         ahead = x + (then - now) * slope
         if index < len(grid) - 2:
@@ -82,7 +83,7 @@ def multistep(field: Velocity, x: Tensor, grid: Tensor) -> Tensor:
     """Integrate with the two-step Adams-Bashforth rule for unequal steps: second order at one evaluation a step, the first step is Euler's."""
     before: Tensor | None = None
     last_step = torch.tensor(1.0)
-    for now, then in zip(grid[:-1], grid[1:], strict=True):
+    for now, then in pairwise(grid):
         step = then - now
         slope = field(x, now)
         lead = slope if before is None else slope + (slope - before) * (step / (2 * last_step))

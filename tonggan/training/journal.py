@@ -15,7 +15,7 @@ class Journal:
         self.path = folder / "journal.jsonl"
         if after_step is not None:
             _keep_until(self.path, after_step)
-        self.file = open(self.path, "a", encoding="utf-8")
+        self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 (open as long as the run)
         self.board = _board(folder / "tensorboard", after_step) if tensorboard else None
 
     def write(self, step: int, kind: str, facts: dict[str, Any]) -> None:

@@ -61,7 +61,7 @@ class Learner:
     players: list[Player] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.model.to(device=torch.device(self.device), memory_format=torch.channels_last).train()
+        self.model.to(torch.device(self.device)).to(memory_format=torch.channels_last).train()
         self.players = self.model.players(self.recipe.objectives)
         self.optimizers = {player.name: build_optimizers(player.module, self.recipe.optimizer) for player in self.players}
         self.average = MovingAverage(self.model, decay=self.recipe.ema_decay)

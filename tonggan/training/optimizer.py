@@ -33,8 +33,8 @@ def build_optimizers(module: nn.Module, config: OptimizerConfig) -> list[Optimiz
 def _block_matrices(module: nn.Module) -> list[nn.Parameter]:
     """Return the weights of linear layers that repeat in a list of blocks: Muon is for hidden matrices, not for embeddings and ends."""
     lists = [child for child in module.modules() if isinstance(child, nn.ModuleList)]
-    linears = [layer for blocks in lists for layer in blocks.modules() if isinstance(layer, nn.Linear)]
-    unique = {id(layer.weight): layer.weight for layer in linears if layer.weight.requires_grad}
+    weights = [layer.weight for blocks in lists for layer in blocks.modules() if isinstance(layer, nn.Linear)]
+    unique = {id(weight): weight for weight in weights if isinstance(weight, nn.Parameter) and weight.requires_grad}
     return list(unique.values())
 
 
@@ -58,7 +58,7 @@ class MovingAverage:
     def __init__(self, module: nn.Module, *, decay: float) -> None:
         self.decay = decay
         self.names = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
-        self.live = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self.live: list[Tensor] = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self.average = [parameter.detach().clone() for parameter in self.live]
 
     @torch.no_grad()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from tonggan.data.loader import Language, Phrasings
 from tonggan.errors import UserError, nearest
@@ -100,7 +100,7 @@ class Recipe(Strict):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig
     monitor: MonitorConfig = MonitorConfig()
-    smoke: dict[str, Any] = {}
+    smoke: dict[str, Any] = Field(default_factory=dict)
     """Overrides that make a run of seconds of it (`--smoke`); every recipe is tested in this form."""
 
 

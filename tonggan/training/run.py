@@ -35,7 +35,7 @@ VOCABULARY_SAMPLES = 40_000
 """Samples of the training stream that parts see before training (the BPE vocabulary)."""
 
 
-class Interrupted(UserError):
+class InterruptedRunError(UserError):
     """The user stopped the run; a checkpoint was written."""
 
 
@@ -113,12 +113,20 @@ class Run:
             raise UserError(f"nothing to resume from in {self.out}: no checkpoint was written there. Start without --resume.")
         kept = parse_recipe(json.loads(recorded.read_text(encoding="utf-8"))["recipe"], where=str(recorded))
         if kept.model_dump(exclude={"monitor"}) != asked.model_dump(exclude={"monitor"}):
-            raise UserError(f"the recipe differs from the one that {self.out} was started with; a resumed run must be the same run. Compare with {recorded}.")
+            raise UserError(
+                f"the recipe differs from the one that {self.out} was started with; a resumed run must be the same run. Compare with {recorded}."
+            )
         return kept
 
     def _record(self, recorded: Path, dtype: str) -> None:
         with replacing(recorded) as beside:
-            facts = {"recipe": self.recipe.model_dump(mode="json"), "dtype": dtype, "tonggan": __version__, "torch": torch.__version__, "python": platform.python_version()}
+            facts = {
+                "recipe": self.recipe.model_dump(mode="json"),
+                "dtype": dtype,
+                "tonggan": __version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            }
             beside.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
 
     def _fit_parts(self) -> None:
@@ -130,7 +138,7 @@ class Run:
         self.model.save_assets(assets)
 
     def train(self) -> None:
-        """Train to the end of the schedule, or until Ctrl-C; raises `Interrupted` then, after a checkpoint."""
+        """Train to the end of the schedule, or until Ctrl-C; raises `InterruptedRunError` then, after a checkpoint."""
         monitor, learner = self.recipe.monitor, self.learner
         if learner.step == 0:
             self._checkpoint()
@@ -149,7 +157,9 @@ class Run:
                     self._checkpoint()
         if not learner.finished:
             self._checkpoint()
-            raise Interrupted(f"stopped at step {learner.step:,}; a checkpoint is in {self.checkpoints}. Go on with the same command and --resume.")
+            raise InterruptedRunError(
+                f"stopped at step {learner.step:,}; a checkpoint is in {self.checkpoints}. Go on with the same command and --resume."
+            )
         self._finish()
 
     def _finish(self) -> None:
@@ -160,13 +170,21 @@ class Run:
         self._checkpoint()
         self.journal.close()
         hours = learner.trained_seconds / 3600
-        self.console.print(f"done: {learner.samples:,} samples in {hours:.2f} h, best held-out loss {learner.best:.4f}, model in {self.out / 'model'}")
+        self.console.print(
+            f"done: {learner.samples:,} samples in {hours:.2f} h, best held-out loss {learner.best:.4f}, model in {self.out / 'model'}"
+        )
 
     def _log(self, report: StepReport) -> None:
         batch = self.recipe.schedule.batch_size
         facts = {name: round(value, 6) if math.isfinite(value) else str(value) for name, value in report.losses.items()}
-        rates = {"samples": self.learner.samples, "samples_per_second": round(batch / report.seconds, 2), "wait_share": round(report.data_seconds / report.seconds, 4)}
-        self.journal.write(self.learner.step, "train", facts | {"gradient_norm": round(report.gradient_norm, 4), "dropped": self.learner.dropped} | rates)
+        rates = {
+            "samples": self.learner.samples,
+            "samples_per_second": round(batch / report.seconds, 2),
+            "wait_share": round(report.data_seconds / report.seconds, 4),
+        }
+        self.journal.write(
+            self.learner.step, "train", facts | {"gradient_norm": round(report.gradient_norm, 4), "dropped": self.learner.dropped} | rates
+        )
 
     def _validate(self) -> None:
         learner = self.learner
@@ -239,7 +257,11 @@ class Run:
             progress.update(task, completed=learner.samples, figures=figures)
             if progress.disable and now - last_line > 30:
                 left = max(0, learner.total_samples - learner.samples) / rate / 60
-                print(f"step {learner.step:,}  {learner.samples:,}/{learner.total_samples:,} samples  {figures}  {left:.0f} min left", file=sys.stderr, flush=True)
+                print(
+                    f"step {learner.step:,}  {learner.samples:,}/{learner.total_samples:,} samples  {figures}  {left:.0f} min left",
+                    file=sys.stderr,
+                    flush=True,
+                )
                 last_line = now
 
         with progress:
