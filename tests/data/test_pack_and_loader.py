@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tonggan.data.loader import Language, Loader, first_caption, hold_out, permuted
+from tonggan.data.pack import Pack, ensure_pack, pack
+from tonggan.errors import UserError
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 17, 1000])
+def test_order_is_a_permutation_of_each_epoch(count: int) -> None:
+    epochs = [permuted(np.arange(count), count, seed=5, epochs=np.full(count, epoch)) for epoch in (0, 1)]
+    assert all(sorted(order) == list(range(count)) for order in epochs)
+    if count > 16:
+        assert not np.array_equal(*epochs)
+
+
+def test_samples_depend_on_seed_and_position_alone(shapes: Path, tmp_path: Path) -> None:
+    packed = pack(shapes, out=tmp_path / "pack")
+    rows = packed.indices("train")
+    one, many = (Loader(packed, rows, batch_size=size, seed=3) for size in (1, 20))
+    batch = many.batch(7)
+    singles = [one.batch(position) for position in range(7, 27)]
+    assert batch.inputs["text"] == [single.inputs["text"][0] for single in singles]
+    assert batch.indices.tolist() == [int(single.indices[0]) for single in singles]
+
+
+def test_a_packed_picture_is_the_picture(shapes: Path, tmp_path: Path) -> None:
+    packed = pack(shapes, out=tmp_path / "pack")
+    for index in range(len(packed)):
+        truth = np.asarray(Image.open(shapes / packed.row(index).file_name)).transpose(2, 0, 1)
+        assert np.array_equal(packed.pictures[index], truth)
+    assert Pack.open(tmp_path / "pack").content_hash == packed.content_hash
+
+
+def test_phrasings_fill_from_tags_and_skip_what_is_missing(shapes: Path, tmp_path: Path) -> None:
+    packed = pack(shapes, out=tmp_path / "pack")
+    phrasings = {"zh": Language(1.0, ("{none} x", "图：{label.zh}"))}
+    assert (first_caption(packed.row(0), "zh", phrasings) or "").startswith("图：")
+    assert first_caption(packed.row(0), "fr", phrasings) is None
+
+
+def test_held_out_rows_are_apart(shapes: Path, tmp_path: Path) -> None:
+    packed = pack(shapes, out=tmp_path / "pack")
+    train, held = hold_out(packed, packed.indices("train"), share=0.3, seed=0)
+    assert sorted([*train, *held]) == packed.indices("train").tolist()
+    assert len(held) > 0
+
+
+def test_broken_pictures_are_named_and_above_the_rate_refused(shapes: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for file in shapes.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "red-bar.png").write_bytes(b"not a picture")
+    with pytest.raises(UserError, match=r"red-bar\.png"):
+        pack(folder, out=tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
+    assert list(pack(folder, out=tmp_path / "kept", max_broken_rate=0.1).facts["skipped"]) == ["red-bar.png"]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data sets are not here")
+def test_emoji_as_it_is(tmp_path: Path) -> None:
+    packed = ensure_pack(SHARED / "emoji", size=64, fit="pad", cache=tmp_path)
+    assert packed.facts["splits"] == {"train": 13609, "test_concept": 628, "test_pair": 693}
+    assert "zh" in packed.row(0).captions

@@ -1,0 +1,132 @@
+"""What a picture file says of its making: written into every file, read back by `tonggan inspect`.
+
+Three forms, for three kinds of readers: the `parameters` text of A1111 (which web interfaces and galleries read), our own JSON, and the IPTC mark
+`trainedAlgorithmicMedia` in XMP (which says that a trained algorithm made the picture).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from tonggan.errors import UserError
+from tonggan.files import replacing
+from tonggan.modalities.image import flatten
+
+MARK = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+USER_COMMENT = 0x9286
+EXIF_FOLDER = 0x8769
+XMP_TEXT = "XML:com.adobe.xmp"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a picture was made. `settings` are the decoder's (`num_inference_steps`, `guidance_scale`, `solver`); `created` is an ISO date."""
+
+    prompt: str | None
+    negative_prompt: str | None
+    seed: int
+    model: str
+    model_hash: str
+    settings: Mapping[str, Any]
+    size: tuple[int, int]
+    software: str
+    created: str
+
+
+def parameters_text(provenance: Provenance) -> str:
+    """Return the text that A1111 writes: prompt, negative prompt, then `Name: value` pairs on one line."""
+    settings = provenance.settings
+    pairs = {
+        "Steps": settings.get("num_inference_steps"),
+        "Sampler": settings.get("solver"),
+        "CFG scale": settings.get("guidance_scale"),
+        "Seed": provenance.seed,
+        "Size": f"{provenance.size[0]}x{provenance.size[1]}",
+        "Model hash": provenance.model_hash[:10],
+        "Model": provenance.model,
+        "Version": provenance.software,
+    }
+    lines = [provenance.prompt or ""] + ([f"Negative prompt: {provenance.negative_prompt}"] if provenance.negative_prompt else [])
+    return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in pairs.items() if value is not None)])
+
+
+def xmp_packet(software: str) -> str:
+    """Return the XMP packet with the IPTC digital source type."""
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
+        f'Iptc4xmpExt:DigitalSourceType="{MARK}" xmp:CreatorTool="{escape(software)}"/></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+    )
+
+
+def save_picture(picture: Image.Image, path: Path, provenance: Provenance, *, include_prompt: bool = True) -> None:
+    """Write a picture with its provenance, in the format of the file's ending.
+
+    Without `include_prompt` neither prompt is written; the mark, seed and model are. Raises `UserError` for an unknown ending or a full disk.
+    """
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise UserError(f"{path}: pictures are not written as '{path.suffix}'. Known: {', '.join(FORMATS)}.")
+    told = provenance if include_prompt else replace(provenance, prompt=None, negative_prompt=None)
+    xmp = xmp_packet(told.software)
+    with replacing(path) as beside:
+        if kind == "PNG":
+            info = PngInfo()
+            info.add_itxt("parameters", parameters_text(told))
+            info.add_itxt("tonggan", json.dumps(asdict(told), ensure_ascii=False))
+            info.add_itxt(XMP_TEXT, xmp)
+            picture.save(beside, format=kind, pnginfo=info)
+        else:
+            exif = Image.Exif()
+            whole = f"{parameters_text(told)}\ntonggan: {json.dumps(asdict(told), ensure_ascii=False)}"
+            exif.get_ifd(EXIF_FOLDER)[USER_COMMENT] = b"UNICODE\0" + whole.encode("utf-16-be")
+            picture.convert("RGB").save(beside, format=kind, quality=95, exif=exif, xmp=xmp.encode())
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        picture = Image.open(path)
+        picture.load()
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file.") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path}: not a picture that can be read, or broken.") from error
+    return picture
+
+
+def _comment(picture: Image.Image) -> str:
+    value = picture.getexif().get_ifd(EXIF_FOLDER).get(USER_COMMENT, b"")
+    if not isinstance(value, bytes):
+        return str(value)
+    return value[8:].decode("utf-16-be", "replace") if value.startswith(b"UNICODE\0") else value.decode("utf-8", "replace")
+
+
+def read_provenance(path: Path) -> Provenance | None:
+    """Return what we wrote into a picture, or None where it is not ours; raises `UserError` where the file cannot be read."""
+    picture = _opened(path)
+    text = picture.info.get("tonggan") or _comment(picture).rpartition("\ntonggan: ")[2]
+    try:
+        facts = json.loads(text)
+        return Provenance(**(facts | {"size": tuple(facts["size"])}))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def inspect_file(path: Path) -> dict[str, Any]:
+    """Return what a picture file says of itself: format, size, the mark of trained algorithms, our provenance, and any A1111 `parameters`."""
+    picture = _opened(path)
+    provenance = read_provenance(path)
+    xmp = picture.info.get(XMP_TEXT) or picture.info.get("xmp") or b""
+    marked = MARK in (xmp.decode("utf-8", "replace") if isinstance(xmp, bytes) else str(xmp))
+    facts: dict[str, Any] = {"file": str(path), "format": picture.format, "size": list(flatten(picture).size), "made_by_trained_algorithm": marked}
+    facts["provenance"] = None if provenance is None else asdict(provenance)
+    foreign = picture.info.get("parameters") or _comment(picture)
+    return facts if not foreign else facts | {"parameters": foreign.partition("\ntonggan: ")[0]}
