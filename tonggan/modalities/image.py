@@ -4,7 +4,7 @@ import io
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,14 +90,15 @@ def inspect_picture(source: Path | bytes) -> PictureFacts:
     except UserError as error:
         kinds = {"decompression-bomb": "decompression-bomb", "empty": "empty", "no such file": "missing"}
         return PictureFacts(problems=(next((kind for text, kind in kinds.items() if text in str(error)), "broken"),))
-    facts = PictureFacts(picture.format or "", picture.size, picture.mode, tuple(_remarks(picture)))
+    facts = PictureFacts(picture.format or "", picture.size, picture.mode)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            remarks = tuple(_remarks(picture))
             picture.load()
     except (OSError, SyntaxError, ValueError, EOFError):
-        return PictureFacts(facts.format, facts.size, facts.mode, facts.remarks, ("truncated",))
-    return facts
+        return replace(facts, problems=("truncated",))
+    return replace(facts, remarks=remarks)
 
 
 def _remarks(picture: Image.Image) -> list[str]:

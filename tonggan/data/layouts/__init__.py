@@ -3,14 +3,27 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from tonggan.data.layouts.coco import recognise_coco
+from tonggan.data.layouts.flickr8k import recognise_flickr8k
+from tonggan.data.layouts.sidecar import recognise_sidecar
 from tonggan.data.layouts.tables import recognise_table
+from tonggan.data.layouts.webdataset import recognise_webdataset
 from tonggan.data.records import Dataset
 from tonggan.errors import UserError
 
 LAYOUTS: dict[str, Callable[[Path], Dataset | None]] = {
+    "coco": recognise_coco,
+    "flickr8k": recognise_flickr8k,
     "table": recognise_table,
+    "webdataset": recognise_webdataset,
+    "sidecar": recognise_sidecar,
 }
 """Name -> what recognises it, in the order in which they are tried."""
+
+LOOKED_FOR = (
+    "annotations/captions_*.json (COCO), captions.txt or Flickr8k.token.txt (Flickr8k), metadata.jsonl|csv|parquet or another table, "
+    "*.tar (WebDataset), pictures with a .txt beside each"
+)
 
 
 def recognise(path: Path) -> Dataset:
@@ -21,4 +34,4 @@ def recognise(path: Path) -> Dataset:
         found = layout(path)
         if found is not None:
             return found
-    raise UserError(f"{path}: no data set was recognised. Looked for: {', '.join(LAYOUTS)}.")
+    raise UserError(f"{path}: no data set was recognised. Looked for: {LOOKED_FOR}.")

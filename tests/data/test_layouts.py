@@ -1,0 +1,133 @@
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tonggan.data.check import check
+from tonggan.data.layouts import recognise
+from tonggan.errors import UserError
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+real = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data sets are not here")
+
+
+def picture(path: Path, mode: str = "RGB") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, (8, 8)).save(path)
+
+
+@real
+def test_coco_in_its_own_layout() -> None:
+    found = recognise(SHARED / "coco_mini")
+    rows = list(found.rows())
+    assert found.layout == "coco"
+    assert [sum(row.split == split for row in rows) for split in ("train", "validation")] == [80, 79]
+    assert sum(len(texts) for row in rows for texts in row.captions.values()) == 400 + 395
+    assert len(found.uncaptioned) == 80
+    truth = json.loads((SHARED / "coco_mini" / "annotations" / "captions_train2017.json").read_text())
+    first = truth["annotations"][0]
+    name = next(image["file_name"] for image in truth["images"] if image["id"] == first["image_id"])
+    assert " ".join(first["caption"].split()) in next(row for row in rows if row.file_name == name).captions["en"]
+
+
+@real
+@pytest.mark.parametrize(("name", "count"), [("flickr8k_1k", 1000), ("openclipart", 5534), ("emoji", 14930)])
+def test_real_tables(name: str, count: int) -> None:
+    found = recognise(SHARED / name)
+    assert found.layout == "table"
+    assert sum(1 for _ in found.rows()) == count
+    assert not found.missing_pictures
+
+
+def test_flickr8k_in_both_forms(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        picture(tmp_path / "Images" / f"{name}.jpg")
+    (tmp_path / "captions.txt").write_text("image,caption\na.jpg,A dog , running\na.jpg,Two\nb.jpg,A cat\n")
+    assert next(recognise(tmp_path).rows()).captions["en"] == ("A dog , running", "Two")
+    (tmp_path / "Flickr8k.token.txt").write_text("a.jpg#0\tA dog\na.jpg#1\tTwo\nb.jpg#0\tA cat\n")
+    (tmp_path / "Flickr_8k.testImages.txt").write_text("b.jpg\n")
+    found = recognise(tmp_path)
+    assert found.layout == "flickr8k"
+    assert [(row.file_name, row.split) for row in found.rows()] == [("a.jpg", "train"), ("b.jpg", "test")]
+
+
+def test_sidecar_and_its_orphans(tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        picture(tmp_path / f"{name}.png")
+    (tmp_path / "1.txt").write_text("a cat")
+    (tmp_path / "9.txt").write_text("alone")
+    found = recognise(tmp_path)
+    assert [row.captions["en"] for row in found.rows()] == [("a cat",)]
+    assert (found.missing_pictures, found.uncaptioned) == (("9.txt",), ("2.png",))
+
+
+def test_webdataset(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(buffer, "PNG")
+    with tarfile.open(tmp_path / "train-000.tar", "w") as shard:
+        for name, data in {"a.png": buffer.getvalue(), "a.txt": b"red", "b.png": buffer.getvalue(), "b.json": b'{"caption": "two", "x": 1}'}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            shard.addfile(member, io.BytesIO(data))
+    rows = list(recognise(tmp_path).rows())
+    assert [row.captions["en"] for row in rows] == [("red",), ("two",)]
+    assert rows[0].image.read() == buffer.getvalue()
+    assert rows[1].tags == {"x": 1}
+
+
+def test_csv_and_tsv(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "list.tsv").write_text("filepath\ttitle\na.png\ta dog\n")
+    assert next(recognise(tmp_path).rows()).captions["en"] == ("a dog",)
+
+
+def test_parquet(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    picture(tmp_path / "a.png")
+    parquet.write_table(arrow.table({"file_name": ["a.png"], "text": ["a dog"]}), tmp_path / "metadata.parquet")
+    assert next(recognise(tmp_path).rows()).captions["en"] == ("a dog",)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("metadata.jsonl", "", "the file is empty"),
+        ("metadata.jsonl", '{"file_name": "a.png", "te', "line 1: JSON that is cut off"),
+        ("metadata.jsonl", '{"file_name": "a.png", "captoin": "x"}', "captoin"),
+        ("annotations/captions_train.json", '{"images": [', "JSON that is cut off"),
+        ("other.dat", "x", "Looked for: annotations/captions_"),
+    ],
+)
+def test_errors_say_what_and_where(name: str, content: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(content)
+    with pytest.raises(UserError, match=said):
+        list(recognise(tmp_path).rows())
+
+
+def test_check_names_what_is_odd_and_what_is_broken(tmp_path: Path) -> None:
+    for name, mode in {"cmyk.jpg": "CMYK", "palette.png": "P", "alpha.png": "RGBA", "deep.png": "I;16", "same.png": "RGB"}.items():
+        picture(tmp_path / name, mode)
+    noise = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(noise, "PNG")
+    (tmp_path / "cut.png").write_bytes(noise.getvalue()[:1500])
+    rotated = Image.Exif()
+    rotated[0x0112] = 6
+    Image.new("RGB", (8, 4)).save(tmp_path / "rotated.jpg", exif=rotated)
+    (tmp_path / "same2.png").write_bytes((tmp_path / "same.png").read_bytes())
+    (tmp_path / "broken.png").write_bytes(b"no")
+    names = [file.name for file in sorted(tmp_path.iterdir())]
+    rows = [{"file_name": name, "text": name, "split": "test" if name == "same2.png" else "train"} for name in [*names, "gone.png"]]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    report = check(tmp_path)
+    assert report.problems == {"broken.png": "broken", "cut.png": "truncated"}
+    assert report.missing_pictures == ("gone.png",)
+    expected = {"cmyk": ["cmyk.jpg"], "palette": ["palette.png"], "alpha": ["alpha.png"], "16-bit": ["deep.png"], "exif-rotated": ["rotated.jpg"]}
+    assert expected == report.remarks
+    assert ("same.png", "same2.png") in [names[-2:] for names in report.duplicates]
+    assert report.has_errors

@@ -1,0 +1,114 @@
+"""A data set looked through before it is trained on: what is there, what is broken, what is double."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tonggan.data.layouts import recognise
+from tonggan.errors import UserError
+from tonggan.modalities.image import inspect_picture, open_picture
+
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How many captions a language has, and their length in characters."""
+
+    captions: int
+    shortest: int
+    median: float
+    longest: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found. `problems` and `missing_pictures` are errors; `remarks` are handled when packing; `duplicates` are pictures alike in two splits."""
+
+    layout: str
+    description: str
+    splits: Mapping[str, int]
+    languages: Mapping[str, Lengths]
+    problems: Mapping[str, str]
+    remarks: Mapping[str, list[str]]
+    missing_pictures: tuple[str, ...]
+    uncaptioned: tuple[str, ...]
+    duplicates: tuple[tuple[str, ...], ...]
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether something must be mended."""
+        return bool(self.problems or self.missing_pictures)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return asdict(self) | {"has_errors": self.has_errors}
+
+    def print(self, console: Console) -> None:
+        """Print a table, and at most ten names of each kind."""
+        console.print(f"recognised: {self.description}")
+        table = Table("what", "count", "names")
+        for split, count in self.splits.items():
+            table.add_row(f"split {split}", f"{count:,}", "")
+        for language, each in self.languages.items():
+            table.add_row(f"captions {language}", f"{each.captions:,}", f"{each.shortest} to {each.longest} characters, median {each.median:g}")
+        kinds: dict[str, list[str]] = defaultdict(list)
+        for name, problem in self.problems.items():
+            kinds[f"[red]{problem}[/red]"].append(name)
+        kinds |= {kind: names for kind, names in self.remarks.items()}
+        kinds |= {"[red]captions without picture[/red]": list(self.missing_pictures), "pictures without caption": list(self.uncaptioned)}
+        kinds["same picture in two splits"] = [" = ".join(names) for names in self.duplicates]
+        for kind, names in kinds.items():
+            if names:
+                table.add_row(kind, f"{len(names):,}", ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else ""))
+        console.print(table)
+        console.print("[red]errors: mend them, or let pack skip them[/red]" if self.has_errors else "no errors")
+
+
+def check(path: Path) -> Report:
+    """Look through the data set at `path`; every picture is decoded. Raises `UserError` where nothing is recognised."""
+    dataset = recognise(path)
+    splits: Counter[str] = Counter()
+    lengths: dict[str, list[int]] = defaultdict(list)
+    problems: dict[str, str] = {}
+    remarks: dict[str, list[str]] = defaultdict(list)
+    alike: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    absent = set(dataset.missing_pictures)
+    for row in dataset.rows():
+        splits[row.split] += 1
+        for language, texts in row.captions.items():
+            lengths[language] += map(len, texts)
+        if row.file_name in absent:
+            continue
+        try:
+            data = row.image.read()
+            facts = inspect_picture(data)
+            for remark in facts.remarks:
+                remarks[remark].append(row.file_name)
+            if facts.problems:
+                problems[row.file_name] = facts.problems[0]
+                continue
+            picture = open_picture(data, name=row.file_name)
+            alike[hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).hexdigest()].append((row.split, row.file_name))
+        except UserError as error:
+            problems[row.file_name] = str(error)
+    duplicates = tuple(tuple(name for _, name in same) for same in alike.values() if len({split for split, _ in same}) > 1)
+    languages = {name: Lengths(len(each), min(each), median(each), max(each)) for name, each in sorted(lengths.items())}
+    return Report(
+        dataset.layout,
+        dataset.description,
+        dict(splits),
+        languages,
+        problems,
+        dict(remarks),
+        dataset.missing_pictures,
+        dataset.uncaptioned,
+        duplicates,
+    )

@@ -1,0 +1,62 @@
+"""COCO captions: annotations/captions_*.json and an image folder of the same suffix, as torchvision's `CocoCaptions` takes them."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tonggan.data.layouts.columns import captions_of
+from tonggan.data.records import Dataset, PictureSource, Row
+from tonggan.errors import UserError
+
+
+def recognise_coco(path: Path) -> Dataset | None:
+    """Recognise a COCO folder, or one captions_*.json."""
+    if path.is_file():
+        files = [path] if path.name.startswith("captions_") and path.suffix == ".json" else []
+    else:
+        files = sorted(path.glob("annotations/captions_*.json")) or sorted(path.glob("captions_*.json"))
+    if not files:
+        return None
+    rows = [row for file in files for row in _rows(file)]
+    missing = tuple(row.file_name for row in rows if row.captions and not row.image.path.is_file())
+    listed = {row.image.path for row in rows}
+    unlisted = [picture for folder in {_folder(file) for file in files} for picture in sorted(folder.glob("*.jpg")) if picture not in listed]
+    uncaptioned = (*(row.file_name for row in rows if not row.captions), *(picture.name for picture in unlisted))
+    usable = [row for row in rows if row.captions and row.image.path.is_file()]
+    names = ", ".join(file.name for file in files)
+    return Dataset("coco", f"COCO captions ({names})", lambda: iter(usable), missing, uncaptioned)
+
+
+def _folder(file: Path) -> Path:
+    """Return the image folder of captions_train2017.json: train2017 beside annotations/, else beside the file."""
+    name = file.stem.removeprefix("captions_")
+    root = file.parent.parent if file.parent.name == "annotations" else file.parent
+    return next((folder for folder in (root / name, root / "images" / name, root / "images") if folder.is_dir()), root)
+
+
+def _rows(file: Path) -> Iterator[Row]:
+    whole = _read(file)
+    captions: dict[Any, list[str]] = defaultdict(list)
+    for annotation in whole["annotations"]:
+        captions[annotation["image_id"]].append(annotation["caption"])
+    name = file.stem.removeprefix("captions_").rstrip("0123456789")
+    split = "validation" if name == "val" else name
+    for image in whole["images"]:
+        tags = {key: value for key, value in image.items() if key in ("id", "license")}
+        yield Row(image["file_name"], PictureSource(_folder(file) / image["file_name"]), captions_of({"c": captions[image["id"]]}, "c"), split, tags)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    text = file.read_text(encoding="utf-8")
+    if not text.strip():
+        raise UserError(f"{file}: the file is empty. It should hold COCO's images and annotations.")
+    try:
+        whole = json.loads(text)
+        whole["images"], whole["annotations"]
+        return whole
+    except ValueError as error:
+        raise UserError(f"{file}: JSON that is cut off or broken ({error}). Copy the file again.") from error
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{file}: not COCO captions: 'images' and 'annotations' are needed.") from error

@@ -1,0 +1,50 @@
+"""WebDataset shards: tar files of KEY.jpg with KEY.txt or KEY.json, read in place."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tonggan.data.layouts.columns import CAPTION_COLUMNS, captions_of
+from tonggan.data.layouts.sidecar import PICTURES
+from tonggan.data.layouts.tables import SPLIT_NAMES
+from tonggan.data.records import Dataset, PictureSource, Row, tar_members
+from tonggan.errors import UserError
+
+
+def recognise_webdataset(path: Path) -> Dataset | None:
+    """Recognise one .tar, or a folder (or folders of splits) of them."""
+    shards = [path] if path.suffix == ".tar" else sorted([*path.glob("*.tar"), *path.glob("*/*.tar")]) if path.is_dir() else []
+    if not shards:
+        return None
+    return Dataset("webdataset", f"WebDataset, {len(shards)} shards", lambda: (row for shard in shards for row in _rows(shard)))
+
+
+def _rows(shard: Path) -> Iterator[Row]:
+    """Yield rows as their members follow each other: the parts of a sample are neighbours in a shard."""
+    split = next((name for key, name in SPLIT_NAMES.items() if key in (shard.parent.name, shard.stem.partition("-")[0])), "train")
+    key, parts = "", dict[str, PictureSource]()
+    for name, source in tar_members(shard):
+        stem = str(PurePosixPath(name).with_suffix(""))
+        if stem != key:
+            yield from _row(key, parts, split)
+            key, parts = stem, {}
+        parts[PurePosixPath(name).suffix.lower()] = source
+    yield from _row(key, parts, split)
+
+
+def _row(key: str, parts: dict[str, PictureSource], split: str) -> Iterator[Row]:
+    ending = next((each for each in PICTURES if each in parts), None)
+    if ending is None:
+        return
+    facts: dict[str, Any] = {}
+    if ".json" in parts:
+        try:
+            facts = dict(json.loads(parts[".json"].read()))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{parts['.json'].path}, member {key}.json: JSON that is cut off or broken ({error}).") from error
+    if ".txt" in parts:
+        facts["text"] = parts[".txt"].read().decode("utf-8", "replace")
+    column = next((name for name in CAPTION_COLUMNS if name in facts), None)
+    tags = {name: value for name, value in facts.items() if name != column}
+    yield Row(key + ending, parts[ending], captions_of(facts, column), split, tags)
