@@ -176,6 +176,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "extra_forbidden":
         known = _fields_at(model, first["loc"][:-1]) or _fields_named(str(first["loc"][-1]))
         return f"unknown key '{key}'.{nearest(str(first['loc'][-1]), known)}"
+    if first["type"] == "value_error":
+        return f"{key}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
     if first["type"] == "missing":
         return f"key '{key}' is missing."
     return f"{key or 'recipe'}: {first['msg']} (got {first['input']!r})." if key else f"{first['msg']}."

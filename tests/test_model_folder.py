@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from tonggan.errors import UserError
+from tonggan.model import CrossModalModel, ModelConfig
+from tonggan.model_folder import load_model, save_model
+
+CONFIG = ModelConfig.model_validate(
+    {
+        "encoders": {"text": {"kind": "text_transformer", "width": 32, "layers": 1, "heads": 2, "vocabulary": 300}},
+        "space": {"width": 32},
+        "decoders": {"image": {"kind": "image_deconv", "latent_width": 32, "channels": 8}},
+    }
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    model = CrossModalModel(CONFIG)
+    model.fit(lambda modality: ["a red heart", "a blue heart"])
+    save_model(tmp_path / "m", model, config={"name": "m"}, card="card")
+    return tmp_path / "m"
+
+
+def test_a_saved_model_is_the_same_model(folder: Path) -> None:
+    again = load_model(str(folder)).model
+    stored = load_file(str(folder / "model.safetensors"))
+    assert all((again.state_dict()[name] == tensor).all() for name, tensor in stored.items())
+
+
+def test_a_cut_file_of_weights(folder: Path) -> None:
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="damaged"):
+        load_model(str(folder))
+
+
+def test_weights_of_another_architecture(folder: Path) -> None:
+    tensors = load_file(str(folder / "model.safetensors"))
+    tensors.pop("space.null_token")
+    save_file(tensors, str(folder / "model.safetensors"))
+    with pytest.raises(UserError, match="another architecture"):
+        load_model(str(folder))
+
+
+def test_a_cut_config_and_a_folder_without_one(folder: Path, tmp_path: Path) -> None:
+    (folder / "config.json").write_text('{"format": 1, "mod')
+    with pytest.raises(UserError, match="damaged"):
+        load_model(str(folder))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="neither a model nor a run"):
+        load_model(str(tmp_path / "empty"))
+
+
+def test_an_unknown_part_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match="Did you mean 'image_flow'"):
+        ModelConfig.model_validate({"encoders": {}, "decoders": {"image": {"kind": "image_flo"}}})

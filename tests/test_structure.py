@@ -1,0 +1,63 @@
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LEVELS = [
+    {"cli"},
+    {"drawing", "doctor", "evaluation"},
+    {"pipeline"},
+    {"training"},
+    {"model_folder", "model_card"},
+    {"model"},
+    {"decoders", "encoders"},
+    {"parts"},
+    {"latent"},
+    {"objectives", "layers"},
+    {"data"},
+    {"modalities"},
+    {"arithmetic", "strict"},
+    {"files"},
+    {"errors"},
+]
+LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
+
+
+def imported(file: Path) -> set[str]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    names = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.split(".")[1] for name in names if name.startswith("tonggan.")}
+
+
+def test_imports_run_one_way() -> None:
+    checked = 0
+    for file in (ROOT / "tonggan").rglob("*.py"):
+        room = file.relative_to(ROOT / "tonggan").parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        for other in imported(file) - {room}:
+            assert LEVEL[other] > LEVEL[room], f"{file.relative_to(ROOT)} imports {other}"
+            checked += 1
+    assert checked > 50
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "docs/tour.md"])
+def test_links_and_files_named_exist(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!http)([^)#]+)", text):
+        assert ((ROOT / name).parent / target).exists(), target
+
+
+def test_both_readmes_have_the_same_commands() -> None:
+    commands = [
+        [
+            line.split("#")[0].strip()
+            for block in re.findall(r"```bash\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+            for line in block.splitlines()
+        ]
+        for name in ("README.md", "README.zh-CN.md")
+    ]
+    assert commands[0] == commands[1]
+    assert len(commands[0]) > 8
