@@ -1,21 +1,69 @@
 import json
+import os
+import resource
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
+from tonggan import cli
 from tonggan.model_folder import shipped_models
 
+ships = pytest.mark.skipif("emoji-64" not in shipped_models(), reason="no weights ship")
+SMALL = ["data.phrasings=null", "data.hold_out=0.2", "dtype=float32", "model.encoders.text.vocabulary=300", "model.encoders.text.width=64"]
 
-def tonggan(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "tonggan.cli", *arguments], capture_output=True, text=True, check=False)
+
+@dataclass(frozen=True)
+class Done:
+    status: int
+    out: str
+    err: str
+
+
+Tonggan = Callable[..., Done]
+
+
+@pytest.fixture
+def tonggan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Tonggan:
+    """The command as a function: what `tonggan ARGUMENTS` does, in this process."""
+
+    def run(*arguments: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["tonggan", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr()
+        return Done(int(ended.value.code or 0), told.out, told.err)
+
+    return run
+
+
+def spawn(*arguments: str | Path, limit: int | None = None) -> subprocess.Popen[str]:
+    """Start the real command; `limit` is the largest file in bytes that it may write, which stands for a full disk."""
+
+    def narrow() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit or resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    command = [sys.executable, "-m", "tonggan.cli", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=narrow if limit else None)
+
+
+def copied_model(folder: Path) -> Path:
+    shutil.copytree(shipped_models()["emoji-64"], folder)
+    return folder
 
 
 def test_help_does_not_import_torch() -> None:
     code = "import sys; import tonggan.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert "draw" in tonggan("--help").stdout
 
 
 @pytest.mark.parametrize(
@@ -23,38 +71,135 @@ def test_help_does_not_import_torch() -> None:
     [
         (["train", "emoji-46"], "Did you mean 'emoji-64'"),
         (["train", "emoji-64", "optimizer.learning_rat=1"], "Did you mean 'learning_rate'"),
-        (["train", "emoji-64", "model.decoders.image.layer=1"], "unknown key"),
+        (["train", "emoji-64", "model.decoders.image.layer=1"], "Did you mean 'layers'"),
+        (["train", "emoji-64", "schedule.batch_size=many"], "schedule.batch_size"),
+        (["train", "emoji-64", "schedule"], "is not an override"),
         (["train", "emoji-64", "data.path=nowhere"], "nowhere: no such file or folder"),
-        (["draw", "a heart", "--model", "emoji-46"], "neither a folder nor a model that ships"),
-        (["data", "pack", "nowhere", "--out", "x"], "nowhere: no such file or folder"),
+        (["train", "emoji-64", "--resume", "--out", "nowhere"], "nothing to resume from"),
+        (["draw", "a heart", "--model", "emoji-46"], "Did you mean 'emoji-64'"),
         (["draw"], "give a caption"),
+        (["draw", "--captions", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
+        (["inspect", "nowhere.png"], "nowhere.png: no such file"),
+        (["evaluate", "emoji-46", "--data", ".", "--out", "x"], "Did you mean 'emoji-64'"),
+        (["data", "pack", "nowhere", "--out", "x"], "nowhere: no such file or folder"),
+        (["data", "check", "nowhere"], "nowhere: no such file or folder"),
     ],
 )
-def test_mistakes_get_one_line_and_exit_code_two(arguments: list[str], said: str, tmp_path: Path) -> None:
-    options = ["--out", str(tmp_path / "run")] if arguments[0] == "train" else []
-    done = tonggan(*arguments, *options)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+def test_mistakes_get_one_line_and_exit_code_two(
+    arguments: list[str], said: str, tonggan: Tonggan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = tonggan(*arguments)
+    assert done.status == 2
+    assert said in done.err
+    assert done.err.startswith("tonggan: ")
+    assert done.err.count("\n") == 1
+    assert not list(tmp_path.rglob("*.*"))
 
 
-def test_pack_and_errors_of_tables(shapes: Path, tmp_path: Path) -> None:
-    assert tonggan("data", "pack", str(shapes), "--out", str(tmp_path / "pack")).returncode == 0
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("notes.dat", b"x", "Looked for: annotations/captions_"),
+        ("metadata.jsonl", b"", "the file is empty"),
+        ("metadata.jsonl", b'{"file_name": "a.png", "te', "line 1: JSON that is cut off"),
+        ("metadata.jsonl", b'{"file_name": "a.png", "captoin": "x"}', "Did you mean 'captoin'"),
+        ("metadata.csv", "file_name,text\na.png,红心".encode("gbk"), "not UTF-8 text"),
+        ("metadata.csv", b"file_name,text\na.png,heart", "a.png"),
+        ("annotations/captions_train2017.json", b'{"images": [{"id": 1', "JSON that is cut off"),
+        ("annotations/captions_train2017.json", b'{"images": [{"id": 1}], "annotations": []}', "image number 1 has no 'file_name'"),
+    ],
+)
+def test_mistakes_in_a_data_set(name: str, content: bytes, said: str, tonggan: Tonggan, tmp_path: Path) -> None:
+    file = tmp_path / "data" / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    done = tonggan("data", "pack", tmp_path / "data", "--out", tmp_path / "pack")
+    assert done.status == 2
+    assert said in done.err
+    assert not (tmp_path / "pack").exists()
+
+
+def test_data_is_checked_and_packed(tonggan: Tonggan, shapes: Path, tmp_path: Path) -> None:
+    assert tonggan("data", "pack", shapes, "--out", tmp_path / "pack").status == 0
     assert json.loads((tmp_path / "pack" / "pack.json").read_text())["splits"] == {"train": 12, "test": 4}
-    (tmp_path / "cut").mkdir()
-    (tmp_path / "cut" / "metadata.jsonl").write_text('{"file_name": "a.png", "te')
-    done = tonggan("data", "pack", str(tmp_path / "cut"), "--out", str(tmp_path / "no"))
-    assert done.returncode == 2
-    assert "line 1" in done.stderr
-    assert not (tmp_path / "no").exists()
+    assert tonggan("data", "pack", shapes, "--out", tmp_path / "pack").status == 2
+    assert json.loads(tonggan("data", "check", shapes, "--json").out)["splits"] == {"train": 12, "test": 4}
+    broken = tmp_path / "broken"
+    shutil.copytree(shapes, broken)
+    (broken / "red-bar.png").write_bytes(b"no picture")
+    done = tonggan("data", "check", broken)
+    assert done.status == 1
+    assert "red-bar.png" in done.out
 
 
-@pytest.mark.skipif("emoji-64" not in shipped_models(), reason="no weights ship yet")
-def test_draw_writes_a_picture_that_says_how_it_was_made(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_half_pack(shapes: Path, tmp_path: Path) -> None:
+    process = spawn("data", "pack", shapes, "--out", tmp_path / "pack", limit=20_000)
+    told = process.communicate()[1]
+    assert process.returncode == 2
+    assert "no space left on the disk" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_while_training_leaves_no_half_checkpoint(shapes: Path, tmp_path: Path) -> None:
+    process = spawn("train", "emoji-64", "--smoke", "--out", tmp_path / "run", f"data.path={shapes}", *SMALL, limit=1_000_000)
+    told = process.communicate()[1]
+    assert process.returncode == 2, told
+    assert "no space left on the disk" in told
+    assert "Traceback" not in told
+    assert not list((tmp_path / "run" / "checkpoints").rglob("*.safetensors"))
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(shapes: Path, tmp_path: Path) -> None:
+    endless = ["train", "emoji-64", "--smoke", "--out", tmp_path / "run", f"data.path={shapes}", *SMALL, "schedule.samples=1000000"]
+    process = spawn(*endless)
+    journal, deadline = tmp_path / "run" / "journal.jsonl", time.time() + 120
+    while time.time() < deadline and not (journal.is_file() and '"train"' in journal.read_text()):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 2
+    assert "--resume" in told
+    assert "Traceback" not in told
+    stopped = max(int(path.name.removeprefix("step-")) for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert stopped == json.loads(journal.read_text().splitlines()[-1])["step"] > 0
+
+
+@ships
+def test_draw_writes_a_picture_that_says_how_it_was_made(tonggan: Tonggan, tmp_path: Path) -> None:
     target = tmp_path / "heart.png"
-    assert tonggan("draw", "red heart, noto style", "-o", str(target), "--seed", "7").returncode == 0
-    told = json.loads(tonggan("inspect", str(target)).stdout)
+    assert tonggan("draw", "red heart, noto style", "-o", target, "--seed", "7", "--num-inference-steps", "2").status == 0
+    told = json.loads(tonggan("inspect", target).out)
     assert "red heart, noto style" in json.dumps(told, ensure_ascii=False)
-    empty = tonggan("draw", "  ", "-o", str(tmp_path / "no.png"))
-    assert empty.returncode == 2
-    assert "caption is empty" in empty.stderr
+    quiet = tmp_path / "quiet.png"
+    assert tonggan("draw", "red heart, noto style", "-o", quiet, "--seed", "7", "--num-inference-steps", "2", "--no-metadata").status == 0
+    assert b"red heart" not in quiet.read_bytes()
+    assert b"trainedAlgorithmicMedia" in quiet.read_bytes()
+
+
+@ships
+def test_captions_that_are_empty_or_too_long(tonggan: Tonggan, tmp_path: Path) -> None:
+    empty = tonggan("draw", "  ", "-o", tmp_path / "no.png")
+    assert (empty.status, "caption is empty" in empty.err) == (2, True)
+    long = tonggan("draw", "a very red heart " * 40, "-o", tmp_path / "long.png", "--num-inference-steps", "1")
+    assert (long.status, "is cut to 46" in long.err) == (0, True)
+    rows = [{"text": "red heart", "file_name": "a.png"}, {"text": "", "file_name": "b.png"}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    row = tonggan("draw", "--captions", tmp_path / "rows.jsonl", "--out", tmp_path / "out", "--num-inference-steps", "1")
+    assert (row.status, "row 2: the caption is empty" in row.err) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+@ships
+def test_weights_that_are_wrong(tonggan: Tonggan, tmp_path: Path) -> None:
+    cut = copied_model(tmp_path / "cut") / "model.safetensors"
+    os.truncate(cut, cut.stat().st_size // 2)
+    assert "is damaged" in tonggan("draw", "heart", "--model", cut.parent, "-o", tmp_path / "no.png").err
+    other = copied_model(tmp_path / "other") / "model.safetensors"
+    tensors = load_file(other)
+    tensors.pop(next(iter(tensors)))
+    save_file(tensors, other)
+    done = tonggan("draw", "heart", "--model", other.parent, "-o", tmp_path / "no.png")
+    assert (done.status, "weights of another architecture" in done.err) == (2, True)
+    assert not (tmp_path / "no.png").exists()

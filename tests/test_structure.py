@@ -18,7 +18,7 @@ LEVELS = [
     {"objectives", "layers"},
     {"data"},
     {"modalities"},
-    {"arithmetic", "strict"},
+    {"arithmetic", "strict", "progress"},
     {"files"},
     {"errors"},
 ]

@@ -3,14 +3,14 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
 from tonggan import __version__
 from tonggan.errors import UserError
+from tonggan.progress import progress_bars
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,6 +36,10 @@ def main() -> None:
     except KeyboardInterrupt:
         print("tonggan: stopped.", file=sys.stderr)
         sys.exit(2)
+
+
+def _warn(line: str) -> None:
+    print(f"tonggan: {line}", file=sys.stderr)
 
 
 def _version(asked: bool) -> None:
@@ -105,14 +109,11 @@ def draw(
     request = Request(seed=seed, settings=chosen, negative=negative_prompt, include_prompt=metadata)
     loaded = Tonggan.from_pretrained(model)
     if captions is not None:
-        with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-            task = bar.add_task("drawing", total=None)
-            count = draw_file(
-                loaded, captions, out, request=request, sheet=sheet, progress=lambda done, total: bar.update(task, completed=done, total=total)
-            )
+        with progress_bars() as show:
+            count = draw_file(loaded, captions, out, request=request, warn=_warn, sheet=sheet, progress=show)
         console.print(f"{count} pictures in {out}" + (f", sheet: {sheet}" if sheet else ""))
         return
-    for path in draw_one(loaded, str(caption), output, n=n, request=request, warn=lambda line: print(f"tonggan: {line}", file=sys.stderr)):
+    for path in draw_one(loaded, str(caption), output, n=n, request=request, warn=_warn):
         print(path)
 
 
@@ -142,15 +143,9 @@ def evaluate(
     from tonggan.pipeline import Tonggan
 
     loaded = Tonggan.from_pretrained(model)
-    pack = ensure_pack(data, size=loaded.recipe.data.size, fit=loaded.recipe.data.fit, cache=out.parent / "packs")
     cards = [Card.load(path) for path in beside or []]
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        tasks: dict[str, Any] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            tasks.setdefault(what, bar.add_task(what, total=total))
-            bar.update(tasks[what], completed=done)
-
+    with progress_bars() as show:
+        pack = ensure_pack(data, size=loaded.recipe.data.size, fit=loaded.recipe.data.fit, cache=out.parent / "packs", progress=show)
         card = judge(loaded, pack=pack, split=split, out=out, language=language, seed=seed, limit=limit, beside=cards, progress=show)
     for figure in card.figures:
         console.print(f"{figure.name}: {figure.value:.4g}")
@@ -180,7 +175,8 @@ def check(path: Path, as_json: Annotated[bool, typer.Option("--json", help="For 
     """Look through a data set: counts, languages, broken pictures; exit code 1 where there are errors."""
     from tonggan.data.check import check as look_through
 
-    report = look_through(path)
+    with progress_bars() as show:
+        report = look_through(path, progress=show)
     if as_json:
         print(json.dumps(report.as_json(), indent=1, ensure_ascii=False))
     else:
@@ -201,7 +197,8 @@ def pack(
 
     if fit not in ("crop", "pad"):
         raise UserError(f"--fit '{fit}' is not known. Known: crop, pad.")
-    made = make(path, size=size, out=out, fit="pad" if fit == "pad" else "crop", max_broken_rate=max_broken_rate)
+    with progress_bars() as show:
+        made = make(path, size=size, out=out, fit="pad" if fit == "pad" else "crop", max_broken_rate=max_broken_rate, progress=show)
     facts = made.facts
     console.print(f"recognised: {facts['description']}")
     splits = ", ".join(f"{name} {count:,}" for name, count in facts["splits"].items())

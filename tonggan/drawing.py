@@ -15,7 +15,9 @@ from tonggan.errors import UserError
 from tonggan.files import replacing
 from tonggan.modalities.provenance import Provenance, save_picture
 from tonggan.modalities.sheet import contact_sheet
+from tonggan.modalities.text import clean_caption
 from tonggan.pipeline import Tonggan
+from tonggan.progress import Show
 
 BATCH = 32
 
@@ -57,7 +59,14 @@ def draw_one(model: Tonggan, caption: str, output: Path, *, n: int, request: Req
 
 
 def draw_file(
-    model: Tonggan, captions: Path, out: Path, *, request: Request, sheet: Path | None = None, progress: Callable[[int, int], None] | None = None
+    model: Tonggan,
+    captions: Path,
+    out: Path,
+    *,
+    request: Request,
+    warn: Callable[[str], None],
+    sheet: Path | None = None,
+    progress: Show | None = None,
 ) -> int:
     """Draw one picture a row of a JSON lines file, named by the row's `file_name`, and return how many; row i is drawn from `seed` + i."""
     if not captions.is_file():
@@ -65,6 +74,11 @@ def draw_file(
     rows = list(read_table(captions))
     text = find_column(list(rows[0]), CAPTION_COLUMNS, what="caption", where=str(captions))
     name = find_column(list(rows[0]), FILE_COLUMNS, what="picture's file", where=str(captions))
+    for number, row in enumerate(rows, 1):
+        if not clean_caption(str(row.get(text) or "")):
+            raise UserError(f"{captions}, row {number}: the caption is empty. Nothing was drawn; mend or remove the row.")
+        for line in model.notices(str(row[text])):
+            warn(f"{captions}, row {number}: {line}")
     pictures: list[Image.Image] = []
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
@@ -75,7 +89,7 @@ def draw_file(
             _save(model, picture, path, caption=str(row[text]), seed=seed, request=request)
         pictures += made if sheet is not None else []
         if progress is not None:
-            progress(start + len(part), len(rows))
+            progress("drawing", start + len(part), len(rows))
     if sheet is not None:
         drawn = contact_sheet(pictures, [str(row[text]) for row in rows])
         with replacing(sheet) as beside:

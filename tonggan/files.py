@@ -2,12 +2,23 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from tonggan.errors import UserError
+
+
+def read_text(path: Path) -> str:
+    """Return a UTF-8 file's text (a byte order mark is dropped); raises `UserError` where it is in another encoding."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
 
 
 @contextmanager
@@ -25,16 +36,23 @@ def replacing(path: Path) -> Iterator[Path]:
             with open(beside, "rb") as written:
                 os.fsync(written.fileno())
         os.replace(beside, path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, SafetensorError) as error:
+        number = error.errno if isinstance(error, OSError) else _number_in(str(error))
+        if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise UserError(
                 f"no space left on the disk while writing {path}. Free some space or choose another folder; nothing was changed."
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise UserError(f"{path} may not be written to ({error.strerror}). Choose another folder.") from error
+        if number in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise UserError(f"{path} may not be written to ({os.strerror(number)}). Choose another folder.") from error
         raise
     finally:
         if beside.is_dir():
             shutil.rmtree(beside, ignore_errors=True)
         else:
             beside.unlink(missing_ok=True)
+
+
+def _number_in(message: str) -> int:
+    """Return the system's error number that safetensors tells in words only ("... (os error 28)"), or 0."""
+    found = re.search(r"os error (\d+)", message)
+    return int(found[1]) if found else 0

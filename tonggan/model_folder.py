@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -80,7 +81,11 @@ def load_model(name: str, *, device: str = "cpu") -> Loaded:
         tensors = load_file(str(path))
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}). Copy the model again.") from error
-    model = CrossModalModel(ModelConfig.model_validate(config["model"]))
+    try:
+        architecture = ModelConfig.model_validate(config["model"])
+    except (ValidationError, KeyError) as error:
+        raise UserError(f"{folder / 'config.json'} describes no model that this version knows ({' '.join(str(error).split())}).") from error
+    model = CrossModalModel(architecture)
     _load_weights(model, tensors, path)
     model.load_assets(folder)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -14,6 +14,7 @@ from rich.table import Table
 from tonggan.data.layouts import recognise
 from tonggan.errors import UserError
 from tonggan.modalities.image import inspect_picture, open_picture
+from tonggan.progress import Show
 
 SHOWN = 10
 
@@ -72,7 +73,7 @@ class Report:
         console.print("[red]errors: mend them, or let pack skip them[/red]" if self.has_errors else "no errors")
 
 
-def check(path: Path) -> Report:
+def check(path: Path, *, progress: Show | None = None) -> Report:
     """Look through the data set at `path`; every picture is decoded. Raises `UserError` where nothing is recognised."""
     dataset = recognise(path)
     splits: Counter[str] = Counter()
@@ -81,7 +82,10 @@ def check(path: Path) -> Report:
     remarks: dict[str, list[str]] = defaultdict(list)
     alike: dict[str, list[tuple[str, str]]] = defaultdict(list)
     absent = set(dataset.missing_pictures)
-    for row in dataset.rows():
+    total = sum(1 for _ in dataset.rows()) if progress is not None else 0
+    for number, row in enumerate(dataset.rows(), 1):
+        if progress is not None:
+            progress("checking", number, total)
         splits[row.split] += 1
         for language, texts in row.captions.items():
             lengths[language] += map(len, texts)

@@ -95,13 +95,15 @@ def _choices(row: PackedRow, language: str, templates: Sequence[str], draw: int)
 def chosen_caption(row: PackedRow, phrasings: Phrasings | None, draw: int) -> str:
     """Return the caption of a row that the number `draw` (uniform, 63 bits) stands for; a row with nothing that fits gives any caption it has."""
     offered = phrasings or {language: Language() for language in row.captions}
-    fitting = {name: options for name, each in offered.items() if each.weight > 0 and (options := _choices(row, name, each.templates, draw))}
-    if not fitting:
-        return next((texts[0] for texts in row.captions.values() if texts), "")
-    weights = np.cumsum([offered[name].weight for name in fitting])
-    point = (draw % 1_000_003) / 1_000_003 * weights[-1]
-    options = list(fitting.values())[int(np.searchsorted(weights, point, side="right"))]
-    return options[draw // 1_000_003 % len(options)]
+    names = [name for name, each in offered.items() if each.weight > 0 and row.captions.get(name)]
+    while names:
+        weights = np.cumsum([offered[name].weight for name in names])
+        point = (draw % 1_000_003) / 1_000_003 * weights[-1]
+        name = names[int(np.searchsorted(weights, point, side="right"))]
+        if options := _choices(row, name, offered[name].templates, draw):
+            return options[draw // 1_000_003 % len(options)]
+        names.remove(name)
+    return next((texts[0] for texts in row.captions.values() if texts), "")
 
 
 def first_caption(row: PackedRow, language: str, phrasings: Phrasings | None) -> str | None:

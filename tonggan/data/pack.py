@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -14,9 +14,9 @@ from tonggan.data.records import Row
 from tonggan.errors import UserError, nearest
 from tonggan.files import replacing
 from tonggan.modalities.image import Fit, open_picture, square, to_array
+from tonggan.progress import Show
 
 FORMAT = 1
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class _Writer:
 
 
 def pack(
-    path: Path, *, size: int = 64, out: Path, fit: Fit = "crop", max_broken_rate: float = 0.01, source: str = "", progress: Progress | None = None
+    path: Path, *, size: int = 64, out: Path, fit: Fit = "crop", max_broken_rate: float = 0.01, source: str = "", progress: Show | None = None
 ) -> Pack:
     """Pack the data set at `path` into the new folder `out`.
 
@@ -121,6 +121,7 @@ def pack(
     if out.exists():
         raise UserError(f"{out} exists already. Choose another folder, or remove it.")
     dataset = recognise(path)
+    total = sum(1 for _ in dataset.rows()) if progress is not None else 0
     skipped: dict[str, str] = {}
     uncaptioned = 0
     with replacing(out) as beside:
@@ -128,6 +129,8 @@ def pack(
         with open(beside / "pictures.u8", "wb") as pictures, open(beside / "rows.jsonl", "wb") as lines:
             writer = _Writer(pictures, lines)
             for number, row in enumerate(dataset.rows(), 1):
+                if progress is not None:
+                    progress("packing", number, total)
                 if not row.captions:
                     uncaptioned += 1
                     continue
@@ -135,8 +138,6 @@ def pack(
                     writer.add(row, to_array(square(open_picture(row.image.read(), name=row.file_name), size, fit=fit)))
                 except UserError as error:
                     skipped[row.file_name] = str(error)
-                if progress is not None:
-                    progress(number)
         _refuse_broken(path, skipped, len(writer.splits), max_broken_rate)
         names = sorted(set(writer.splits), key=lambda name: (name != "train", name))
         np.save(beside / "offsets.npy", np.asarray(writer.offsets, dtype=np.int64))
@@ -170,7 +171,7 @@ def _refuse_broken(path: Path, skipped: Mapping[str, str], kept: int, max_rate: 
         )
 
 
-def ensure_pack(path: Path, *, size: int, cache: Path, fit: Fit = "crop", max_broken_rate: float = 0.01, progress: Progress | None = None) -> Pack:
+def ensure_pack(path: Path, *, size: int, cache: Path, fit: Fit = "crop", max_broken_rate: float = 0.01, progress: Show | None = None) -> Pack:
     """Return `path` opened where it is a pack; else its pack in `cache`, made unless the data set has one there already."""
     if is_pack(path):
         return Pack(path)

@@ -14,8 +14,8 @@ from PIL import Image
 from tonggan.data.loader import Phrasings, first_caption
 from tonggan.data.pack import Pack
 from tonggan.errors import UserError, nearest
-from tonggan.evaluation.features import Progress
 from tonggan.files import replacing
+from tonggan.progress import Show
 
 
 class Drawer(Protocol):
@@ -105,7 +105,7 @@ def choose(pack: Pack, *, split: str, language: str, phrasings: Phrasings | None
 
 
 def draw(
-    model: Drawer, captions: Sequence[str], *, seeds: Sequence[int], batch_size: int, what: str = "drawing", progress: Progress | None = None
+    model: Drawer, captions: Sequence[str], *, seeds: Sequence[int], batch_size: int, what: str = "drawing", progress: Show | None = None
 ) -> Drawn:
     """Draw one picture a caption, in batches, picture i from `seeds[i]`."""
     pictures: list[Image.Image] = []

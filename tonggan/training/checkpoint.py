@@ -51,6 +51,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     folders = checkpoint_folders(folder)
     if not folders:
         raise UserError(f"nothing to resume from: {folder} holds no checkpoint. Start without --resume.")
+    for left in folder.glob(".step-*.partial"):  # what a killed run was writing
+        shutil.rmtree(left, ignore_errors=True)
     newest = folders[-1]
     try:
         facts = json.loads((newest / "state.json").read_text(encoding="utf-8"))

@@ -9,12 +9,11 @@ from rich.console import Console
 
 from tonggan.arithmetic import choose_dtype
 from tonggan.data.loader import Loader, batch_of, first_caption
-from tonggan.data.pack import ensure_pack
 from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
 from tonggan.training.loop import Learner
 from tonggan.training.recipe import Recipe
-from tonggan.training.run import open_data
+from tonggan.training.run import open_data, open_pack
 
 STEPS_BETWEEN_LOOKS = 50
 
@@ -24,7 +23,7 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
     space = recipe.model.space.model_copy(update={"condition_dropout": 0.0})
     schedule = recipe.schedule.model_copy(update={"samples": 10**9, "epochs": None, "batch_size": max(32, count), "warmup_samples": 1000})
     recipe = recipe.model_copy(update={"schedule": schedule, "ema_decay": 0.9, "model": recipe.model.model_copy(update={"space": space})})
-    pack = ensure_pack(Path(recipe.data.path), size=recipe.data.size, fit=recipe.data.fit, cache=cache, max_broken_rate=recipe.data.max_broken_rate)
+    pack = open_pack(recipe, cache=cache)
     rows = pack.indices(recipe.data.train_split)
     rows = rows[:: max(1, len(rows) // count)][:count]
     phrasings = recipe.data.loader_phrasings()

@@ -26,6 +26,7 @@ from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_card import model_card
 from tonggan.model_folder import save_model
+from tonggan.progress import progress_bars
 from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
 from tonggan.training.journal import Journal
 from tonggan.training.loop import Learner, StepReport
@@ -50,9 +51,16 @@ class Data:
     count: int
 
 
+def open_pack(recipe: Recipe, *, cache: Path) -> Pack:
+    """Open the pack of a recipe's data set, or make it."""
+    data = recipe.data
+    with progress_bars() as show:
+        return ensure_pack(Path(data.path), size=data.size, fit=data.fit, cache=cache, max_broken_rate=data.max_broken_rate, progress=show)
+
+
 def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
     """Open or make the pack of a recipe and part it into training and held-out rows."""
-    pack = ensure_pack(Path(recipe.data.path), size=recipe.data.size, fit=recipe.data.fit, cache=cache, max_broken_rate=recipe.data.max_broken_rate)
+    pack = open_pack(recipe, cache=cache)
     if pack.size != recipe.data.size:
         raise UserError(f"{recipe.data.path} is packed at {pack.size} pixels, the recipe wants {recipe.data.size}. Set data.size or pack again.")
     train, held = hold_out(pack, pack.indices(recipe.data.train_split), share=recipe.data.hold_out, seed=recipe.seed)

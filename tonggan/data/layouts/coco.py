@@ -9,6 +9,7 @@ from typing import Any
 from tonggan.data.layouts.columns import captions_of
 from tonggan.data.records import Dataset, PictureSource, Row
 from tonggan.errors import UserError
+from tonggan.files import read_text
 
 
 def recognise_coco(path: Path) -> Dataset | None:
@@ -39,6 +40,8 @@ def _folder(file: Path) -> Path:
 def _rows(file: Path) -> Iterator[Row]:
     whole = _read(file)
     captions: dict[Any, list[str]] = defaultdict(list)
+    _require(file, whole["annotations"], "annotation", ("image_id", "caption"))
+    _require(file, whole["images"], "image", ("id", "file_name"))
     for annotation in whole["annotations"]:
         captions[annotation["image_id"]].append(annotation["caption"])
     name = file.stem.removeprefix("captions_").rstrip("0123456789")
@@ -48,8 +51,15 @@ def _rows(file: Path) -> Iterator[Row]:
         yield Row(image["file_name"], PictureSource(_folder(file) / image["file_name"]), captions_of({"c": captions[image["id"]]}, "c"), split, tags)
 
 
+def _require(file: Path, entries: list[Any], what: str, keys: tuple[str, ...]) -> None:
+    for number, entry in enumerate(entries, 1):
+        absent = [key for key in keys if not isinstance(entry, dict) or key not in entry]
+        if absent:
+            raise UserError(f"{file}: {what} number {number} has no '{absent[0]}'. Take COCO's own caption file, or mend the entry.")
+
+
 def _read(file: Path) -> dict[str, Any]:
-    text = file.read_text(encoding="utf-8")
+    text = read_text(file)
     if not text.strip():
         raise UserError(f"{file}: the file is empty. It should hold COCO's images and annotations.")
     try:

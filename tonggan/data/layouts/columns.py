@@ -1,9 +1,10 @@
 """Columns of a table: which one names the picture, which ones are captions, in which languages."""
 
 from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
 from typing import Any
 
-from tonggan.errors import UserError, nearest
+from tonggan.errors import UserError
 from tonggan.modalities.text import clean_caption, guess_language, is_language_code
 
 FILE_COLUMNS = ("file_name", "filepath", "image", "image_path", "path", "filename", "file")
@@ -16,7 +17,8 @@ def find_column(columns: Sequence[str], known: Sequence[str], *, what: str, wher
     for name in known:
         if name in columns:
             return name
-    close = [name for name in columns if any(name.lower().startswith(each[:4]) or each[:4] in name.lower() for each in known)]
+    alike = {name: max(SequenceMatcher(None, name.lower(), each).ratio() for each in known) for name in columns}
+    close = sorted((name for name in columns if alike[name] >= 0.6 or any(each[:4] in name.lower() for each in known)), key=lambda name: -alike[name])
     guess = f" Did you mean '{close[0]}'? Rename it to '{known[0]}'." if close else f" Rename yours to '{known[0]}'."
     raise UserError(f"{where}: no column for the {what}: looked for {', '.join(known)}; found {', '.join(columns)}.{guess}")
 
@@ -48,9 +50,3 @@ def captions_of(columns: Mapping[str, Any], caption_column: str | None) -> dict[
             for language, text in each.items():
                 add(text, str(language))
     return {language: tuple(texts) for language, texts in found.items()}
-
-
-def check_known(name: str, columns: Sequence[str], *, where: str) -> None:
-    """Raise `UserError` where a column that the user named is not there."""
-    if name not in columns:
-        raise UserError(f"{where}: no column '{name}'.{nearest(name, columns)}")

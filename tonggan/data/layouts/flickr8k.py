@@ -7,6 +7,7 @@ from pathlib import Path
 from tonggan.data.layouts.columns import captions_of
 from tonggan.data.records import Dataset, PictureSource, Row
 from tonggan.errors import UserError
+from tonggan.files import read_text
 
 FOLDERS = ("Images", "images", "Flicker8k_Dataset", "Flickr8k_Dataset", ".")
 SPLITS = {"train": "Flickr_8k.trainImages.txt", "validation": "Flickr_8k.devImages.txt", "test": "Flickr_8k.testImages.txt"}
@@ -23,7 +24,7 @@ def recognise_flickr8k(path: Path) -> Dataset | None:
         captions = _kaggle(kaggle)
     else:
         return None
-    splits = {name: split for split, file in SPLITS.items() if (path / file).is_file() for name in (path / file).read_text(encoding="utf-8").split()}
+    splits = {name: split for split, file in SPLITS.items() if (path / file).is_file() for name in read_text(path / file).split()}
     folder = next((path / name for name in FOLDERS if any((path / name / file).is_file() for file in captions)), path)
     rows = [Row(name, PictureSource(folder / name), captions_of({"c": texts}, "c"), splits.get(name, "train")) for name, texts in captions.items()]
     missing = tuple(row.file_name for row in rows if not row.image.path.is_file())
@@ -33,7 +34,7 @@ def recognise_flickr8k(path: Path) -> Dataset | None:
 
 def _original(file: Path) -> dict[str, list[str]]:
     captions: dict[str, list[str]] = defaultdict(list)
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         key, separator, text = line.partition("\t")
         if line.strip() and not separator:
             raise UserError(f"{file}, line {number}: expected 'picture.jpg#0<TAB>caption'.")
@@ -44,10 +45,9 @@ def _original(file: Path) -> dict[str, list[str]]:
 
 def _kaggle(file: Path) -> dict[str, list[str]]:
     captions: dict[str, list[str]] = defaultdict(list)
-    with open(file, encoding="utf-8", newline="") as lines:
-        for number, row in enumerate(csv.reader(lines), 1):
-            if number > 1 and len(row) >= 2:
-                captions[row[0]].append(",".join(row[1:]))
+    for number, row in enumerate(csv.reader(read_text(file).splitlines()), 1):
+        if number > 1 and len(row) >= 2:
+            captions[row[0]].append(",".join(row[1:]))
     return _checked(captions, file)
 
 

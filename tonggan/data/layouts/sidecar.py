@@ -6,6 +6,7 @@ from pathlib import Path
 from tonggan.data.layouts.columns import captions_of
 from tonggan.data.layouts.tables import SPLIT_NAMES
 from tonggan.data.records import Dataset, PictureSource, Row
+from tonggan.files import read_text
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 
@@ -24,7 +25,7 @@ def recognise_sidecar(path: Path) -> Dataset | None:
 
     def rows() -> Iterator[Row]:
         for picture in captioned:
-            lines = picture.with_suffix(".txt").read_text(encoding="utf-8").splitlines()
+            lines = read_text(picture.with_suffix(".txt")).splitlines()
             split = SPLIT_NAMES.get(picture.parent.name, "train")
             yield Row(str(picture.relative_to(path)), PictureSource(picture), captions_of({"c": lines}, "c"), split)
 

@@ -42,7 +42,7 @@ def _presence(table: Path) -> Iterator[tuple[str, bool]]:
 def _rows(table: Path) -> Iterator[Row]:
     split_of_folder = SPLIT_NAMES.get(table.parent.name, "train")
     file_column = caption_column = split_column = None
-    for columns in read_table(table):
+    for number, columns in enumerate(read_table(table), 1):
         if file_column is None:
             file_column = find_column(list(columns), FILE_COLUMNS, what="picture's file", where=str(table))
             split_column = next((name for name in SPLIT_COLUMNS if name in columns), None)
@@ -50,7 +50,7 @@ def _rows(table: Path) -> Iterator[Row]:
             caption_column = next((name for name in CAPTION_COLUMNS if name in columns), None)
             if caption_column is None and not by_language:
                 find_column(list(columns), CAPTION_COLUMNS, what="caption", where=str(table))
-        name = str(columns[file_column])
+        name = str(columns.get(file_column) or f"row {number} without {file_column}")
         tags = {key: value for key, value in columns.items() if key not in (file_column, caption_column, split_column)}
         split = str(columns.get(split_column) or split_of_folder) if split_column else split_of_folder
         yield Row(name, PictureSource(table.parent / name), captions_of(columns, caption_column), split, tags)
@@ -60,11 +60,16 @@ def read_table(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table; raises `UserError` that names file and line where it is empty or broken."""
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty. It should hold one row a picture.")
-    yield from READERS[path.suffix](path)
+    try:
+        yield from READERS[path.suffix](path)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
+    except csv.Error as error:
+        raise UserError(f"{path}: not a table that can be read ({error}).") from error
 
 
 def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 try:
