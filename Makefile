@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN = .venv/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format docs clean
 
 .venv/core.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -28,6 +28,9 @@ check: .venv/dev.stamp
 format: .venv/dev.stamp
 	$(BIN)/ruff format tonggan tests
 	$(BIN)/ruff check --fix tonggan tests
+
+docs: .venv/dev.stamp
+	$(BIN)/python -m typer tonggan.cli utils docs --name tonggan --output docs/cli.md
 
 clean:
 	rm -rf .venv out runs

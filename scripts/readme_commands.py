@@ -1,6 +1,7 @@
-"""Run the commands in README.md that are marked to be run: python scripts/readme_commands.py
+"""Run what the READMEs mark to be run: python scripts/readme_commands.py
 
-Every line of a ```bash block that is preceded by <!-- run --> is executed by a shell from the repository's root; the first failure ends with its exit code.
+Every line of a ```bash block and every ```python block that is preceded by <!-- run --> is executed from the repository's root; the first failure ends
+with its exit code.
 """
 
 import os
@@ -10,23 +11,20 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(r"<!-- run -->\n```bash\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"<!-- run -->\n```(bash|python)\n(.*?)```", re.DOTALL)
 
 
 def main() -> int:
-    """Run all marked lines of both READMEs (a line in both runs once)."""
+    """Run all that is marked in both READMEs (what stands in both runs once)."""
     environment = os.environ | {"PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    lines = [
-        line
-        for name in ("README.md", "README.zh-CN.md")
-        for block in BLOCK.findall((ROOT / name).read_text(encoding="utf-8"))
-        for line in block.splitlines()
-    ]
-    commands = [line for line in dict.fromkeys(lines) if line.strip() and not line.startswith("#")]
+    blocks = [block for name in ("README.md", "README.zh-CN.md") for block in BLOCK.findall((ROOT / name).read_text(encoding="utf-8"))]
+    pieces = [(language, piece) for language, text in blocks for piece in (text.splitlines() if language == "bash" else [text])]
+    commands = [(language, piece) for language, piece in dict.fromkeys(pieces) if piece.strip() and not piece.startswith("#")]
     assert commands, "no README block is marked <!-- run -->"
-    for command in commands:
-        print(f"$ {command}", flush=True)
-        status = subprocess.run(command, shell=True, cwd=ROOT, env=environment, check=False).returncode
+    for language, piece in commands:
+        print(f"$ {piece}", flush=True)
+        command = ["bash", "-c", piece] if language == "bash" else ["python", "-c", piece]
+        status = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
         if status:
             return status
     return 0

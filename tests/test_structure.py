@@ -1,5 +1,7 @@
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,12 @@ def test_imports_run_one_way() -> None:
             assert LEVEL[other] > LEVEL[room], f"{file.relative_to(ROOT)} imports {other}"
             checked += 1
     assert checked > 50
+
+
+def test_the_page_of_commands_is_what_help_says(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "typer", "tonggan.cli", "utils", "docs", "--name", "tonggan", "--output", str(tmp_path / "cli.md")]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == (tmp_path / "cli.md").read_text(encoding="utf-8"), "run make docs"
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "docs/tour.md"])

@@ -166,8 +166,9 @@ def doctor() -> None:
     """Print what is installed, and the arithmetic that this machine is fast and right in."""
     from tonggan.doctor import diagnose
 
-    for name, value in diagnose().items():
-        print(f"{name:<22}{value}")
+    facts = diagnose()
+    for name, value in facts.items():
+        print(f"{name:<{max(map(len, facts)) + 2}}{value}")
 
 
 @data_app.command()

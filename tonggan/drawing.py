@@ -77,6 +77,8 @@ def draw_file(
     for number, row in enumerate(rows, 1):
         if not clean_caption(str(row.get(text) or "")):
             raise UserError(f"{captions}, row {number}: the caption is empty. Nothing was drawn; mend or remove the row.")
+        if not row.get(name):
+            raise UserError(f"{captions}, row {number}: no {name}. Nothing was drawn; give the row one.")
         for line in model.notices(str(row[text])):
             warn(f"{captions}, row {number}: {line}")
     pictures: list[Image.Image] = []

@@ -22,6 +22,7 @@ def model_card(config: Mapping[str, Any]) -> str:
         "| | |",
         "|---|---|",
         f"| data | {trained['rows']:,} rows, content hash `{trained['data'][:16]}` |",
+        *([f"| origin and licence | {recipe['data']['source']} |"] if recipe["data"].get("source") else []),
         f"| picture size | {recipe['data']['size']} x {recipe['data']['size']} |",
         f"| languages | {', '.join(recipe['data']['phrasings'] or ['as in the data'])} |",
         f"| samples seen | {trained['samples']:,} |",

@@ -28,6 +28,8 @@ class DataConfig(Strict):
 
     path: str
     """A data set in any known layout, or a pack."""
+    source: str = ""
+    """Origin and licence of the data, for the card of the model."""
     size: int = 64
     fit: Literal["crop", "pad"] = "crop"
     train_split: str = "train"
