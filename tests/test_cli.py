@@ -79,6 +79,8 @@ def test_help_does_not_import_torch() -> None:
         (["draw", "a heart", "--model", "emoji-46"], "Did you mean 'emoji-64'"),
         (["draw"], "give a caption"),
         (["draw", "--captions", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
+        (["draw", "a heart", "--from", "nowhere.png"], "nowhere.png: no such file"),
+        (["draw", "a heart", "--strength", "0.5"], "give the picture with --from"),
         (["inspect", "nowhere.png"], "nowhere.png: no such file"),
         (["evaluate", "emoji-46", "--data", ".", "--out", "x"], "Did you mean 'emoji-64'"),
         (["data", "pack", "nowhere", "--out", "x"], "nowhere: no such file or folder"),
@@ -203,3 +205,13 @@ def test_weights_that_are_wrong(tonggan: Tonggan, tmp_path: Path) -> None:
     done = tonggan("draw", "heart", "--model", other.parent, "-o", tmp_path / "no.png")
     assert (done.status, "weights of another architecture" in done.err) == (2, True)
     assert not (tmp_path / "no.png").exists()
+
+
+@ships
+def test_a_walk_between_captions_and_a_picture_to_start_from(tonggan: Tonggan, tmp_path: Path) -> None:
+    walk = tmp_path / "walk.gif"
+    assert tonggan("morph", "red heart", "蓝心", "-o", walk, "--frames", "3").status == 0
+    assert json.loads(tonggan("inspect", walk).out)["provenance"]["prompt"] == "red heart -> 蓝心"
+    assert "not written as '.jpg'" in tonggan("morph", "red heart", "蓝心", "-o", tmp_path / "walk.jpg", "--frames", "3").err
+    assert tonggan("draw", "blue heart", "--from", walk, "--strength", "0.3", "-o", tmp_path / "b.png", "--num-inference-steps", "3").status == 0
+    assert json.loads(tonggan("inspect", tmp_path / "b.png").out)["provenance"]["settings"]["strength"] == 0.3

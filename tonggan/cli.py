@@ -90,6 +90,8 @@ def draw(
     guidance_scale: Annotated[float | None, typer.Option(help="How closely the caption is followed; 1 is unguided.")] = None,
     num_inference_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the solver.")] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What the picture is led away from.")] = None,
+    start: Annotated[Path | None, typer.Option("--from", help="A picture to start from.")] = None,
+    strength: Annotated[float | None, typer.Option(min=0, max=1, help="With --from: 1 leaves nothing of the picture, 0 all.")] = None,
     captions: Annotated[Path | None, typer.Option(help="JSON lines with text and file_name: one picture a row.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for --captions.")] = Path("out/pictures"),
     sheet: Annotated[Path | None, typer.Option(help="With --captions: a contact sheet of all pictures, too.")] = None,
@@ -99,14 +101,19 @@ def draw(
 ) -> None:
     """Draw a caption, or a file of captions."""
     from tonggan.drawing import Request, draw_file, draw_one
+    from tonggan.modalities.image import open_picture
     from tonggan.pipeline import Tonggan
 
     if (caption is None) == (captions is None):
         raise UserError("give a caption, or a file with --captions.")
-    chosen = {
-        name: value for name, value in {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps}.items() if value is not None
-    }
-    request = Request(seed=seed, settings=chosen, negative=negative_prompt, include_prompt=metadata)
+    if strength is not None and start is None:
+        raise UserError("--strength says how much of a picture is left: give the picture with --from.")
+    if captions is not None and start is not None:
+        raise UserError("--from goes with one caption, not with --captions.")
+    wishes = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "strength": strength}
+    chosen = {name: value for name, value in wishes.items() if value is not None}
+    beginning = None if start is None else open_picture(start)
+    request = Request(seed=seed, settings=chosen, negative=negative_prompt, include_prompt=metadata, start=beginning)
     loaded = Tonggan.from_pretrained(model)
     if captions is not None:
         with progress_bars() as show:
@@ -115,6 +122,22 @@ def draw(
         return
     for path in draw_one(loaded, str(caption), output, n=n, request=request, warn=_warn):
         print(path)
+
+
+@app.command()
+def morph(
+    first: Annotated[str, typer.Argument(help="The caption at one end.")],
+    second: Annotated[str, typer.Argument(help="The caption at the other end.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="GIF, WebP or PNG.")] = Path("out/morph.gif"),
+    frames: Annotated[int, typer.Option(min=2, help="Pictures from one end to the other.")] = 24,
+    seed: Annotated[int, typer.Option(min=0, help="All pictures are drawn from this seed.")] = 0,
+    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+) -> None:
+    """Draw a walk through the shared space from one caption to another, and back, as an animation."""
+    from tonggan.drawing import Request, draw_morph
+    from tonggan.pipeline import Tonggan
+
+    print(draw_morph(Tonggan.from_pretrained(model), first, second, output, frames=frames, request=Request(seed=seed)))
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Drawing for the command line: captions to picture files that say how they were made."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,21 +30,26 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)
     negative: str | None = None
     include_prompt: bool = True
+    start: Image.Image | None = None
+    """A picture to start from, as far as the setting `strength` leaves of it."""
 
 
-def _save(model: Tonggan, picture: Image.Image, path: Path, *, caption: str, seed: int, request: Request) -> None:
+def _save(model: Tonggan, picture: Image.Image, path: Path, *, caption: str, seed: int, request: Request, frames: Sequence[Image.Image] = ()) -> None:
+    settings = model.settings() | dict(request.settings)
+    if request.start is None:
+        settings.pop("strength", None)
     provenance = Provenance(
         prompt=caption,
         negative_prompt=request.negative,
         seed=seed,
         model=model.name,
         model_hash=model.weights_hash,
-        settings=model.settings() | dict(request.settings),
+        settings=settings,
         size=picture.size,
         software=f"tonggan {__version__}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    save_picture(picture, path, provenance, include_prompt=request.include_prompt)
+    save_picture(picture, path, provenance, include_prompt=request.include_prompt, frames=frames)
 
 
 def draw_one(model: Tonggan, caption: str, output: Path, *, n: int, request: Request, warn: Callable[[str], None]) -> list[Path]:
@@ -52,7 +57,7 @@ def draw_one(model: Tonggan, caption: str, output: Path, *, n: int, request: Req
     for line in model.notices(caption):
         warn(line)
     paths = [output if n == 1 else output.with_stem(f"{output.stem}-{i}") for i in range(n)]
-    pictures = model.generate(caption, to="image", seed=request.seed, n=n, negative=request.negative, settings=request.settings)
+    pictures = model.generate(caption, to="image", seed=request.seed, n=n, negative=request.negative, settings=request.settings, start=request.start)
     for index, (path, picture) in enumerate(zip(paths, pictures, strict=True)):
         _save(model, picture, path, caption=caption, seed=request.seed + index, request=request)
     return paths
@@ -97,6 +102,14 @@ def draw_file(
         with replacing(sheet) as beside:
             drawn.save(beside, format="PNG")
     return len(rows)
+
+
+def draw_morph(model: Tonggan, first: str, second: str, output: Path, *, frames: int, request: Request) -> Path:
+    """Draw a walk from one caption to another and back as an animation (GIF, WebP or PNG) and return the file."""
+    there = model.morph(first, second, frames=frames, seed=request.seed, settings=request.settings)
+    whole = [*there, *reversed(there[1:-1])]
+    _save(model, whole[0], output, caption=f"{first} -> {second}", seed=request.seed, request=request, frames=whole[1:])
+    return output
 
 
 def _inside(folder: Path, name: str, *, where: str) -> Path:

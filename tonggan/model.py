@@ -150,18 +150,41 @@ class CrossModalModel(nn.Module):
 
     @torch.no_grad()
     def generate(
-        self, inputs: Any, *, source: str, target: str, seeds: list[int], settings: Mapping[str, Any] | None = None, negative: Any | None = None
+        self,
+        inputs: Any,
+        *,
+        source: str,
+        target: str,
+        seeds: list[int],
+        settings: Mapping[str, Any] | None = None,
+        negative: Any | None = None,
+        start: Tensor | None = None,
     ) -> Any:
         """Lead inputs along the arrow source -> target: row i from `seeds[i]`.
 
-        `settings` override the decoder's `default_settings`; `negative` are inputs of the same modality that guidance leads away from.
-        Raises `UserError` where the model has no such part or the decoder no such setting.
+        `settings` override the decoder's `default_settings`; `negative` are inputs of the same modality that guidance leads away from; `start` are
+        outputs to start from. Raises `UserError` where the model has no such part or the decoder no such setting.
         """
+        latent = self.encode(inputs, source).latent
+        against = None if negative is None else self.encode(negative, source).latent
+        return self.decode(latent, target=target, seeds=seeds, settings=settings, against=against, start=start)
+
+    @torch.no_grad()
+    def decode(
+        self,
+        latent: Latent,
+        *,
+        target: str,
+        seeds: list[int],
+        settings: Mapping[str, Any] | None = None,
+        against: Latent | None = None,
+        start: Tensor | None = None,
+    ) -> Any:
+        """Lead latents of the shared space out of it, as `generate` does; `against` is "no condition" unless given."""
         decoder = self.part(self.decoders, target, "decoder")
         defaults = decoder.default_settings()
         for name in settings or {}:
             if name not in defaults:
                 raise UserError(f"the {target} decoder '{decoder.config.kind}' has no setting '{name}'.{nearest(name, defaults)}")
-        latent = self.encode(inputs, source).latent
-        against = self.space.null(latent) if negative is None else self.encode(negative, source).latent
-        return decoder.generate(latent, against=against, seeds=seeds, settings=defaults | dict(settings or {}))
+        away = self.space.null(latent) if against is None else against
+        return decoder.generate(latent, against=away, seeds=seeds, settings=defaults | dict(settings or {}), start=start)

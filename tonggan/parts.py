@@ -62,8 +62,12 @@ class Decoder(Part[C]):
         """Return what is to be descended for this batch; random draws come from the CPU generator `randomness` alone."""
         raise NotImplementedError
 
-    def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any]) -> Tensor:
-        """Return one output a row: row i from `seeds[i]` alone. `against` is what guidance leads away from; `settings` as `default_settings` names them."""
+    def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any], start: Tensor | None = None) -> Tensor:
+        """Return one output a row: row i from `seeds[i]` alone.
+
+        `against` is what guidance leads away from, `settings` as `default_settings` names them, `start` one output a row to start from instead of
+        from nothing. Raises `UserError` for a `start` where the decoder cannot use one.
+        """
         raise NotImplementedError
 
     def default_settings(self) -> dict[str, Any]:

@@ -4,12 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tonggan.data.loader import Phrasings
 from tonggan.errors import UserError, nearest
-from tonggan.modalities import Modality, modalities
+from tonggan.latent.record import Latent, blend
+from tonggan.modalities import Framing, Modality, modalities
 from tonggan.model_card import model_card
 from tonggan.model_folder import Loaded, load_model, save_model
 from tonggan.training.recipe import parse_recipe
+
+MORPH_BATCH = 16
 
 
 class Tonggan:
@@ -34,6 +39,11 @@ class Tonggan:
         return str(self.config["name"])
 
     @property
+    def framing(self) -> Framing:
+        """The form that pictures had in training."""
+        return Framing(self.recipe.data.size, self.recipe.data.fit)
+
+    @property
     def phrasings(self) -> Phrasings | None:
         """How captions were phrased in training, by language."""
         return self.recipe.data.loader_phrasings()
@@ -52,6 +62,7 @@ class Tonggan:
         seeds: Sequence[int] | None = None,
         negative: Any | None = None,
         settings: Mapping[str, Any] | None = None,
+        start: Any | None = None,
     ) -> list[Any]:
         """Lead one input or a list of inputs to the modality `to`.
 
@@ -63,6 +74,7 @@ class Tonggan:
             seeds: a seed for each output instead, inputs' first.
             negative: what guidance leads away from.
             settings: `num_inference_steps`, `guidance_scale`, ... as the decoder names them.
+            start: an output (for images a PIL picture) that every output starts from, as far as the setting `strength` leaves of it.
 
         Returns a list (for images PIL pictures), `n` outputs for each input in order. Raises `UserError` for an empty caption, a modality or a setting
         that the model does not have.
@@ -73,15 +85,39 @@ class Tonggan:
         kind, target = modality_of(given[0]), modalities().get(to)
         if target is None:
             raise UserError(f"'{to}' is not a modality.{nearest(to, modalities())}")
-        repeated = kind.to_inputs([each for each in given for _ in range(n)])
+        repeated = kind.to_inputs([each for each in given for _ in range(n)], self.framing)
         chosen = list(seeds) if seeds is not None else [seed + i for i in range(len(repeated))]
         if len(chosen) != len(repeated):
             raise UserError(f"{len(chosen)} seeds for {len(repeated)} outputs: give one seed for each.")
-        against = None if negative is None else kind.to_inputs([negative] * len(repeated))
-        made = self.model.generate(
-            repeated, source=kind.name, target=to, seeds=chosen, settings=self.overrides | dict(settings or {}), negative=against
-        )
+        against = None if negative is None else kind.to_inputs([negative] * len(repeated), self.framing)
+        begin = None if start is None else target.to_inputs([start] * len(repeated), self.framing)
+        chosen_settings = self.overrides | dict(settings or {})
+        made = self.model.generate(repeated, source=kind.name, target=to, seeds=chosen, settings=chosen_settings, negative=against, start=begin)
         return target.to_outputs(made)
+
+    def morph(
+        self, first: Any, second: Any, *, to: str = "image", frames: int = 24, seed: int = 0, settings: Mapping[str, Any] | None = None
+    ) -> list[Any]:
+        """Return `frames` outputs on a walk through the shared space from `first` to `second`, all from the noise of one seed.
+
+        The walk is even in the latents, eased at neither end. Raises `UserError` for fewer than two frames and as `generate` does.
+        """
+        if frames < 2:
+            raise UserError(f"a walk of {frames} frames has no two ends: frames must be at least 2.")
+        one, two = (self._latent(each) for each in (first, second))
+        chosen_settings = self.overrides | dict(settings or {})
+        made = []
+        for begin in range(0, frames, MORPH_BATCH):
+            weights = [frame / (frames - 1) for frame in range(begin, min(begin + MORPH_BATCH, frames))]
+            latents = [blend(one, two, weight) for weight in weights]
+            walk = Latent(*(torch.cat([getattr(each, name) for each in latents]) for name in ("tokens", "mask", "pooled")))
+            made += modalities()[to].to_outputs(self.model.decode(walk, target=to, seeds=[seed] * len(weights), settings=chosen_settings))
+        return made
+
+    @torch.no_grad()
+    def _latent(self, value: Any) -> Latent:
+        kind = modality_of(value)
+        return self.model.encode(kind.to_inputs([value], self.framing), kind.name).latent
 
     def notices(self, inputs: Any) -> list[str]:
         """Return what a user should know of inputs (a caption that is cut, say)."""

@@ -1,9 +1,10 @@
 import math
 
 import torch
+from torch.nn import functional as F
 
 from tonggan.latent.alignment import Alignment
-from tonggan.latent.record import Latent, masked_mean, stack
+from tonggan.latent.record import Latent, blend, masked_mean, stack
 from tonggan.latent.space import SharedSpace, SpaceConfig
 
 
@@ -54,3 +55,18 @@ def test_stack_pads_the_shorter() -> None:
     both = stack(some(3), some(7))
     assert both.tokens.shape == (6, 7, 8)
     assert both.mask.sum(1).tolist() == [3, 3, 3, 7, 7, 7]
+
+
+def test_a_blend_has_both_ends_and_stays_on_the_sphere() -> None:
+    torch.manual_seed(0)
+    mask = torch.tensor([[True, True, False]])
+    first = Latent(torch.randn(1, 3, 8), mask, F.normalize(torch.randn(1, 8), dim=-1))
+    second = Latent(torch.randn(1, 2, 8), torch.ones(1, 2, dtype=torch.bool), F.normalize(torch.randn(1, 8), dim=-1))
+    start, middle, end = (blend(first, second, weight) for weight in (0.0, 0.5, 1.0))
+    assert torch.equal(start.mask, mask)
+    torch.testing.assert_close(start.tokens[:, :2], first.tokens[:, :2])
+    torch.testing.assert_close(start.pooled, first.pooled)
+    torch.testing.assert_close(end.tokens[:, :2], second.tokens)
+    torch.testing.assert_close(end.pooled, second.pooled)
+    torch.testing.assert_close(middle.pooled.norm(dim=-1), torch.ones(1))
+    torch.testing.assert_close((middle.pooled * first.pooled).sum(), (middle.pooled * second.pooled).sum())

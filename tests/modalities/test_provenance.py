@@ -70,3 +70,14 @@ def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError, match="no space left"):
         save_picture(Image.new("RGB", (8, 8)), tmp_path / "a.png", MADE)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp", "png"])
+def test_an_animation_moves_and_says_how_it_was_made(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{ending}"
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
+    save_picture(frames[0], path, MADE, frames=frames[1:])
+    with Image.open(path) as opened:
+        assert getattr(opened, "n_frames", 1) == 3
+    assert read_provenance(path) == MADE
+    assert inspect_file(path)["made_by_trained_algorithm"]

@@ -6,12 +6,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file
 
 from tonggan.errors import UserError
+from tonggan.modalities.image import square
 from tonggan.pipeline import Tonggan
 from tonggan.training.checkpoint import checkpoint_folders
 from tonggan.training.preflight import overfit
@@ -165,3 +168,29 @@ def test_threads_change_a_picture_by_rounding_at_most(small_recipe: Recipe, tmp_
     torch.set_num_threads(2)
     two = model.generate("red square", to="image", seed=5)[0]
     assert max(abs(a - b) for a, b in zip(one.tobytes(), two.tobytes(), strict=True)) <= 1
+
+
+def test_strength_is_how_far_a_picture_is_left_behind(small_recipe: Recipe, tmp_path: Path) -> None:
+    Run(small_recipe, tmp_path / "run", resume=False, console=QUIET).train()
+    model = Tonggan.from_pretrained(tmp_path / "run")
+    start = Image.effect_mandelbrot((80, 64), (-2, -1, 1, 1), 50).convert("RGB")
+    framed = square(start, 64, fit=model.framing.fit)
+
+    def drawn(**settings: float) -> Image.Image:
+        return model.generate("red square", to="image", seed=1, start=start, settings=settings)[0]
+
+    assert drawn(strength=0).tobytes() == framed.tobytes()
+    assert drawn(strength=1).tobytes() == model.generate("red square", to="image", seed=1)[0].tobytes()
+    distances = [np.abs(np.asarray(drawn(strength=strength), dtype=float) - np.asarray(framed)).mean() for strength in (0.1, 0.4, 0.9)]
+    assert distances == sorted(distances)
+
+
+def test_a_walk_begins_and_ends_at_its_captions(small_recipe: Recipe, tmp_path: Path) -> None:
+    Run(small_recipe, tmp_path / "run", resume=False, console=QUIET).train()
+    model = Tonggan.from_pretrained(tmp_path / "run")
+    frames = [np.asarray(frame, dtype=int) for frame in model.morph("red square", "blue circle", frames=3, seed=2)]
+    first, last = (np.asarray(model.generate(text, to="image", seed=2)[0], dtype=int) for text in ("red square", "blue circle"))
+    assert np.abs(frames[0] - first).max() <= 2
+    assert np.abs(frames[-1] - last).max() <= 2
+    with pytest.raises(UserError, match="at least 2"):
+        model.morph("a", "b", frames=1)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tonggan.errors import UserError
 from tonggan.latent.record import Latent
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, PartConfig
@@ -52,6 +53,8 @@ class ImageDeconv(Decoder[ImageDeconvConfig]):
         """Mean square error against `target` (batch, 3, size, size)."""
         return LossTerms({"mean_square": F.mse_loss(self(latent).float(), target)})
 
-    def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any]) -> Tensor:
+    def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any], start: Tensor | None = None) -> Tensor:
         """Decode; the decoder is deterministic, so `seeds` and `against` change nothing."""
+        if start is not None:
+            raise UserError("image_deconv draws in one pass and cannot start from a picture. Use a model with an image_flow decoder.")
         return self(latent).float()

@@ -4,6 +4,7 @@ picture (3, 64, 64) -> unshuffle (12, 32, 32) -> stem (64, 32, 32) -> (128, 16, 
 The network predicts the picture (x-prediction, JiT, arXiv:2511.13720), the loss compares velocities.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -39,6 +40,8 @@ class ImageFlowConfig(PartConfig):
     num_inference_steps: int = 12
     guidance_scale: float = 2.5
     solver: Literal["euler", "heun", "multistep"] = "multistep"
+    strength: float = 0.6
+    """How far a picture that is started from is taken back to noise: 1 leaves nothing of it, 0 all."""
 
 
 @dataclass(frozen=True)
@@ -137,11 +140,14 @@ class ImageFlow(Decoder[ImageFlowConfig]):
 
     def default_settings(self) -> dict[str, Any]:
         """Steps, guidance and solver as the recipe has them."""
-        names = ("num_inference_steps", "guidance_scale", "solver")
+        names = ("num_inference_steps", "guidance_scale", "solver", "strength")
         return {name: getattr(self.config, name) for name in names}
 
-    def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any]) -> Tensor:
-        """Integrate from each seed's own noise, led away from `against` by `guidance_scale` (arXiv:2207.12598, equation 6; 1 means unguided)."""
+    def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any], start: Tensor | None = None) -> Tensor:
+        """Integrate from each seed's own noise, led away from `against` by `guidance_scale` (arXiv:2207.12598, equation 6; 1 means unguided).
+
+        With `start` (batch, 3, size, size) the path begins at t = 1 - `strength`, at that picture under its noise (SDEdit, arXiv:2108.01073).
+        """
         steps, scale = int(settings["num_inference_steps"]), float(settings["guidance_scale"])
         if settings["solver"] not in flow.SOLVERS:
             raise UserError(f"solver '{settings['solver']}' is not known.{nearest(str(settings['solver']), flow.SOLVERS)}")
@@ -158,7 +164,15 @@ class ImageFlow(Decoder[ImageFlowConfig]):
             return without + scale * (with_condition - without)
 
         noise = seeded_noise(seeds, (3, self.config.size, self.config.size)).to(latent.tokens.device)
-        return flow.SOLVERS[settings["solver"]](field, noise, flow.time_grid(steps)).clamp(-1, 1)
+        if start is None:
+            return flow.SOLVERS[settings["solver"]](field, noise, flow.time_grid(steps)).clamp(-1, 1)
+        strength = float(settings["strength"])
+        if not 0 <= strength <= 1:
+            raise UserError(f"strength {strength:g} is not between 0 and 1.")
+        begin = 1 - strength
+        x = flow.interpolate(noise, start.to(noise), torch.full((len(noise),), begin, device=noise.device))
+        grid = begin + strength * flow.time_grid(max(1, math.ceil(steps * strength)))
+        return flow.SOLVERS[settings["solver"]](field, x, grid).clamp(-1, 1)
 
 
 def seeded_noise(seeds: list[int], shape: tuple[int, ...]) -> Tensor:

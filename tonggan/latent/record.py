@@ -41,6 +41,21 @@ def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
     return (tokens * weights).sum(1) / weights.sum(1).clamp_min(1)
 
 
+def blend(first: Latent, second: Latent, weight: float) -> Latent:
+    """Return the latents at `weight` (0 to 1) on the way from `first` to `second`, row by row.
+
+    Points move on the great circle between them (Shoemake 1985), tokens on straight lines; the shorter row's missing tokens are zeros.
+    """
+    whole = stack(first, second)
+    tokens, others = whole.tokens.chunk(2)
+    masks, pooled = whole.mask.chunk(2), whole.pooled.chunk(2)
+    tokens, others = tokens * masks[0].unsqueeze(-1), others * masks[1].unsqueeze(-1)
+    angle = (pooled[0] * pooled[1]).sum(-1, keepdim=True).clamp(-1 + 1e-6, 1 - 1e-6).acos()
+    point = (torch.sin((1 - weight) * angle) * pooled[0] + torch.sin(weight * angle) * pooled[1]) / torch.sin(angle)
+    mask = masks[0] if weight <= 0 else masks[1] if weight >= 1 else masks[0] | masks[1]
+    return Latent(torch.lerp(tokens, others, weight), mask, torch.nn.functional.normalize(point, dim=-1), whole.seconds)
+
+
 def stack(first: Latent, second: Latent) -> Latent:
     """Return both batches as one, the shorter one's tokens padded (masked), so that one pass of a network serves both."""
     length = max(first.tokens.shape[1], second.tokens.shape[1])

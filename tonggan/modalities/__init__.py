@@ -3,9 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How what a user passes is brought to the form that a model was trained on."""
+
+    size: int = 64
+    fit: Literal["crop", "pad"] = "crop"
 
 
 @dataclass(frozen=True)
@@ -15,8 +23,8 @@ class Modality:
     name: str
     holds: Callable[[Any], bool]
     """Whether a value that a user passes is of this modality."""
-    to_inputs: Callable[[Sequence[Any]], Any]
-    """What a user passes -> a batch as encoders take it."""
+    to_inputs: Callable[[Sequence[Any], Framing], Any]
+    """What a user passes -> a batch as encoders take it, framed as in training."""
     to_outputs: Callable[[Tensor], list[Any]]
     """What a decoder gives -> what a user gets."""
     preview: Callable[[Any, Path], None] | None = None

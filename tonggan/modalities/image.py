@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tonggan.errors import UserError
 from tonggan.files import replacing
-from tonggan.modalities import Modality
+from tonggan.modalities import Framing, Modality
 
 MAX_PIXELS = 178_956_970
 """More pixels than this are taken for a decompression bomb (Pillow's own limit for an error)."""
@@ -156,8 +156,8 @@ def preview(made: Tensor, path: Path) -> None:
         sheet.save(beside, format="PNG")
 
 
-def _to_inputs(pictures: Sequence[Any]) -> Tensor:
-    return torch.stack([to_tensor(flatten(picture)) for picture in pictures])
+def _to_inputs(pictures: Sequence[Any], framing: Framing) -> Tensor:
+    return torch.stack([to_tensor(square(flatten(picture), framing.size, fit=framing.fit)) for picture in pictures])
 
 
 def _to_outputs(made: Tensor) -> list[Any]:

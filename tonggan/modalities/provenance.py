@@ -5,7 +5,7 @@ Three forms, for three kinds of readers: the `parameters` text of A1111 (which w
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tonggan.modalities.image import flatten
 
 MARK = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+ANIMATED = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
 USER_COMMENT = 0x9286
 EXIF_FOLDER = 0x8769
 XMP_TEXT = "XML:com.adobe.xmp"
@@ -67,28 +68,40 @@ def xmp_packet(software: str) -> str:
     )
 
 
-def save_picture(picture: Image.Image, path: Path, provenance: Provenance, *, include_prompt: bool = True) -> None:
-    """Write a picture with its provenance, in the format of the file's ending.
+def save_picture(
+    picture: Image.Image,
+    path: Path,
+    provenance: Provenance,
+    *,
+    include_prompt: bool = True,
+    frames: Sequence[Image.Image] = (),
+    frame_seconds: float = 0.08,
+) -> None:
+    """Write a picture with its provenance, in the format of the file's ending; with `frames` behind it as an endless animation.
 
     Without `include_prompt` neither prompt is written; the mark, seed and model are. Raises `UserError` for an unknown ending or a full disk.
     """
-    kind = FORMATS.get(path.suffix.lower())
+    known = ANIMATED if frames else FORMATS
+    kind = known.get(path.suffix.lower())
     if kind is None:
-        raise UserError(f"{path}: pictures are not written as '{path.suffix}'. Known: {', '.join(FORMATS)}.")
+        raise UserError(f"{path}: {'animations' if frames else 'pictures'} are not written as '{path.suffix}'. Known: {', '.join(known)}.")
+    moving: dict[str, Any] = {"save_all": True, "append_images": list(frames), "duration": round(frame_seconds * 1000), "loop": 0} if frames else {}
     told = provenance if include_prompt else replace(provenance, prompt=None, negative_prompt=None)
     xmp = xmp_packet(told.software)
+    whole = f"{parameters_text(told)}\ntonggan: {json.dumps(asdict(told), ensure_ascii=False)}"
     with replacing(path) as beside:
         if kind == "PNG":
             info = PngInfo()
             info.add_itxt("parameters", parameters_text(told))
             info.add_itxt("tonggan", json.dumps(asdict(told), ensure_ascii=False))
             info.add_itxt(XMP_TEXT, xmp)
-            picture.save(beside, format=kind, pnginfo=info)
+            picture.save(beside, format=kind, pnginfo=info, **moving)
+        elif kind == "GIF":
+            picture.save(beside, format=kind, comment=f"{MARK}\n{whole}".encode(), **moving)
         else:
             exif = Image.Exif()
-            whole = f"{parameters_text(told)}\ntonggan: {json.dumps(asdict(told), ensure_ascii=False)}"
             exif.get_ifd(EXIF_FOLDER)[USER_COMMENT] = b"UNICODE\0" + whole.encode("utf-16-be")
-            picture.convert("RGB").save(beside, format=kind, quality=95, exif=exif, xmp=xmp.encode())
+            picture.convert("RGB").save(beside, format=kind, quality=95, exif=exif, xmp=xmp.encode(), **moving)
 
 
 def _opened(path: Path) -> Image.Image:
@@ -103,6 +116,8 @@ def _opened(path: Path) -> Image.Image:
 
 
 def _comment(picture: Image.Image) -> str:
+    if isinstance(picture.info.get("comment"), bytes) and picture.format == "GIF":
+        return picture.info["comment"].decode("utf-8", "replace").removeprefix(f"{MARK}\n")
     value = picture.getexif().get_ifd(EXIF_FOLDER).get(USER_COMMENT, b"")
     if not isinstance(value, bytes):
         return str(value)
@@ -125,6 +140,7 @@ def inspect_file(path: Path) -> dict[str, Any]:
     picture = _opened(path)
     provenance = read_provenance(path)
     xmp = picture.info.get(XMP_TEXT) or picture.info.get("xmp") or b""
+    xmp = picture.info.get("comment", b"") if picture.format == "GIF" else xmp
     marked = MARK in (xmp.decode("utf-8", "replace") if isinstance(xmp, bytes) else str(xmp))
     facts: dict[str, Any] = {"file": str(path), "format": picture.format, "size": list(flatten(picture).size), "made_by_trained_algorithm": marked}
     facts["provenance"] = None if provenance is None else asdict(provenance)

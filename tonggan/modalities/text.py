@@ -42,4 +42,4 @@ def _to_outputs(made: Any) -> list[Any]:
     return list(made)
 
 
-MODALITY = Modality("text", lambda value: isinstance(value, str), lambda texts: [check_caption(text) for text in texts], _to_outputs)
+MODALITY = Modality("text", lambda value: isinstance(value, str), lambda texts, framing: [check_caption(text) for text in texts], _to_outputs)
