@@ -32,6 +32,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
+        _open_to_all(beside)
         if beside.is_file():
             with open(beside, "rb") as written:
                 os.fsync(written.fileno())
@@ -50,6 +51,15 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
         else:
             beside.unlink(missing_ok=True)
+
+
+def _open_to_all(path: Path) -> None:
+    """Give files the permissions that the user's umask leaves: safetensors makes its own readable by their owner alone."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for file in [path] if path.is_file() else path.iterdir() if path.is_dir() else ():
+        if file.is_file():
+            file.chmod(0o666 & ~umask)
 
 
 def _number_in(message: str) -> int:
