@@ -169,7 +169,8 @@ def evaluate(
     cards = [Card.load(path) for path in beside or []]
     with progress_bars() as show:
         pack = ensure_pack(data, size=loaded.recipe.data.size, fit=loaded.recipe.data.fit, cache=out.parent / "packs", progress=show)
-        card = judge(loaded, pack=pack, split=split, out=out, language=language, seed=seed, limit=limit, beside=cards, progress=show)
+        features = out.parent / "features"
+        card = judge(loaded, pack=pack, split=split, out=out, language=language, seed=seed, limit=limit, beside=cards, cache=features, progress=show)
     for figure in card.figures:
         console.print(f"{figure.name}: {figure.value:.4g}")
     console.print(f"card: {out / 'card.json'}  page: {out / 'report.html'}")
