@@ -5,15 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import nn
 
 from tonggan.errors import UserError
 from tonggan.latent.record import Latent, masked_mean
 from tonggan.layers.transformer import Block, RMSNorm, mask_bias
+from tonggan.layers.vocabulary import Vocabulary
 from tonggan.parts import Encoder, PartConfig
-
-PAD, START, END = "<pad>", "<start>", "<end>"
 
 
 class TextTransformerConfig(PartConfig):
@@ -27,23 +25,6 @@ class TextTransformerConfig(PartConfig):
     max_tokens: int = 48
 
 
-def train_bpe(captions: Iterable[str], *, vocabulary: int) -> Tokenizer:
-    """Train byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909) on lower-cased NFKC text: every script is covered and nothing is unknown."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[PAD, START, END],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-        min_frequency=2,
-    )
-    tokenizer.train_from_iterator(captions, trainer)
-    return tokenizer
-
-
 class TextTransformer(Encoder[TextTransformerConfig]):
     """Captions -> a token each, `pooled` their mean."""
 
@@ -54,7 +35,7 @@ class TextTransformer(Encoder[TextTransformerConfig]):
     def __init__(self, config: TextTransformerConfig) -> None:
         super().__init__(config)
         self.width = config.width
-        self.tokenizer: Tokenizer | None = None
+        self.vocabulary: Vocabulary | None = None
         self.embed = nn.Embedding(config.vocabulary, config.width)
         self.positions = nn.Parameter(torch.randn(config.max_tokens, config.width) * 0.02)
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.layers))
@@ -63,45 +44,34 @@ class TextTransformer(Encoder[TextTransformerConfig]):
 
     def fit(self, examples: Iterable[str]) -> None:
         """Train the vocabulary on captions."""
-        self.tokenizer = train_bpe(examples, vocabulary=self.config.vocabulary)
+        self.vocabulary = Vocabulary.train(examples, size=self.config.vocabulary, lowercase=True)
 
     def save_assets(self, folder: Path) -> None:
         """Write the vocabulary."""
-        self._vocabulary().save(str(folder / self.FILE))
+        self._vocabulary().save(folder / self.FILE)
 
     def load_assets(self, folder: Path) -> None:
         """Read the vocabulary; raises `UserError` where it is missing or broken."""
-        path = folder / self.FILE
-        if not path.is_file():
-            raise UserError(f"{path} is missing: the folder holds no whole model. Copy the model again.")
-        try:
-            self.tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception
-            raise UserError(f"{path} is not a vocabulary that can be read ({error}). Copy the model again.") from error
+        self.vocabulary = Vocabulary.load(folder / self.FILE)
 
-    def _vocabulary(self) -> Tokenizer:
-        if self.tokenizer is None:
+    def _vocabulary(self) -> Vocabulary:
+        if self.vocabulary is None:
             raise UserError("the text encoder has no vocabulary yet: call fit(captions) or load a trained model.")
-        return self.tokenizer
+        return self.vocabulary
 
     def token_ids(self, caption: str) -> list[int]:
         """Return the tokens of a caption between start and end, cut to `max_tokens`."""
         vocabulary = self._vocabulary()
-        ids = vocabulary.encode(caption).ids[: self.config.max_tokens - 2]
-        start, end = vocabulary.token_to_id(START), vocabulary.token_to_id(END)
-        assert start is not None
-        assert end is not None
-        return [start, *ids, end]
+        return [vocabulary.start, *vocabulary.encode(caption)[: self.config.max_tokens - 2], vocabulary.end]
 
     def notices(self, inputs: Sequence[str]) -> list[str]:
         """Name the captions that are longer than the encoder reads, and where they are cut."""
         lines = []
         room = self.config.max_tokens - 2
         for caption in inputs:
-            encoding = self._vocabulary().encode(caption)
-            if len(encoding.ids) > room:
-                end = encoding.offsets[room - 1][1]
-                lines.append(f"caption of {len(encoding.ids)} tokens is cut to {room}, after '…{caption[max(0, end - 24) : end]}'")
+            tokens, end = self._vocabulary().cut_at(caption, room)
+            if tokens > room:
+                lines.append(f"caption of {tokens} tokens is cut to {room}, after '…{caption[max(0, end - 24) : end]}'")
         return lines
 
     def forward(self, inputs: Sequence[str]) -> Latent:

@@ -16,6 +16,27 @@ class KeysValues:
     bias: Tensor
 
 
+@dataclass
+class Past:
+    """Keys and values of the tokens so far, so that each new token of a sequence costs one pass of one token."""
+
+    keys: Tensor | None = None
+    values: Tensor | None = None
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Take up (batch, heads, tokens, head_width) and return all so far."""
+        if self.keys is not None and self.values is not None:
+            keys, values = torch.cat([self.keys, keys], dim=2), torch.cat([self.values, values], dim=2)
+        self.keys, self.values = keys, values
+        return keys, values
+
+    def take(self, rows: Tensor) -> None:
+        """Keep `rows` of the batch, in that order (a beam search goes on from its best rows)."""
+        assert self.keys is not None
+        assert self.values is not None
+        self.keys, self.values = self.keys[rows], self.values[rows]
+
+
 class RMSNorm(nn.Module):
     """Root mean square norm (Zhang & Sennrich 2019, arXiv:1910.07467) that stays in the dtype of its input, so that half precision is one fused kernel."""
 
@@ -90,16 +111,28 @@ class Attention(nn.Module):
         return KeysValues(self.key_norm(keys), values, bias)
 
     def forward(
-        self, x: Tensor, *, bias: Tensor | None = None, context: KeysValues | None = None, rotation: tuple[Tensor, Tensor] | None = None
+        self,
+        x: Tensor,
+        *,
+        bias: Tensor | None = None,
+        context: KeysValues | None = None,
+        rotation: tuple[Tensor, Tensor] | None = None,
+        past: Past | None = None,
     ) -> Tensor:
-        """x (batch, tokens, width) -> the same shape. `bias` masks own tokens, `context` is read beside them, `rotation` = (cosine, sine) of positions."""
+        """x (batch, tokens, width) -> the same shape.
+
+        `bias` (batch or 1, 1, tokens or 1, tokens) masks own tokens, `context` is read beside them, `rotation` = (cosine, sine) of positions, `past`
+        holds keys and values of earlier tokens and takes up these.
+        """
         queries, keys, values = self._split(self.to_qkv(x), 3)
         queries, keys = self.query_norm(queries), self.key_norm(keys)
         if rotation is not None:
             queries, keys = rotate(queries, *rotation), rotate(keys, *rotation)
+        if past is not None:
+            keys, values = past.append(keys, values)
         if context is not None:
-            own = bias if bias is not None else context.bias.new_zeros(len(x), 1, 1, x.shape[1])
-            bias = torch.cat([own, context.bias], dim=-1)
+            own = bias if bias is not None else context.bias.new_zeros(len(x), 1, 1, keys.shape[2])
+            bias = torch.cat([own.expand(len(x), 1, -1, -1), context.bias.expand(-1, 1, own.shape[2], -1)], dim=-1)
             keys, values = torch.cat([keys, context.keys.to(keys.dtype)], dim=2), torch.cat([values, context.values.to(values.dtype)], dim=2)
         mixed = attend(queries.to(values.dtype), keys.to(values.dtype), values, bias)
         return self.out(mixed.transpose(1, 2).flatten(2))
@@ -114,17 +147,25 @@ class FeedForward(nn.Sequential):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block."""
+    """Pre-norm transformer block, with a context to read where `context_width` is given."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, *, context_width: int | None = None) -> None:
         super().__init__()
         self.attention_norm, self.feed_norm = RMSNorm(width), RMSNorm(width)
-        self.attention = Attention(width, heads)
+        self.attention = Attention(width, heads, context_width=context_width)
         self.feed = FeedForward(width)
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """x (batch, tokens, width) -> the same shape; `bias` (batch, 1, 1, tokens) masks padding."""
-        x = x + self.attention(self.attention_norm(x), bias=bias)
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor | None = None,
+        *,
+        context: KeysValues | None = None,
+        rotation: tuple[Tensor, Tensor] | None = None,
+        past: Past | None = None,
+    ) -> Tensor:
+        """x (batch, tokens, width) -> the same shape; the rest as `Attention.forward` takes it."""
+        x = x + self.attention(self.attention_norm(x), bias=bias, context=context, rotation=rotation, past=past)
         return x + self.feed(self.feed_norm(x))
 
 

@@ -1,0 +1,68 @@
+"""Byte-pair vocabularies that are trained on the captions, in every language they come in."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from tonggan.errors import UserError
+
+PAD, START, END = "<pad>", "<start>", "<end>"
+
+
+class Vocabulary:
+    """Byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909) on NFKC text: every script is covered and nothing is unknown. Id 0 is the padding."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.start, self.end = self.id_of(START), self.id_of(END)
+
+    @classmethod
+    def train(cls, captions: Iterable[str], *, size: int, lowercase: bool, specials: Sequence[str] = ()) -> "Vocabulary":
+        """Train `size` pieces at most; `specials` are tokens beside padding, start and end that no text contains."""
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), *([normalizers.Lowercase()] if lowercase else [])])
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=size,
+            special_tokens=[PAD, START, END, *specials],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+            min_frequency=2,
+        )
+        tokenizer.train_from_iterator(captions, trainer)
+        return cls(tokenizer)
+
+    @classmethod
+    def load(cls, path: Path) -> "Vocabulary":
+        """Read what `save` wrote; raises `UserError` where it is missing or broken."""
+        if not path.is_file():
+            raise UserError(f"{path} is missing: the folder holds no whole model. Copy the model again.")
+        try:
+            return cls(Tokenizer.from_file(str(path)))
+        except Exception as error:  # the library raises bare Exception
+            raise UserError(f"{path} is not a vocabulary that can be read ({error}). Copy the model again.") from error
+
+    def save(self, path: Path) -> None:
+        """Write the vocabulary as JSON."""
+        self.tokenizer.save(str(path))
+
+    def id_of(self, token: str) -> int:
+        """Return the id of a special token."""
+        found = self.tokenizer.token_to_id(token)
+        assert found is not None, token
+        return found
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, without start and end."""
+        return self.tokenizer.encode(text).ids
+
+    def cut_at(self, text: str, room: int) -> tuple[int, int]:
+        """Return (tokens of the text, place in it behind the first `room` of them)."""
+        encoding = self.tokenizer.encode(text)
+        return len(encoding.ids), encoding.offsets[min(room, len(encoding.ids)) - 1][1]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids; special tokens are left out."""
+        return self.tokenizer.decode(list(ids)).strip()
