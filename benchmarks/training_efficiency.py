@@ -37,7 +37,7 @@ def main() -> None:
     recipe = load_recipe(sys.argv[1], overrides=sys.argv[2:])
     data = open_data(recipe, cache=Path("runs/packs"), console=Console())
     model = CrossModalModel(recipe.model)
-    model.fit(lambda modality: (item for position in range(0, 4096, 128) for item in data.loader.batch(position).inputs[modality]))
+    model.fit(lambda: (data.loader.batch(position) for position in range(0, 4096, 128)))
     dtype = choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
     learner = Learner(model, recipe, 10**9, dtype)
     with FlopCounterMode(display=False) as counter:

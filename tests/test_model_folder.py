@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
+from tonggan.data.loader import Batch
 from tonggan.errors import UserError
 from tonggan.model import CrossModalModel, ModelConfig
 from tonggan.model_folder import load_model, save_model
@@ -19,7 +21,8 @@ CONFIG = ModelConfig.model_validate(
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     model = CrossModalModel(CONFIG)
-    model.fit(lambda modality: ["a red heart", "a blue heart"])
+    captions = {"text": ["a red heart", "a blue heart"]}
+    model.fit(lambda: [Batch(captions, captions | {"image": []}, np.arange(2))])
     save_model(tmp_path / "m", model, config={"name": "m"}, card="card")
     return tmp_path / "m"
 

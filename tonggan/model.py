@@ -9,6 +9,7 @@ import torch
 from pydantic import Field, SerializeAsAny, field_validator
 from torch import Tensor, nn
 
+from tonggan.data.loader import Batch
 from tonggan.decoders import DECODERS
 from tonggan.encoders import ENCODERS
 from tonggan.errors import UserError, nearest
@@ -16,7 +17,7 @@ from tonggan.latent.alignment import Alignment
 from tonggan.latent.record import Latent
 from tonggan.latent.space import Placed, SharedSpace, SpaceConfig
 from tonggan.objectives.terms import LossTerms
-from tonggan.parts import Encoder, Part, PartConfig, part_config
+from tonggan.parts import Decoder, Encoder, Part, PartConfig, part_config
 from tonggan.strict import Strict
 
 
@@ -55,7 +56,7 @@ class Player:
 
     name: str
     module: nn.Module
-    loss: Callable[[Mapping[str, Any], torch.Generator], LossTerms]
+    loss: Callable[[Batch, torch.Generator], LossTerms]
 
 
 def ends(arrow: str) -> tuple[str, str]:
@@ -81,10 +82,12 @@ class CrossModalModel(nn.Module):
         """All encoders and decoders."""
         return [*self.encoders.values(), *self.decoders.values()]  # type: ignore[list-item]
 
-    def fit(self, examples: Callable[[str], Iterable[Any]]) -> None:
-        """Let every part learn from examples what gradients do not teach; `examples` gives a modality's."""
-        for part in self.parts():
-            part.fit(examples(part.modality))
+    def fit(self, batches: Callable[[], Iterable[Batch]]) -> None:
+        """Let every part learn from batches what gradients do not teach (a vocabulary, say); each call of `batches` begins anew."""
+        for name, encoder in self.encoders.items():
+            cast(Encoder, encoder).fit(item for batch in batches() for item in batch.inputs[name])
+        for name, decoder in self.decoders.items():
+            cast(Decoder, decoder).fit(item for batch in batches() for item in batch.targets[name])
 
     def save_assets(self, folder: Path) -> None:
         """Write what the parts keep beside the weights."""
@@ -123,16 +126,16 @@ class CrossModalModel(nn.Module):
         if objectives.kl and not self.config.space.variational:
             raise UserError("objectives.kl needs model.space.variational=true.")
 
-    def loss(self, batch: Mapping[str, Any], objectives: ObjectivesConfig, *, randomness: torch.Generator) -> LossTerms:
-        """Return the loss of a batch (modality -> inputs): every arrow's, alignment, KL. Each encoder runs once, however many arrows use it."""
+    def loss(self, batch: Batch, objectives: ObjectivesConfig, *, randomness: torch.Generator) -> LossTerms:
+        """Return the loss of a batch: every arrow's, alignment, KL. Each encoder runs once, however many arrows use it."""
         sources = {ends(arrow)[0] for arrow in objectives.arrows} | (set(self.encoders) if objectives.align else set())
-        placed = {source: self.encode(batch[source], source, randomness=randomness) for source in sorted(sources)}
+        placed = {source: self.encode(batch.inputs[source], source, randomness=randomness) for source in sorted(sources)}
         terms: dict[str, Tensor] = {}
         weights: dict[str, float] = {}
         for arrow, weight in objectives.arrows.items():
             source, target = ends(arrow)
             latent = self.space.drop_conditions(placed[source].latent, randomness=randomness)
-            part = self.decoders[target].loss(latent, batch[target], randomness=randomness)  # type: ignore[operator]
+            part = self.decoders[target].loss(latent, batch.targets[target], randomness=randomness)  # type: ignore[operator]
             for name, term in part.terms.items():
                 terms[f"{arrow} {name}"] = term
                 weights[f"{arrow} {name}"] = weight * part.weights.get(name, 1.0)

@@ -115,7 +115,7 @@ def test_four_samples_are_learned_by_heart(shapes: Path, tmp_path: Path) -> None
     ]
     recipe = load_recipe("emoji-64", overrides=[*overrides, "model.encoders.text.layers=1", "model.decoders.image.stem_channels=[32, 64]"])
     assert overfit(recipe, count=4, out=tmp_path / "out", cache=tmp_path, console=QUIET)
-    assert (tmp_path / "out" / "overfit.png").is_file()
+    assert (tmp_path / "out" / "overfit-made.png").is_file()
 
 
 LOSSES = Path(__file__).with_name("losses.json")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from tonggan.data.pack import Pack, PackedRow
+from tonggan.modalities.text import Caption
 
 FIELD = re.compile(r"\{([^{}]+)\}")
 ROUNDS = 4
@@ -27,12 +28,13 @@ Phrasings = Mapping[str, Language]
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch: modality -> inputs, and the rows of the pack it is made of.
+    """A batch: modality -> what encoders take, modality -> what decoders should make, and the rows of the pack it is made of.
 
-    `inputs["text"]` is a list of captions, `inputs["image"]` float32 (batch, 3, size, size) in [-1, 1].
+    `text` is a list of `Caption`, `image` float32 (batch, 3, size, size) in [-1, 1]. Inputs and targets differ where a recipe phrases them apart.
     """
 
     inputs: Mapping[str, Any]
+    targets: Mapping[str, Any]
     indices: np.ndarray
 
 
@@ -92,7 +94,7 @@ def _choices(row: PackedRow, language: str, templates: Sequence[str], draw: int)
     return [filled for template in templates if (filled := fill(template, row, caption)) is not None]
 
 
-def chosen_caption(row: PackedRow, phrasings: Phrasings | None, draw: int) -> str:
+def chosen_caption(row: PackedRow, phrasings: Phrasings | None, draw: int) -> Caption:
     """Return the caption of a row that the number `draw` (uniform, 63 bits) stands for; a row with nothing that fits gives any caption it has."""
     offered = phrasings or {language: Language() for language in row.captions}
     names = [name for name, each in offered.items() if each.weight > 0 and row.captions.get(name)]
@@ -101,15 +103,15 @@ def chosen_caption(row: PackedRow, phrasings: Phrasings | None, draw: int) -> st
         point = (draw % 1_000_003) / 1_000_003 * weights[-1]
         name = names[int(np.searchsorted(weights, point, side="right"))]
         if options := _choices(row, name, offered[name].templates, draw):
-            return options[draw // 1_000_003 % len(options)]
+            return Caption(options[draw // 1_000_003 % len(options)], language=name)
         names.remove(name)
-    return next((texts[0] for texts in row.captions.values() if texts), "")
+    return next((Caption(texts[0], language=name) for name, texts in row.captions.items() if texts), Caption(""))
 
 
-def first_caption(row: PackedRow, language: str, phrasings: Phrasings | None) -> str | None:
+def first_caption(row: PackedRow, language: str, phrasings: Phrasings | None) -> Caption | None:
     """Return the first phrasing of a language that fits the row (what evaluation uses), or None where the row has no caption in it."""
     templates = phrasings[language].templates if phrasings and language in phrasings else ("{caption}",)
-    return next(iter(_choices(row, language, templates, 0)), None)
+    return next((Caption(text, language=language) for text in _choices(row, language, templates, 0)), None)
 
 
 def to_float(pictures: np.ndarray) -> torch.Tensor:
@@ -117,12 +119,13 @@ def to_float(pictures: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(pictures).float().div_(127.5).sub_(1)
 
 
-def batch_of(pack: Pack, indices: np.ndarray, captions: list[str]) -> Batch:
-    """Return the batch of given rows with given captions."""
+def batch_of(pack: Pack, indices: np.ndarray, captions: Sequence[str], targets: Sequence[str] | None = None) -> Batch:
+    """Return the batch of given rows with given captions, and what decoders should say of them (the captions, unless given)."""
     order = np.argsort(indices)  # the file is read front to back
     pictures = np.empty((len(indices), *pack.pictures.shape[1:]), dtype=np.uint8)
     pictures[order] = pack.pictures[indices[order]]
-    return Batch({"text": captions, "image": to_float(pictures)}, indices)
+    inputs = {"text": list(captions), "image": to_float(pictures)}
+    return Batch(inputs, inputs if targets is None else inputs | {"text": list(targets)}, indices)
 
 
 def hold_out(pack: Pack, indices: np.ndarray, *, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -135,9 +138,18 @@ def hold_out(pack: Pack, indices: np.ndarray, *, share: float, seed: int) -> tup
 class Loader:
     """An endless stream of samples: epoch after epoch, each in its own order; a batch may straddle two."""
 
-    def __init__(self, pack: Pack, indices: np.ndarray, *, batch_size: int, seed: int, phrasings: Phrasings | None = None) -> None:
+    def __init__(
+        self,
+        pack: Pack,
+        indices: np.ndarray,
+        *,
+        batch_size: int,
+        seed: int,
+        phrasings: Phrasings | None = None,
+        target_phrasings: Phrasings | None = None,
+    ) -> None:
         self.pack, self.rows = pack, indices
-        self.batch_size, self.seed, self.phrasings = batch_size, seed, phrasings
+        self.batch_size, self.seed, self.phrasings, self.target_phrasings = batch_size, seed, phrasings, target_phrasings
 
     def batch(self, position: int) -> Batch:
         """Return samples number `position` to `position + batch_size - 1`."""
@@ -146,5 +158,10 @@ class Loader:
         indices = np.asarray(self.rows[places])
         with np.errstate(over="ignore"):
             draws = mix(positions.astype(np.uint64) * np.uint64(2) + mix(np.asarray([self.seed], dtype=np.uint64))) >> np.uint64(1)
-        captions = [chosen_caption(self.pack.row(int(index)), self.phrasings, int(draw)) for index, draw in zip(indices, draws, strict=True)]
-        return batch_of(self.pack, indices, captions)
+        rows = [self.pack.row(int(index)) for index in indices]
+        captions = [chosen_caption(row, self.phrasings, int(draw)) for row, draw in zip(rows, draws, strict=True)]
+        if self.target_phrasings is None:
+            return batch_of(self.pack, indices, captions)
+        others = mix(draws) >> np.uint64(1)
+        targets = [chosen_caption(row, self.target_phrasings, int(draw)) for row, draw in zip(rows, others, strict=True)]
+        return batch_of(self.pack, indices, captions, targets)

@@ -2,9 +2,11 @@
 
 from tonggan.decoders.image_deconv import ImageDeconv
 from tonggan.decoders.image_flow import ImageFlow
+from tonggan.decoders.text_autoregressive import TextAutoregressive
 from tonggan.parts import Decoder
 
 DECODERS: dict[str, type[Decoder]] = {
     "image_deconv": ImageDeconv,
     "image_flow": ImageFlow,
+    "text_autoregressive": TextAutoregressive,
 }

@@ -1,6 +1,7 @@
 """Encoders: inputs of one modality -> `Latent`."""
 
 from tonggan.encoders.image import ImageConvolutional
+from tonggan.encoders.image_transformer import ImageTransformer
 from tonggan.encoders.pretrained import TextPretrained
 from tonggan.encoders.text import TextTransformer
 from tonggan.parts import Encoder
@@ -9,4 +10,5 @@ ENCODERS: dict[str, type[Encoder]] = {
     "text_transformer": TextTransformer,
     "text_pretrained": TextPretrained,
     "image_convolutional": ImageConvolutional,
+    "image_transformer": ImageTransformer,
 }

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import Tensor
-
 
 @dataclass(frozen=True)
 class Framing:
@@ -25,11 +23,11 @@ class Modality:
     """Whether a value that a user passes is of this modality."""
     to_inputs: Callable[[Sequence[Any], Framing], Any]
     """What a user passes -> a batch as encoders take it, framed as in training."""
-    to_outputs: Callable[[Tensor], list[Any]]
+    to_outputs: Callable[[Any], list[Any]]
     """What a decoder gives -> what a user gets."""
     preview: Callable[[Any, Path], None] | None = None
-    """Draw a batch into one PNG, to be looked at."""
-    closeness: Callable[[Tensor, Tensor], tuple[float, str, float]] | None = None
+    """Write a batch into one file to be looked at; the path comes without an ending."""
+    closeness: Callable[[Any, Any], tuple[float, str, float]] | None = None
     """(made, truth) -> (figure, its unit, the least that counts as learned by heart)."""
 
 

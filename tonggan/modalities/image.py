@@ -146,13 +146,13 @@ def psnr(made: Tensor, truth: Tensor) -> float:
 
 
 def preview(made: Tensor, path: Path) -> None:
-    """Write a batch as one PNG, a near-square grid."""
+    """Write a batch as one PNG, a near-square grid; `path` comes without the ending."""
     columns = math.ceil(math.sqrt(len(made)))
     rows, (height, width) = -(-len(made) // columns), made.shape[-2:]
     sheet = Image.new("RGB", (columns * (width + 2) + 2, rows * (height + 2) + 2), (255, 255, 255))
     for index, tensor in enumerate(made):
         sheet.paste(to_picture(tensor), (2 + index % columns * (width + 2), 2 + index // columns * (height + 2)))
-    with replacing(path) as beside:
+    with replacing(path.with_name(f"{path.name}.png")) as beside:
         sheet.save(beside, format="PNG")
 
 

@@ -2,15 +2,31 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tonggan.errors import UserError
-from tonggan.modalities import Modality
+from tonggan.files import replacing
+from tonggan.modalities import Framing, Modality
 
 SPACE = re.compile(r"\s+")
 LANGUAGE_CODE = re.compile(r"[a-z]{2,3}([_-][A-Za-z]{2,4})?$")
 KANA = re.compile(r"[\u3040-\u30ff]")
 HAN = re.compile(r"[\u3400-\u9fff]")
+
+
+class Caption(str):
+    """A text that knows its language (a code, or empty) and, where a model wrote it, the mean log-probability of its tokens."""
+
+    language: str
+    score: float | None
+
+    def __new__(cls, text: str, *, language: str = "", score: float | None = None) -> "Caption":
+        """Make a caption of a text."""
+        made = super().__new__(cls, text)
+        made.language, made.score = language, score
+        return made
 
 
 def clean_caption(text: str) -> str:
@@ -42,4 +58,19 @@ def _to_outputs(made: Any) -> list[Any]:
     return list(made)
 
 
-MODALITY = Modality("text", lambda value: isinstance(value, str), lambda texts, framing: [check_caption(text) for text in texts], _to_outputs)
+def _to_inputs(texts: Sequence[Any], framing: Framing) -> list[str]:
+    return [check_caption(text) for text in texts]
+
+
+def preview(made: Sequence[str], path: Path) -> None:
+    """Write sentences into a text file, one a line; `path` comes without the ending."""
+    with replacing(path.with_name(f"{path.name}.txt")) as beside:
+        beside.write_text("".join(f"{text}\n" for text in made), encoding="utf-8")
+
+
+def _closeness(made: Sequence[str], truth: Sequence[str]) -> tuple[float, str, float]:
+    same = sum(one == clean_caption(other) for one, other in zip(made, truth, strict=True))
+    return 100 * same / max(len(truth), 1), "% of the sentences", 100.0
+
+
+MODALITY = Modality("text", lambda value: isinstance(value, str), _to_inputs, _to_outputs, preview, _closeness)

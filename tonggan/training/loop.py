@@ -99,7 +99,7 @@ class Learner:
         self.trained_seconds += ended - began
         return StepReport(losses, norm, dropped, loaded - began, ended - began)
 
-    def _descend(self, player: Player, batch: Mapping[str, Any], randomness: torch.Generator) -> tuple[dict[str, float], float, bool]:
+    def _descend(self, player: Player, batch: Batch, randomness: torch.Generator) -> tuple[dict[str, float], float, bool]:
         player.module.zero_grad(set_to_none=True)
         with self.autocast():
             terms = player.loss(batch, randomness)
@@ -167,6 +167,11 @@ def strip(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.T
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def to_device(batch: Batch, device: str) -> dict[str, Any]:
-    """Return a batch's inputs with tensors on `device`."""
-    return {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in batch.inputs.items()}
+def to_device(batch: Batch, device: str) -> Batch:
+    """Return a batch with tensors on `device`."""
+
+    def moved(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in values.items()}
+
+    inputs = moved(batch.inputs)
+    return Batch(inputs, inputs if batch.targets is batch.inputs else moved(batch.targets), batch.indices)

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from tonggan.arithmetic import choose_dtype
-from tonggan.data.loader import Loader, batch_of, first_caption
+from tonggan.data.loader import Language, Loader, Phrasings, batch_of, first_caption
 from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
 from tonggan.training.loop import Learner
@@ -19,22 +19,28 @@ STEPS_BETWEEN_LOOKS = 50
 
 
 def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Console, max_steps: int = 600) -> bool:
-    """Train on the first `count` samples alone until they are known by heart, or `max_steps`; writes overfit.png (made, then truth) and returns whether it passed."""
+    """Train on `count` samples alone until they are known by heart, or `max_steps`.
+
+    Writes what was made and the truth beside it into `out`, and returns whether it passed.
+    """
     space = recipe.model.space.model_copy(update={"condition_dropout": 0.0})
     schedule = recipe.schedule.model_copy(update={"samples": 10**9, "epochs": None, "batch_size": max(32, count), "warmup_samples": 1000})
     recipe = recipe.model_copy(update={"schedule": schedule, "ema_decay": 0.9, "model": recipe.model.model_copy(update={"space": space})})
     pack = open_pack(recipe, cache=cache)
     rows = pack.indices(recipe.data.train_split)
     rows = rows[:: max(1, len(rows) // count)][:count]
-    phrasings = recipe.data.loader_phrasings()
-    one_phrasing = {"en": type(phrasings["en"])(1.0, phrasings["en"].templates[:1])} if phrasings else None
-    loader = Loader(pack, rows, batch_size=schedule.batch_size, seed=recipe.seed, phrasings=one_phrasing)
+    phrasings = _one_of(recipe.data.loader_phrasings())
+    said = _one_of(recipe.data.loader_target_phrasings()) or phrasings
+    loader = Loader(pack, rows, batch_size=schedule.batch_size, seed=recipe.seed, phrasings=phrasings, target_phrasings=said)
     torch.manual_seed(recipe.seed)
     model = CrossModalModel(recipe.model)
-    model.fit(lambda modality: loader.batch(0).inputs[modality])
+    model.fit(lambda: [loader.batch(0)])
     dtype = choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
     learner = Learner(model, recipe, 10**9, dtype)
-    batch = batch_of(pack, rows, [first_caption(pack.row(int(row)), "en", one_phrasing) or "" for row in rows])
+    packed = [pack.row(int(row)) for row in rows]
+    language = next(iter(phrasings or packed[0].captions))
+    captions, sentences = ([first_caption(row, language, each) or "" for row in packed] for each in (phrasings, said))
+    batch = batch_of(pack, rows, captions, sentences)
     source, target = ends(next(iter(recipe.objectives.arrows)))
     modality = modalities()[target]
     assert modality.closeness is not None
@@ -48,20 +54,29 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
         made = model.generate(batch.inputs[source], source=source, target=target, seeds=list(range(len(rows))), settings=settings)
         learner.average.swap()
         model.train()
-        figure, unit, needed = modality.closeness(made, batch.inputs[target])
+        figure, unit, needed = modality.closeness(made, batch.targets[target])
         passed = figure >= needed
         console.print(f"step {learner.step}: loss {report.losses['loss']:.4f}, closeness {figure:.1f} {unit} (passes at {needed:.0f})")
         if modality.preview is not None:
-            modality.preview(torch.cat([made, batch.inputs[target]]), out / "overfit.png")
-    console.print(f"overfit {'passed' if passed else 'FAILED'}: {len(rows)} samples, {learner.step} steps; look at {out / 'overfit.png'}")
+            modality.preview(made, out / "overfit-made")
+            modality.preview(batch.targets[target], out / "overfit-truth")
+    console.print(f"overfit {'passed' if passed else 'FAILED'}: {len(rows)} samples, {learner.step} steps; look at {out}")
     return passed
+
+
+def _one_of(phrasings: Phrasings | None) -> Phrasings | None:
+    """Return the first phrasing of the first language alone: what is learned by heart has one name."""
+    if not phrasings:
+        return None
+    language, each = next(iter(phrasings.items()))
+    return {language: Language(1.0, each.templates[:1])}
 
 
 def dry_run(recipe: Recipe, *, cache: Path, console: Console, steps: int = 3) -> None:
     """Print parameters, peak memory and time per 1,000 steps, as measured by a few steps."""
     data = open_data(recipe, cache=cache, console=console)
     model = CrossModalModel(recipe.model)
-    model.fit(lambda modality: data.loader.batch(0).inputs[modality])
+    model.fit(lambda: [data.loader.batch(0)])
     dtype = choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
     learner = Learner(model, recipe, 10**9, dtype)
     learner.advance(data.loader)

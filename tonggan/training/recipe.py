@@ -37,12 +37,23 @@ class DataConfig(Strict):
     """Share of the training split that is never trained on: held-out loss and the choice of the best checkpoint use it, so that test splits stay untouched."""
     max_broken_rate: float = 0.01
     phrasings: dict[str, LanguageConfig] | None = None
+    """How captions are phrased for encoders, by language."""
+    target_phrasings: dict[str, LanguageConfig] | None = None
+    """How captions are phrased for decoders that should say them; as for encoders unless set."""
 
     def loader_phrasings(self) -> Phrasings | None:
-        """Return the phrasings as the loader takes them."""
-        if self.phrasings is None:
-            return None
-        return {name: Language(weight=each.weight, templates=each.templates) for name, each in self.phrasings.items()}
+        """Return the phrasings for encoders as the loader takes them."""
+        return _languages(self.phrasings)
+
+    def loader_target_phrasings(self) -> Phrasings | None:
+        """Return the phrasings for decoders as the loader takes them."""
+        return _languages(self.target_phrasings)
+
+
+def _languages(phrasings: Mapping[str, LanguageConfig] | None) -> Phrasings | None:
+    if phrasings is None:
+        return None
+    return {name: Language(weight=each.weight, templates=each.templates) for name, each in phrasings.items()}
 
 
 class OptimizerConfig(Strict):

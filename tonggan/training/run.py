@@ -68,10 +68,11 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
         raise UserError(f"split '{recipe.data.train_split}' of {recipe.data.path} has no rows to train on.")
     console.print(f"data: {len(train):,} rows to train on, {len(held):,} held out, of {len(pack):,} in {pack.path}")
     phrasings = recipe.data.loader_phrasings()
-    loader = Loader(pack, train, batch_size=recipe.schedule.batch_size, seed=recipe.seed, phrasings=phrasings)
+    said = recipe.data.loader_target_phrasings()
+    loader = Loader(pack, train, batch_size=recipe.schedule.batch_size, seed=recipe.seed, phrasings=phrasings, target_phrasings=said)
     fixed = held if len(held) else train
     size = recipe.schedule.batch_size
-    watched = Loader(pack, fixed, batch_size=size, seed=recipe.seed, phrasings=phrasings)
+    watched = Loader(pack, fixed, batch_size=size, seed=recipe.seed, phrasings=phrasings, target_phrasings=said)
     batches = max(1, min(recipe.monitor.validation_samples, len(fixed)) // size)
     chosen = fixed[:: max(1, len(fixed) // recipe.monitor.previews)][: recipe.monitor.previews]
     captions = [first_caption(pack.row(int(i)), "en", phrasings) or "" for i in chosen]
@@ -140,7 +141,7 @@ class Run:
     def _fit_parts(self) -> None:
         batch = self.recipe.schedule.batch_size
         positions = range(0, min(VOCABULARY_SAMPLES, 8 * self.data.count), batch)
-        self.model.fit(lambda modality: (item for position in positions for item in self.data.loader.batch(position).inputs[modality]))
+        self.model.fit(lambda: (self.data.loader.batch(position) for position in positions))
         assets = self.out / "assets"
         assets.mkdir(parents=True, exist_ok=True)
         self.model.save_assets(assets)
@@ -222,10 +223,10 @@ class Run:
         self.model.eval()
         for arrow in self.recipe.objectives.arrows:
             source, target = ends(arrow)
-            draw = modalities()[target].preview
-            if draw is not None:
+            write = modalities()[target].preview
+            if write is not None:
                 made = self.model.generate(batch.inputs[source], source=source, target=target, seeds=list(range(len(batch.indices))))
-                draw(made, self.out / "samples" / f"{source}-to-{target}-{learner.step:07d}.png")
+                write(made, self.out / "samples" / f"{source}-to-{target}-{learner.step:07d}")
         self.model.train()
         learner.average.swap()
 
