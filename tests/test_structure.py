@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"cli"},
-    {"drawing", "doctor", "evaluation"},
+    {"describing", "drawing", "doctor", "evaluation"},
     {"pipeline"},
     {"training"},
     {"model_folder", "model_card"},

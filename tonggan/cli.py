@@ -141,6 +141,59 @@ def morph(
 
 
 @app.command()
+def describe(
+    files: Annotated[list[str], typer.Argument(help="Pictures, folders, or - for file names on standard input.")],
+    language: Annotated[str | None, typer.Option(help="Language of the sentences (default: the model's first).")] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="Sentences a picture: the likeliest, then others.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the others.")] = 0,
+    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
+) -> None:
+    """Say what is to be seen in pictures, with the mean log-probability of the words."""
+    from tonggan.describing import describe as say
+    from tonggan.describing import pictures_in
+    from tonggan.pipeline import Tonggan
+
+    named = [line.rstrip("\n") for line in sys.stdin] if files == ["-"] else files
+    found = pictures_in([Path(name) for name in named if name])
+    loaded = Tonggan.from_pretrained(model)
+    failed = 0
+    with progress_bars() as show:
+        for each in say(loaded, found, language=language, n=n, seed=seed, progress=show if len(found) > 1 else None):
+            failed += bool(each.problem)
+            for line in [*each.notes, *([each.problem] if each.problem else [])]:
+                _warn(line)
+            if each.sentences and as_json:
+                print(json.dumps(each.as_row(), ensure_ascii=False))
+            for sentence in () if as_json else each.sentences:
+                print(f"{each.file}\t{sentence.score:.2f}\t{sentence}")
+    if failed:
+        raise UserError(f"{failed} of {len(found)} files could not be described.")
+
+
+@app.command()
+def label(
+    folder: Annotated[Path, typer.Argument(help="A folder of pictures.")],
+    out: Annotated[Path | None, typer.Option(help="The table to write (default: metadata.jsonl in the folder).")] = None,
+    language: Annotated[str | None, typer.Option(help="Language of the sentences.")] = None,
+    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+) -> None:
+    """Make a data set of a folder: a sentence for each picture in metadata.jsonl. Called again it goes on where it stopped."""
+    from tonggan.describing import describe as say
+    from tonggan.describing import pictures_in, write_rows
+    from tonggan.pipeline import Tonggan
+
+    found = pictures_in([folder])
+    loaded = Tonggan.from_pretrained(model)
+    table = out or folder / "metadata.jsonl"
+    with progress_bars() as show:
+        written, problems = write_rows(lambda files: say(loaded, files, language=language, progress=show), found, table, root=folder)
+    for problem in problems.values():
+        _warn(problem)
+    print(f"{written} new rows in {table}; {len(found) - written - len(problems)} stood there already; {len(problems)} files could not be described")
+
+
+@app.command()
 def inspect(file: Annotated[Path, typer.Argument(help="A picture.")]) -> None:
     """Print what a picture file says of its making."""
     from tonggan.modalities.provenance import inspect_file

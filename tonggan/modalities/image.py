@@ -21,6 +21,8 @@ MAX_PIXELS = 178_956_970
 """More pixels than this are taken for a decompression bomb (Pillow's own limit for an error)."""
 MEMORISED_PSNR = 25.0
 """Peak signal-to-noise ratio in dB from which a picture counts as learned by heart."""
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+"""File endings by which pictures are looked for in a folder."""
 Fit = Literal["crop", "pad"]
 
 

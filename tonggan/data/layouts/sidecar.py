@@ -7,15 +7,14 @@ from tonggan.data.layouts.columns import captions_of
 from tonggan.data.layouts.tables import SPLIT_NAMES
 from tonggan.data.records import Dataset, PictureSource, Row
 from tonggan.files import read_text
-
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+from tonggan.modalities.image import ENDINGS
 
 
 def recognise_sidecar(path: Path) -> Dataset | None:
     """Recognise a folder in which at least one picture has a .txt of the same stem."""
     if not path.is_dir():
         return None
-    pictures = sorted(picture for pattern in ("*", "*/*") for picture in path.glob(pattern) if picture.suffix.lower() in PICTURES)
+    pictures = sorted(picture for pattern in ("*", "*/*") for picture in path.glob(pattern) if picture.suffix.lower() in ENDINGS)
     captioned = [picture for picture in pictures if picture.with_suffix(".txt").is_file()]
     if not captioned:
         return None

@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tonggan.data.layouts.columns import CAPTION_COLUMNS, captions_of
-from tonggan.data.layouts.sidecar import PICTURES
 from tonggan.data.layouts.tables import SPLIT_NAMES
 from tonggan.data.records import Dataset, PictureSource, Row, tar_members
 from tonggan.errors import UserError
+from tonggan.modalities.image import ENDINGS
 
 
 def recognise_webdataset(path: Path) -> Dataset | None:
@@ -34,7 +34,7 @@ def _rows(shard: Path) -> Iterator[Row]:
 
 
 def _row(key: str, parts: dict[str, PictureSource], split: str) -> Iterator[Row]:
-    ending = next((each for each in PICTURES if each in parts), None)
+    ending = next((each for each in ENDINGS if each in parts), None)
     if ending is None:
         return
     facts: dict[str, Any] = {}

@@ -1,0 +1,131 @@
+"""Describing for the command line: picture files to sentences, one bad file never stops the others, and what is written already is not done twice."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from PIL import Image
+
+from tonggan.errors import UserError
+from tonggan.modalities.image import ENDINGS, inspect_picture, open_picture
+from tonggan.modalities.text import Caption
+from tonggan.pipeline import Tonggan
+from tonggan.progress import Show
+
+BATCH = 32
+SAMPLED = {"temperature": 0.8, "top_p": 0.9}
+"""How sentences after the first are written, where several are asked for."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is said of a file: sentences, the likeliest first, or why nothing could be said; `notes` are to be known beside."""
+
+    file: Path
+    sentences: tuple[Caption, ...] = ()
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+
+    def as_row(self, root: Path | None = None) -> dict[str, object]:
+        """Return the description as a row of a data set; the file is named relative to `root` where given."""
+        best = self.sentences[0]
+        name = self.file.relative_to(root) if root is not None else self.file
+        others = {"others": [str(each) for each in self.sentences[1:]]} if len(self.sentences) > 1 else {}
+        return {"file_name": name.as_posix(), "text": str(best), "language": best.language, "score": round(best.score or 0.0, 4)} | others
+
+
+def pictures_in(paths: Sequence[Path]) -> list[Path]:
+    """Return the files named and the pictures of the folders named, sorted within each; raises `UserError` for a path that is not there."""
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder.")
+        inside = sorted(each for each in path.rglob("*") if each.suffix.lower() in ENDINGS and each.is_file()) if path.is_dir() else [path]
+        if not inside:
+            raise UserError(f"{path}: the folder holds no picture. Looked for: {', '.join(ENDINGS)}.")
+        found += inside
+    return found
+
+
+def describe(
+    model: Tonggan, files: Sequence[Path], *, language: str | None = None, n: int = 1, seed: int = 0, progress: Show | None = None
+) -> Iterator[Description]:
+    """Yield what the model says of each file, in order; a file that cannot be read is yielded with its problem.
+
+    The first sentence is the likeliest, `n` - 1 others are sampled (row i from `seed` + i) and differ from it where they can.
+    """
+    settings = {"language": language} if language else {}
+    for start in range(0, len(files), BATCH):
+        part = files[start : start + BATCH]
+        opened = {file: _open(file) for file in part}
+        pictures = {file: picture for file, (picture, _, _) in opened.items() if picture is not None}
+        said = _sentences(model, list(pictures.values()), settings=settings, n=n, seed=seed) if pictures else []
+        of_file = dict(zip(pictures, said, strict=True))
+        for file in part:
+            _, problem, notes = opened[file]
+            yield Description(file, tuple(of_file.get(file, ())), problem, notes)
+        if progress is not None:
+            progress("describing", start + len(part), len(files))
+
+
+def _open(file: Path) -> tuple[Image.Image | None, str, tuple[str, ...]]:
+    try:
+        picture = open_picture(file)
+    except UserError as error:
+        return None, str(error), ()
+    animated = "animated" in inspect_picture(file).remarks
+    return picture, "", (f"{file}: an animation; its first frame was described.",) if animated else ()
+
+
+def _sentences(model: Tonggan, pictures: list[Image.Image], *, settings: dict[str, str], n: int, seed: int) -> list[list[Caption]]:
+    said = [[best] for best in model.generate(pictures, to="text", settings=settings)]
+    if n > 1:
+        others = model.generate(pictures, to="text", n=4 * (n - 1), seed=seed, settings=settings | SAMPLED)
+        for index, sentences in enumerate(said):
+            mine = sorted(others[index * 4 * (n - 1) : (index + 1) * 4 * (n - 1)], key=lambda each: -(each.score or 0))
+            sentences += [each for each in dict.fromkeys(mine) if each != sentences[0]][: n - 1]
+    return said
+
+
+def write_rows(
+    descriptions: Callable[[Sequence[Path]], Iterable[Description]], files: Sequence[Path], out: Path, *, root: Path | None = None
+) -> tuple[int, dict[Path, str]]:
+    """Append a row a file to JSON lines at `out`, leaving out the files that stand there already, and return (rows written, file -> problem).
+
+    A line that was cut off when an earlier call was stopped is removed first. Raises `UserError` where `out` holds something else.
+    """
+    known = _mended(out)
+    left = [file for file in files if (file.relative_to(root) if root else file).as_posix() not in known]
+    problems, written = {}, 0
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with open(out, "a", encoding="utf-8") as lines:
+        for description in descriptions(left):
+            if description.problem:
+                problems[description.file] = description.problem
+                continue
+            _append(lines, description.as_row(root))
+            written += 1
+    return written, problems
+
+
+def _append(lines: IO[str], row: dict[str, object]) -> None:
+    lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+    lines.flush()
+
+
+def _mended(out: Path) -> set[str]:
+    """Return the file names that stand in `out`, after a last line that was cut is removed."""
+    if not out.is_file():
+        return set()
+    content = out.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    try:
+        names = {json.loads(line)["file_name"] for line in whole.decode("utf-8").splitlines() if line.strip()}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{out} holds something other than descriptions. Choose another file.") from error
+    if len(whole) < len(content):
+        with open(out, "r+b") as file:
+            file.truncate(len(whole))
+    return names
