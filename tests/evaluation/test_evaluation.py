@@ -1,54 +1,17 @@
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from tonggan.data.loader import Phrasings
 from tonggan.data.pack import Pack, pack
 from tonggan.errors import UserError
-from tonggan.evaluation.card import Card
-from tonggan.evaluation.distances import frechet_distance, kernel_distance
+from tonggan.evaluation.card import Card, differences
 from tonggan.evaluation.evaluate import evaluate
-from tonggan.evaluation.retrieval import ground_truth_ranks
-
-
-def test_frechet_distance_agrees_with_the_matrix_square_root() -> None:
-    linalg = pytest.importorskip("scipy.linalg")
-    random = np.random.default_rng(0)
-    first = random.normal(size=(400, 6)) @ random.normal(size=(6, 6))
-    second = random.normal(size=(300, 6)) @ random.normal(size=(6, 6)) + 0.3
-    covariances = np.cov(first.T), np.cov(second.T)
-    root = linalg.sqrtm(covariances[0] @ covariances[1]).real
-    shift = np.square(first.mean(0) - second.mean(0)).sum()
-    expected = shift + np.trace(covariances[0] + covariances[1] - 2 * root)
-    assert frechet_distance(first, second).interval.value == pytest.approx(expected, rel=1e-6)
-
-
-def test_frechet_distance_of_few_samples_is_a_number() -> None:
-    few = np.random.default_rng(0).normal(size=(5, 200))
-    assert frechet_distance(few, few).interval.value == pytest.approx(0, abs=1e-6)
-    assert np.isfinite(frechet_distance(few, few + 1).interval.value)
-
-
-def test_kernel_distance_agrees_with_the_definition() -> None:
-    random = np.random.default_rng(1)
-    x, y = random.normal(size=(30, 4)), random.normal(size=(20, 4)) + 0.5
-
-    def mean(a: np.ndarray, b: np.ndarray, same: bool) -> float:
-        values = [(float(p @ q) / 4 + 1) ** 3 for i, p in enumerate(a) for j, q in enumerate(b) if not (same and i == j)]
-        return sum(values) / len(values)
-
-    expected = mean(x, x, True) + mean(y, y, True) - 2 * mean(x, y, False)
-    assert kernel_distance(x, y).interval.value == pytest.approx(expected, rel=1e-9)
-
-
-def test_own_ground_truth_is_found_first() -> None:
-    features = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
-    assert ground_truth_ranks(features, features).closer.tolist() == [0] * 20
 
 
 class Copyist:
@@ -81,3 +44,48 @@ def test_a_perfect_drawer_gets_perfect_figures(shapes: Path, tmp_path: Path) -> 
     assert len(json.loads((tmp_path / "out" / "card.json").read_text())["figures"]) == len(card.figures)
     with pytest.raises(UserError, match="no split 'tset'"):
         evaluate(Copyist(packed), pack=packed, split="tset", out=tmp_path / "other")
+
+
+def test_a_card_says_where_it_is_damaged_and_what_may_not_be_compared(shapes: Path, tmp_path: Path) -> None:
+    packed = pack(shapes, out=tmp_path / "pack")
+    first = evaluate(Copyist(packed), pack=packed, split="train", out=tmp_path / "a", shuffled=0)
+    second = evaluate(Copyist(packed), pack=packed, split="train", out=tmp_path / "b", shuffled=0, limit=6, beside=[first])
+    assert differences(first, first) == []
+    assert differences(second, first) == ["sample count", "captions"]
+    assert "not comparable" in second.beside[0].note
+    with pytest.raises(UserError, match="cannot be read"):
+        Card.load(tmp_path / "none.json")
+    (tmp_path / "cut.json").write_text((tmp_path / "a" / "card.json").read_text()[:200])
+    with pytest.raises(UserError, match="not an evaluation card"):
+        Card.load(tmp_path / "cut.json")
+
+
+def test_a_page_holds_all_it_shows_and_runs_nothing(shapes: Path, tmp_path: Path) -> None:
+    evil = tmp_path / "evil"
+    shutil.copytree(shapes, evil)
+    table = evil / "metadata.jsonl"
+    table.write_text(table.read_text(encoding="utf-8").replace('"red bar"', '"<script>alert(1)</script>"'), encoding="utf-8")
+    packed = pack(evil, out=tmp_path / "pack")
+    evaluate(Copyist(packed), pack=packed, split="train", out=tmp_path / "out", shuffled=0)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert page.count("data:image/png;base64,") >= 2 * 12
+    assert not re.findall(r"(?:https?:)?//[a-z]", re.sub(r"data:image/png;base64,[^\"]*", "", page))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"split": "train", "limit": 1}, "two pictures or more"),
+        ({"split": "train", "language": "xx"}, "no row of the split 'train' has a caption in 'xx'"),
+    ],
+)
+def test_what_cannot_be_evaluated(options: dict[str, Any], said: str, shapes: Path, tmp_path: Path) -> None:
+    packed = pack(shapes, out=tmp_path / "pack")
+    with pytest.raises(UserError, match=said):
+        evaluate(Copyist(packed), pack=packed, out=tmp_path / "out", **options)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "rows.jsonl").write_text("not ours")
+    with pytest.raises(UserError, match="no whole evaluation lies there"):
+        evaluate(Copyist(packed), pack=packed, split="train", out=tmp_path / "other")
