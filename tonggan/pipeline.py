@@ -114,10 +114,15 @@ class Tonggan:
             made += modalities()[to].to_outputs(self.model.decode(walk, target=to, seeds=[seed] * len(weights), settings=chosen_settings))
         return made
 
+    def encode(self, inputs: Any) -> torch.Tensor:
+        """Return the points of one input or a list of inputs in the shared space: float32 (inputs, width), each of unit length."""
+        return self._latent(inputs).pooled.float().cpu()
+
     @torch.no_grad()
-    def _latent(self, value: Any) -> Latent:
-        kind = modality_of(value)
-        return self.model.encode(kind.to_inputs([value], self.framing), kind.name).latent
+    def _latent(self, inputs: Any) -> Latent:
+        given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        kind = modality_of(given[0])
+        return self.model.encode(kind.to_inputs(given, self.framing), kind.name).latent
 
     def notices(self, inputs: Any) -> list[str]:
         """Return what a user should know of inputs (a caption that is cut, say)."""

@@ -94,6 +94,59 @@ FIGURES: Mapping[str, FigureKind] = {
         factor=100,
         unit="%",
     ),
+    "exact": FigureKind(
+        "exact sentences",
+        "整句相同",
+        "higher",
+        "Share of sentences that are the first reference, but for case and white space.",
+        factor=100,
+        unit="%",
+    ),
+    "exact_label": FigureKind(
+        "exact labels",
+        "标签相同",
+        "higher",
+        "Share of sentences that begin with the row's label (the tag `label`) and go on, if at all, behind a comma.",
+        factor=100,
+        unit="%",
+    ),
+    **{
+        f"bleu_{order}": FigureKind(
+            f"BLEU-{order}", f"BLEU-{order}", "higher", "Corpus BLEU (Papineni et al. 2002) on COCO's tokens, as pycocoevalcap has it.", factor=100
+        )
+        for order in (1, 4)
+    },
+    "rouge_l": FigureKind("ROUGE-L", "ROUGE-L", "higher", "Mean ROUGE-L (Lin 2004), as pycocoevalcap has it.", factor=100),
+    "cider_d": FigureKind(
+        "CIDEr-D", "CIDEr-D", "higher", "CIDEr-D (arXiv:1411.5726), document frequencies from the references of the evaluated rows.", digits=3
+    ),
+    "distinct_2": FigureKind(
+        "distinct pairs of words",
+        "不同词对比例",
+        "",
+        "Share of different pairs of neighbouring words among all that were said.",
+        factor=100,
+        unit="%",
+    ),
+    "repeat_rate": FigureKind(
+        "sentences that repeat themselves", "自我重复率", "lower", "Share of sentences in which a pair of words stands twice.", factor=100, unit="%"
+    ),
+    "sentence_length": FigureKind("words a sentence", "平均词数", "", "Mean number of tokens a sentence."),
+    **{
+        f"{name}_at_{k}": FigureKind(
+            f"{words}, R@{k}",
+            f"{words_zh} R@{k}",
+            "higher",
+            "Share of queries whose own partner is among the nearest in the model's own shared space, among all evaluated rows.",
+            factor=100,
+            unit="%",
+        )
+        for name, words, words_zh in (
+            ("text_to_image", "picture found by its sentence", "以句找图"),
+            ("image_to_text", "sentence found by its picture", "以图找句"),
+        )
+        for k in (1, 5, 10)
+    },
 }
 
 

@@ -17,7 +17,7 @@ from tonggan.evaluation.findings import columns, groups, model_figures, warnings
 from tonggan.evaluation.gallery import gallery
 from tonggan.evaluation.machine import machine_facts, versions
 from tonggan.evaluation.measure import Measured, Ruler, measure, reference_pictures, shuffled_pictures
-from tonggan.evaluation.report import write_report
+from tonggan.evaluation.report import gallery_sections, write_report
 from tonggan.files import replacing
 from tonggan.progress import Show
 
@@ -63,7 +63,7 @@ def evaluate(
     Raises `UserError` for an unknown split, a language without captions, a limit below two, a full disk, a feature network that is not installed,
     and an `out` in which something else lies that would be overwritten.
     """
-    _check_folder(out)
+    check_folder(out)
     ruler = Ruler(net or FeatureNet.load(), cache, progress)
     chosen = choose(pack, split=split, language=language, phrasings=model.phrasings, seed=seed, limit=limit)
     captions, seeds = [sample.caption for sample in chosen.samples], [sample.seed for sample in chosen.samples]
@@ -91,13 +91,13 @@ def evaluate(
     _remove_earlier(out)
     save_pictures(out / "pictures", chosen.samples, drawn.pictures)
     _save_rows(out / "rows.jsonl", chosen, measured, pack=pack)
-    write_report(out / "report.html", card=card, gallery=gallery(chosen, drawn, measured, pack=pack))
+    write_report(out / "report.html", card=card, shown=gallery_sections(card, gallery(chosen, drawn, measured, pack=pack)))
     # Last, so that a card on the disk means that all of the evaluation is there.
     card.save(out / "card.json")
     return card
 
 
-def _check_folder(out: Path) -> None:
+def check_folder(out: Path) -> None:
     """Refuse a folder that holds files of our names but no card: they are someone else's (a pack has a rows.jsonl, too) or half an evaluation."""
     taken = [name for name in ("pictures", "rows.jsonl", "report.html") if (out / name).exists()]
     if taken and not (out / "card.json").is_file():

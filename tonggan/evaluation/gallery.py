@@ -30,6 +30,17 @@ class Specimen:
 
 
 @dataclass(frozen=True)
+class Told:
+    """One picture with what was said of it, what should have been said, and what the nearest training picture is called."""
+
+    picture: Image.Image
+    said: str
+    truth: str
+    nearest: str
+    right: bool
+
+
+@dataclass(frozen=True)
 class Gallery:
     """The specimens of a report; `nearest` is empty without training pictures."""
 
@@ -55,12 +66,13 @@ def gallery(chosen: Chosen, drawn: Drawn, measured: Measured, *, pack: Pack) -> 
 
 def _specimen(number: int, chosen: Chosen, drawn: Drawn, measured: Measured, *, pack: Pack, training: bool) -> Specimen:
     sample = chosen.samples[number]
-    rank, truth = int(measured.ranks.closer[number]) + 1, _picture(pack, sample.index)
+    rank, truth = int(measured.ranks.closer[number]) + 1, packed_picture(pack, sample.index)
     if not training or measured.nearness is None or measured.reference is None:
         return Specimen(sample.caption, rank, drawn.pictures[number], truth)
     near = measured.reference.rows[int(measured.nearness.nearest[number])]
-    return Specimen(sample.caption, rank, drawn.pictures[number], truth, _picture(pack, near), float(measured.nearness.ratio[number]))
+    return Specimen(sample.caption, rank, drawn.pictures[number], truth, packed_picture(pack, near), float(measured.nearness.ratio[number]))
 
 
-def _picture(pack: Pack, index: int) -> Image.Image:
+def packed_picture(pack: Pack, index: int) -> Image.Image:
+    """Return a picture of a pack."""
     return Image.fromarray(np.ascontiguousarray(np.moveaxis(pack.pictures[index], 0, -1)))

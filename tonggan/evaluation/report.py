@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from tonggan.evaluation.card import FIGURES, Card, Column, Figure, FigureKind, Group
-from tonggan.evaluation.gallery import Gallery, Specimen
+from tonggan.evaluation.gallery import Gallery, Specimen, Told
 from tonggan.evaluation.intervals import Interval
 from tonggan.evaluation.page import facts, heading, page, picture, table
 from tonggan.files import replacing
@@ -16,22 +16,24 @@ HIT = 5
 ARROWS = {"higher": "↑ higher is better", "lower": "↓ lower is better", "": ""}
 
 
-def write_report(path: Path, *, card: Card, gallery: Gallery) -> None:
-    """Write the page of a card; raises `UserError` where the disk is full."""
+def write_report(path: Path, *, card: Card, shown: Iterable[str]) -> None:
+    """Write the page of a card; `shown` are the sections (HTML) of what was made. Raises `UserError` where the disk is full."""
+    note = "Small type: 95 % intervals over the captions. Read a figure by the columns at its right, not alone."
+    sections = [*_head(card), heading("Figures", "指标", note), _figures(card), *shown]
+    if card.groups:
+        sections += [heading("By group", "分组", "Retrieval among all ground truths of the split, by the tags of the rows."), _groups(card)]
+    sections += [heading("What the figures mean", "指标定义"), _definitions(card), heading("To repeat it", "复现"), _conditions(card)]
     with replacing(path) as beside:
-        beside.write_text(render(card, gallery), encoding="utf-8")
+        beside.write_text(page(f"{card.model.name} on {card.data.split}", sections), encoding="utf-8")
 
 
-def render(card: Card, gallery: Gallery) -> str:
-    """Return the page as HTML."""
+def gallery_sections(card: Card, gallery: Gallery) -> list[str]:
+    """Return drawn pictures beside their ground truths: the first, the best, the worst, those nearest to a training picture."""
     samples = card.data.samples
     first = (
         f"The first {len(gallery.first)} captions in the fixed random order of the split, seeds from {card.first_seed}. Nothing is picked by hand."
     )
     sections = [
-        *_head(card),
-        heading("Figures", "指标", "Small type: 95 % intervals over the captions. Read a figure by the columns at its right, not alone."),
-        _figures(card),
         heading("First captions", "首批样本", first),
         _pictures(gallery.first, samples),
         heading("Best", "最好", "Drawn pictures whose own ground truth ranks highest among all ground truths of the split."),
@@ -45,10 +47,19 @@ def render(card: Card, gallery: Gallery) -> str:
             heading("Nearest to a training picture", "最接近训练图", f"{note} Below 0.33 counts as a copy."),
             _pictures(gallery.nearest, samples),
         ]
-    if card.groups:
-        sections += [heading("By group", "分组", "Retrieval among all ground truths of the split, by the tags of the rows."), _groups(card)]
-    sections += [heading("What the figures mean", "指标定义"), _definitions(card), heading("To repeat it", "复现"), _conditions(card)]
-    return page(f"{card.model.name} on {card.data.split}", sections)
+    return sections
+
+
+def sentence_sections(told: Sequence[Told]) -> list[str]:
+    """Return pictures with what was said of them and what should have been said, in the fixed random order of the split."""
+    note = f"The first {len(told)} pictures in the fixed random order of the split. Nothing is picked by hand."
+    return [heading("First pictures", "首批样本", note), f'<div class="pictures">{"".join(map(_told, told))}</div>']
+
+
+def _told(told: Told) -> str:
+    mood = "hit" if told.right else "miss"
+    caption = f'<div class="rank {mood}">{escape(told.said)}</div>{escape(told.truth)}<small>nearest training picture: {escape(told.nearest)}</small>'
+    return f'<figure><div class="row">{picture(told.picture, "ground truth 真实", alternative=told.truth)}</div><figcaption>{caption}</figcaption></figure>'
 
 
 def _head(card: Card) -> list[str]:
