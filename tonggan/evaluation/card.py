@@ -50,7 +50,7 @@ FIGURES: Mapping[str, FigureKind] = {
         "R@1 of the own ground truth",
         "首位命中率",
         "higher",
-        "Share of drawn pictures whose own ground truth is the nearest of all ground truths of the split.",
+        "Share of drawn pictures whose own ground truth is the nearest of the ground truths of all evaluated captions.",
         factor=100,
         unit="%",
     ),
@@ -58,7 +58,7 @@ FIGURES: Mapping[str, FigureKind] = {
         "R@5 of the own ground truth",
         "前五命中率",
         "higher",
-        "Share of drawn pictures whose own ground truth is among the five nearest of the split.",
+        "Share of drawn pictures whose own ground truth is among the five nearest of all evaluated captions.",
         factor=100,
         unit="%",
     ),
@@ -66,7 +66,7 @@ FIGURES: Mapping[str, FigureKind] = {
         "ground truths farther than the own one",
         "平均排位",
         "higher",
-        "Mean share of the split's other ground truths that are farther from a drawn picture than its own. 50 % is chance.",
+        "Mean share of the other evaluated ground truths that are farther from a drawn picture than its own. 50 % is chance.",
         factor=100,
         unit="%",
     ),
@@ -174,7 +174,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Group:
-    """Retrieval of the rows that share the value of a tag (the gallery stays the whole split)."""
+    """Retrieval of the rows that share the value of a tag (the gallery stays that of all evaluated captions)."""
 
     tag: str
     value: str
@@ -270,13 +270,16 @@ class Card:
     def load(cls, path: Path) -> "Card":
         """Read a card; raises `UserError` where the file is missing, damaged, or no card."""
         try:
-            return _ADAPTER.validate_json(path.read_bytes())
+            card = _ADAPTER.validate_json(path.read_bytes())
         except OSError as error:
             raise UserError(f"the card {path} cannot be read ({error.strerror}).") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the whole file"
             raise UserError(f"{path} is not an evaluation card: {where}: {first['msg']}.") from error
+        if card.format != FORMAT:
+            raise UserError(f"{path} is a card of format {card.format}, this version reads {FORMAT}. Evaluate again.")
+        return card
 
 
 _ADAPTER = TypeAdapter(Card)

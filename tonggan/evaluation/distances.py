@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tonggan.evaluation.intervals import Interval, Numbers, percentiles, resample_weights
+from tonggan.evaluation.intervals import Z_SCORE, Interval, Numbers, percentiles, resample_weights
 
 FRECHET_SAMPLES = 2048
 """Below this many samples a Fréchet distance is known to be misleading on its own (Chong & Forsyth 2020, arXiv 1911.07023)."""
@@ -19,7 +19,7 @@ CHUNK = 512
 
 @dataclass(frozen=True)
 class FrechetDistance:
-    """A Fréchet distance, its standard error, and the 95 % interval (value ± 1.96 errors, cut off at zero)."""
+    """A Fréchet distance, its standard error, and the 95 % interval (value ± 1.96 errors, not below zero)."""
 
     interval: Interval
     standard_error: float
@@ -88,7 +88,7 @@ def frechet_distance(features: npt.ArrayLike, reference: npt.ArrayLike) -> Frech
     shift = a.mean - b.mean
     value = max(0.0, float(shift @ shift) + a.variance + b.variance - 2 * float(singular.sum()))
     error = float(np.sqrt(_jackknife(a, shift, left, singular) + _jackknife(b, -shift, right.T, singular)))
-    return FrechetDistance(Interval(value, max(0.0, value - 1.96 * error), value + 1.96 * error), error, (len(first), len(second)))
+    return FrechetDistance(Interval(value, max(0.0, value - Z_SCORE * error), value + Z_SCORE * error), error, (len(first), len(second)))
 
 
 def _jackknife(spread: _Spread, shift: Numbers, vectors: Numbers, singular: Numbers) -> float:
@@ -112,7 +112,7 @@ def kernel_distance(
     MMD² = mean_{i≠j} k(x_i, x_j) + mean_{i≠j} k(y_i, y_j) - 2 mean k(x_i, y_j) (Gretton et al. 2012, eq. 3; Bińkowski et al. 2018): unbiased, so
     it may be slightly negative when the sets are alike. The value uses all samples; beside it are mean and standard deviation over `subsets`
     random subsets of min(N, M, `subset_size`) without replacement. The bootstrap leaves out pairs of a sample with itself, which would bias it
-    upwards.
+    upwards, and so the resamples of a handful that drew one sample alone.
     Raises `ValueError` for fewer than two samples and for features that are not finite.
     """
     first, second = _checked(features), _checked(reference)
@@ -131,7 +131,12 @@ def kernel_distance(
     found = _within(first, weights[0]) + _within(second, weights[1]) - 2 * _between(first, second, weights[0], weights[1])
     by_subset, resampled = found[1 : 1 + subsets], found[1 + subsets :]
     return KernelDistance(
-        percentiles(float(found[0]), resampled), float(by_subset.mean()), float(by_subset.std()), size, subsets, (len(first), len(second))
+        percentiles(float(found[0]), resampled[np.isfinite(resampled)]),
+        float(by_subset.mean()),
+        float(by_subset.std()),
+        size,
+        subsets,
+        (len(first), len(second)),
     )
 
 
@@ -143,14 +148,15 @@ def _subset_weights(count: int, *, size: int, subsets: int, random: np.random.Ge
 
 
 def _within(features: Numbers, weights: Numbers) -> Numbers:
-    """Return the weighted mean of k(x_i, x_j) over i ≠ j, for each column of `weights` (N, columns)."""
+    """Return the weighted mean of k(x_i, x_j) over i ≠ j, for each column of `weights` (N, columns); NaN where it weighs one sample alone."""
     total = np.zeros(weights.shape[1])
     for start in range(0, len(features), CHUNK):
         kernel = polynomial_kernel(features[start : start + CHUNK], features)
         rows = np.arange(len(kernel))
         kernel[rows, start + rows] = 0
         total += (weights[start : start + CHUNK] * (kernel @ weights)).sum(axis=0)
-    return total / (weights.sum(axis=0) ** 2 - np.square(weights).sum(axis=0))
+    pairs = weights.sum(axis=0) ** 2 - np.square(weights).sum(axis=0)
+    return np.divide(total, pairs, out=np.full_like(total, np.nan), where=pairs > 0)
 
 
 def _between(left: Numbers, right: Numbers, left_weights: Numbers, right_weights: Numbers) -> Numbers:

@@ -100,14 +100,16 @@ def choose(pack: Pack, *, split: str, language: str, phrasings: Phrasings | None
     if not samples:
         raise UserError(f"no row of the split '{split}' has a caption in '{language}'.{nearest(language, languages)}")
     if len(samples) < 2:
-        raise UserError(f"an evaluation needs two pictures or more; the split '{split}' has one.")
+        raise UserError(f"an evaluation needs two pictures or more; the split '{split}' has one with a caption in '{language}'.")
     return Chosen(tuple(samples), len(indices), without)
 
 
 def draw(
     model: Drawer, captions: Sequence[str], *, seeds: Sequence[int], batch_size: int, what: str = "drawing", progress: Show | None = None
 ) -> Drawn:
-    """Draw one picture a caption, in batches, picture i from `seeds[i]`."""
+    """Draw one picture a caption, in batches, picture i from `seeds[i]`. Raises `UserError` for a batch size below one."""
+    if batch_size < 1:
+        raise UserError(f"a batch needs one caption or more; the batch size is {batch_size}.")
     pictures: list[Image.Image] = []
     start = time.perf_counter()
     for first in range(0, len(captions), batch_size):
@@ -128,8 +130,24 @@ def picture_path(file_name: str) -> PurePosixPath:
     return path if path.suffix.lower() == ".png" else path.with_name(f"{path.name}.png")
 
 
+def picture_paths(samples: Iterable[Sample]) -> list[PurePosixPath]:
+    """Return `picture_path` of all samples, each another: rows that share a picture (a table with several captions of it) get `-2`, `-3`, ..."""
+    found: list[PurePosixPath] = []
+    taken: set[str] = set()
+    for sample in samples:
+        path = first = picture_path(sample.file_name)
+        number = 1
+        # Some file systems take names that differ in case alone for one.
+        while str(path).casefold() in taken:
+            number += 1
+            path = first.with_name(f"{first.stem}-{number}{first.suffix}")
+        taken.add(str(path).casefold())
+        found.append(path)
+    return found
+
+
 def save_pictures(folder: Path, samples: Iterable[Sample], pictures: Iterable[Image.Image]) -> None:
-    """Write every drawn picture as PNG into `folder`."""
-    for sample, picture in zip(samples, pictures, strict=True):
-        with replacing(folder / picture_path(sample.file_name)) as beside:
+    """Write every drawn picture as PNG into `folder`, at its `picture_paths`."""
+    for path, picture in zip(picture_paths(samples), pictures, strict=True):
+        with replacing(folder / path) as beside:
             picture.save(beside, format="PNG")

