@@ -1,6 +1,7 @@
 # make demo: draw a contact sheet with the weights that ship.  make test: all tests.  make check: what runs before each commit.
 PYTHON ?= python3.11
 BIN = .venv/bin
+CODE = tonggan tests benchmarks scripts
 
 .PHONY: demo test check format docs clean
 
@@ -20,14 +21,14 @@ test: .venv/dev.stamp
 	$(BIN)/pytest
 
 check: .venv/dev.stamp
-	$(BIN)/ruff format --check tonggan tests
-	$(BIN)/ruff check tonggan tests
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/pytest -m 'not slow'
 
 format: .venv/dev.stamp
-	$(BIN)/ruff format tonggan tests
-	$(BIN)/ruff check --fix tonggan tests
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
 
 docs: .venv/dev.stamp
 	$(BIN)/python -m typer tonggan.cli utils docs --name tonggan --output docs/cli.md

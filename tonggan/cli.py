@@ -92,6 +92,12 @@ def draw(
     negative_prompt: Annotated[str | None, typer.Option(help="What the picture is led away from.")] = None,
     start: Annotated[Path | None, typer.Option("--from", help="A picture to start from.")] = None,
     strength: Annotated[float | None, typer.Option(min=0, max=1, help="With --from: 1 leaves nothing of the picture, 0 all.")] = None,
+    reference: Annotated[
+        list[Path] | None, typer.Option(help="A picture to be redrawn, instead of those that the model recalls for the caption; can be repeated.")
+    ] = None,
+    references: Annotated[
+        int | None, typer.Option(min=0, help="How many recalled pictures the model looks at; 0 draws from the weights alone.")
+    ] = None,
     captions: Annotated[Path | None, typer.Option(help="JSON lines with text and file_name: one picture a row.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for --captions.")] = Path("out/pictures"),
     sheet: Annotated[Path | None, typer.Option(help="With --captions: a contact sheet of all pictures, too.")] = None,
@@ -108,12 +114,13 @@ def draw(
         raise UserError("give a caption, or a file with --captions.")
     if strength is not None and start is None:
         raise UserError("--strength says how much of a picture is left: give the picture with --from.")
-    if captions is not None and start is not None:
-        raise UserError("--from goes with one caption, not with --captions.")
-    wishes = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "strength": strength}
+    if captions is not None and (start is not None or reference):
+        raise UserError("--from and --reference go with one caption, not with --captions.")
+    wishes = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "strength": strength, "references": references}
     chosen = {name: value for name, value in wishes.items() if value is not None}
     beginning = None if start is None else open_picture(start)
-    request = Request(seed=seed, settings=chosen, negative=negative_prompt, include_prompt=metadata, start=beginning)
+    shown = tuple((path.name, open_picture(path)) for path in reference or ())
+    request = Request(seed=seed, settings=chosen, negative=negative_prompt, include_prompt=metadata, start=beginning, shown=shown)
     loaded = Tonggan.from_pretrained(model)
     if captions is not None:
         with progress_bars() as show:
@@ -193,6 +200,88 @@ def label(
     print(f"{written} new rows in {table}; {len(found) - written - len(problems)} stood there already; {len(problems)} files could not be described")
 
 
+@app.command("alt-text")
+def alt_text(
+    path: Annotated[Path, typer.Argument(help="A page, or a folder of pages.")],
+    write: Annotated[bool, typer.Option("--write", help="Write them into the pages; a backup of each is kept.")] = False,
+    language: Annotated[str | None, typer.Option(help="Language of the texts.")] = None,
+    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+) -> None:
+    """Find pictures without alternative text in HTML pages and write one; an empty alt="" means decoration and stays."""
+    from tonggan.alt_text import look_through, pages_in, write_alternatives
+    from tonggan.pipeline import Tonggan
+
+    pages, loaded = pages_in(path), Tonggan.from_pretrained(model)
+    settings = {"language": language} if language else {}
+    root = path if path.is_dir() else path.parent
+    for page in pages:
+        try:
+            found = look_through(page, lambda pictures: loaded.generate(list(pictures), to="text", settings=settings), root=root)
+        except UserError as error:
+            _warn(str(error))
+            continue
+        for each in found:
+            said = f"not described: {each.problem}" if each.said is None else f"{'unsure: ' if each.unsure else ''}{each.said}"
+            print(f"{page}, line {each.line}\t{each.source[:60]}\t{said}")
+        if write and any(each.said for each in found):
+            print(f"{page}: written; the page as it was is {write_alternatives(page, found)}")
+
+
+@app.command()
+def index(
+    source: Annotated[Path, typer.Argument(help="A folder of pictures, or a text file with a caption a line.")],
+    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+) -> None:
+    """Make a folder or a file ready for searching, or bring its index up to date; `search` does so, too."""
+    from tonggan.pipeline import Tonggan
+    from tonggan.searching import SearchIndex
+
+    made = SearchIndex(source, Tonggan.from_pretrained(model))
+    with progress_bars() as show:
+        added, removed = made.refresh(show)
+    for problem in made.problems.values():
+        _warn(problem)
+    print(f"{len(made)} in {made.folder}: {added} new, {removed} gone, {len(made.problems)} could not be read")
+
+
+@app.command()
+def search(
+    query: Annotated[str | None, typer.Argument(help="What is sought, in words.")] = None,
+    source: Annotated[Path, typer.Option("--in", help="A folder of pictures, or a text file with a caption a line.")] = Path("."),
+    like: Annotated[Path | None, typer.Option(help="A picture that what is sought is like, instead of words.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many are shown.")] = 10,
+    sheet: Annotated[Path | None, typer.Option(help="A PNG of the pictures found, too.")] = None,
+    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
+) -> None:
+    """Find pictures by words or by a picture, and captions by either, nearest first, with the cosine."""
+    from tonggan.files import replacing
+    from tonggan.modalities.image import open_picture
+    from tonggan.modalities.sheet import contact_sheet
+    from tonggan.modalities.text import check_caption
+    from tonggan.pipeline import Tonggan
+    from tonggan.searching import SearchIndex
+
+    if (query is None) == (like is None):
+        raise UserError("say what is sought, in words or with --like FILE.")
+    if sheet is not None and not source.is_dir():
+        raise UserError("--sheet shows pictures; captions are searched here. Leave it out.")
+    wanted = check_caption(query) if query is not None else open_picture(Path(like or ""))
+    searched = SearchIndex(source, Tonggan.from_pretrained(model))
+    with progress_bars() as show:
+        searched.refresh(show)
+    for problem in searched.problems.values():
+        _warn(problem)
+    hits = searched.search(wanted, k)
+    for hit in hits:
+        name = str(source / hit.name) if source.is_dir() else hit.name
+        print(json.dumps({"name": name, "score": round(hit.score, 4)}, ensure_ascii=False) if as_json else f"{hit.score:.3f}\t{name}")
+    if sheet is not None and hits:
+        with replacing(sheet) as beside:
+            contact_sheet([open_picture(source / hit.name) for hit in hits], [hit.name for hit in hits]).save(beside, format="PNG")
+        print(f"sheet: {sheet}", file=sys.stderr)
+
+
 @app.command()
 def inspect(file: Annotated[Path, typer.Argument(help="A picture.")]) -> None:
     """Print what a picture file says of its making."""
@@ -212,6 +301,9 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(help="Only so many rows.")] = None,
     beside: Annotated[list[Path] | None, typer.Option(help="Cards to show beside this one.")] = None,
     arrow: Annotated[str, typer.Option(help="text->image, or image->text.")] = "text->image",
+    guidance_scale: Annotated[float | None, typer.Option(help="As in draw.")] = None,
+    num_inference_steps: Annotated[int | None, typer.Option(min=1, help="As in draw.")] = None,
+    references: Annotated[int | None, typer.Option(min=0, help="As in draw.")] = None,
 ) -> None:
     """Draw (or describe) a split and measure what was made against the ground truth."""
     from tonggan.data.pack import ensure_pack
@@ -223,6 +315,8 @@ def evaluate(
     if arrow not in ("text->image", "image->text"):
         raise UserError(f"'{arrow}' cannot be evaluated.{nearest(arrow, ['text->image', 'image->text'])}")
     loaded = Tonggan.from_pretrained(model)
+    wishes = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "references": references}
+    loaded.overrides |= {name: value for name, value in wishes.items() if value is not None}
     cards = [Card.load(path) for path in beside or []]
     with progress_bars() as show:
         pack = ensure_pack(data, size=loaded.recipe.data.size, fit=loaded.recipe.data.fit, cache=out.parent / "packs", progress=show)
@@ -236,6 +330,17 @@ def evaluate(
     for figure in card.figures:
         console.print(f"{figure.name}: {figure.value:.4g}")
     console.print(f"card: {out / 'card.json'}  page: {out / 'report.html'}")
+
+
+@app.command()
+def compare(
+    cards: Annotated[list[Path], typer.Argument(help="card.json of two evaluations or more; the first is what the others are compared with.")],
+) -> None:
+    """Print evaluations side by side as a Markdown table, with the differences that are real."""
+    from tonggan.evaluation.card import Card
+    from tonggan.evaluation.compare import compare as side_by_side
+
+    print(side_by_side([Card.load(path) for path in cards]), end="")
 
 
 @app.command()

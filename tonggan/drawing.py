@@ -32,12 +32,19 @@ class Request:
     include_prompt: bool = True
     start: Image.Image | None = None
     """A picture to start from, as far as the setting `strength` leaves of it."""
+    shown: Sequence[tuple[str, Image.Image]] = ()
+    """Pictures, with their names, that the model looks at instead of those it recalls."""
+
+    def references(self) -> list[Image.Image] | None:
+        """Return the pictures to look at, None for those that the model recalls."""
+        return [picture for _, picture in self.shown] or None
 
 
 def _save(model: Tonggan, picture: Image.Image, path: Path, *, caption: str, seed: int, request: Request, frames: Sequence[Image.Image] = ()) -> None:
     settings = model.settings() | dict(request.settings)
     if request.start is None:
         settings.pop("strength", None)
+    references = [name for name, _ in request.shown] or model.recalled(caption)[: settings.get("references", 0)]
     provenance = Provenance(
         prompt=caption,
         negative_prompt=request.negative,
@@ -48,6 +55,7 @@ def _save(model: Tonggan, picture: Image.Image, path: Path, *, caption: str, see
         size=picture.size,
         software=f"tonggan {__version__}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        references=tuple(references),
     )
     save_picture(picture, path, provenance, include_prompt=request.include_prompt, frames=frames)
 
@@ -57,7 +65,16 @@ def draw_one(model: Tonggan, caption: str, output: Path, *, n: int, request: Req
     for line in model.notices(caption):
         warn(line)
     paths = [output if n == 1 else output.with_stem(f"{output.stem}-{i}") for i in range(n)]
-    pictures = model.generate(caption, to="image", seed=request.seed, n=n, negative=request.negative, settings=request.settings, start=request.start)
+    pictures = model.generate(
+        caption,
+        to="image",
+        seed=request.seed,
+        n=n,
+        negative=request.negative,
+        settings=request.settings,
+        start=request.start,
+        references=request.references(),
+    )
     for index, (path, picture) in enumerate(zip(paths, pictures, strict=True)):
         _save(model, picture, path, caption=caption, seed=request.seed + index, request=request)
     return paths

@@ -1,7 +1,7 @@
 """The model: some encoders, one shared space, some decoders."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +14,8 @@ from tonggan.decoders import DECODERS
 from tonggan.encoders import ENCODERS
 from tonggan.errors import UserError, nearest
 from tonggan.latent.alignment import Alignment
-from tonggan.latent.record import Latent
+from tonggan.latent.memory import Memorable, Memory, MemoryConfig
+from tonggan.latent.record import Latent, References
 from tonggan.latent.space import Placed, SharedSpace, SpaceConfig
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, Encoder, Part, PartConfig, part_config
@@ -27,6 +28,8 @@ class ModelConfig(Strict):
     encoders: dict[str, SerializeAsAny[PartConfig]]
     space: SpaceConfig = SpaceConfig()
     decoders: dict[str, SerializeAsAny[PartConfig]]
+    memory: MemoryConfig = MemoryConfig()
+    """How decoders that take references find them."""
 
     @field_validator("encoders", mode="before")
     @classmethod
@@ -39,6 +42,17 @@ class ModelConfig(Strict):
         return {name: part_config(part, known=DECODERS, modality=name, where=f"model.decoders.{name}") for name, part in dict(value).items()}
 
 
+class DistilConfig(Strict):
+    """Teaching a decoder to draw in few steps what a trained model draws in many."""
+
+    teacher: str
+    """The trained model, by name or folder."""
+    guidance_scale: float = 2.0
+    """Guidance that the teacher draws with; the student has it within and draws without."""
+    steps: int = 16
+    """Steps of the teacher from noise to picture."""
+
+
 class ObjectivesConfig(Strict):
     """What is descended: a weight for each arrow and each term."""
 
@@ -48,6 +62,8 @@ class ObjectivesConfig(Strict):
     """Weight of the contrastive alignment of all encoders."""
     kl: float = 0.0
     """Weight of the KL term of a variational space."""
+    distil: DistilConfig | None = None
+    """Train the decoder of the one arrow, and it alone, to do at once what a teacher does step by step."""
 
 
 @dataclass(frozen=True)
@@ -77,27 +93,45 @@ class CrossModalModel(nn.Module):
         self.decoders = nn.ModuleDict({name: DECODERS[part.kind](part) for name, part in config.decoders.items()})
         self.space = SharedSpace(config.space, widths={name: cast(Encoder, encoder).width for name, encoder in self.encoders.items()})
         self.alignment = Alignment()
+        self.memories = {
+            name: Memory(config.memory, modality=name, references=cast(Decoder, decoder).references)
+            for name, decoder in self.decoders.items()
+            if cast(Decoder, decoder).references
+        }
 
     def parts(self) -> Iterable[Part]:
         """All encoders and decoders."""
         return [*self.encoders.values(), *self.decoders.values()]  # type: ignore[list-item]
 
-    def fit(self, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Let every part learn from batches what gradients do not teach (a vocabulary, say); each call of `batches` begins anew."""
+    def fit(
+        self, batches: Callable[[], Iterable[Batch]], memorable: Callable[[], Iterable[Memorable]] = list, *, known: Collection[Part] = ()
+    ) -> None:
+        """Let every part learn what gradients do not teach: vocabularies from batches, memories from the rows; each call of either begins anew.
+
+        Parts in `known` have learned it already.
+        """
         for name, encoder in self.encoders.items():
-            cast(Encoder, encoder).fit(item for batch in batches() for item in batch.inputs[name])
+            if encoder not in known:
+                cast(Encoder, encoder).fit(item for batch in batches() for item in batch.inputs[name])
         for name, decoder in self.decoders.items():
-            cast(Decoder, decoder).fit(item for batch in batches() for item in batch.targets[name])
+            if decoder not in known:
+                cast(Decoder, decoder).fit(item for batch in batches() for item in batch.targets[name])
+        for memory in self.memories.values():
+            memory.fit(memorable())
 
     def save_assets(self, folder: Path) -> None:
         """Write what the parts keep beside the weights."""
         for part in self.parts():
             part.save_assets(folder)
+        for memory in self.memories.values():
+            memory.save(folder)
 
     def load_assets(self, folder: Path) -> None:
         """Read what `save_assets` wrote."""
         for part in self.parts():
             part.load_assets(folder)
+        for memory in self.memories.values():
+            memory.load(folder)
 
     def part(self, parts: nn.ModuleDict, name: str, what: str) -> Any:
         """Return the encoder or decoder of modality `name`; raises `UserError` with the ones there are."""
@@ -110,10 +144,48 @@ class CrossModalModel(nn.Module):
         latent = self.part(self.encoders, source, "encoder")(inputs)
         return self.space(latent, source, randomness=randomness)
 
-    def players(self, objectives: ObjectivesConfig) -> list[Player]:
-        """Return whom the loop trains."""
+    @torch.no_grad()
+    def latent(self, inputs: Any, *, source: str, target: str) -> Latent:
+        """Lead inputs into the shared space, with what the memory of `target` (where there is one) recalls for them."""
+        return self._with_references(self.encode(inputs, source).latent, inputs, source=source, target=target)
+
+    def _with_references(self, latent: Latent, inputs: Any, *, source: str, target: str, **how: Any) -> Latent:
+        memory = self.memories.get(target)
+        if memory is None or memory.config.key != source:
+            return latent
+        recalled = memory.recall(inputs, **how)
+        return latent if recalled is None else replace(latent, references=recalled.to(latent.tokens.device))
+
+    def _shown(self, shown: Tensor, target: str, *, count: int) -> References:
+        room = self.part(self.decoders, target, "decoder").references
+        if len(shown) > room:
+            raise UserError(f"{len(shown)} references given; the {target} decoder of this model looks at {room or 'none'}.")
+        values = shown.new_zeros(room, *shown.shape[1:])
+        values[: len(shown)] = shown
+        present = torch.arange(room) < len(shown)
+        return References(values.expand(count, *values.shape), present.expand(count, room)).to(self.space.null_point.device)
+
+    def players(self, objectives: ObjectivesConfig, *, teacher: "CrossModalModel | None" = None) -> list[Player]:
+        """Return whom the loop trains; with `objectives.distil` the decoder alone, taught by `teacher`'s."""
         self.check(objectives)
+        if objectives.distil is not None:
+            return [self._student(objectives, objectives.distil, teacher)]
         return [Player("model", self, lambda batch, randomness: self.loss(batch, objectives, randomness=randomness))]
+
+    def _student(self, objectives: ObjectivesConfig, distil: DistilConfig, teacher: "CrossModalModel | None") -> Player:
+        if len(objectives.arrows) != 1 or teacher is None:
+            raise UserError("objectives.distil needs one arrow and a teacher.")
+        source, target = ends(next(iter(objectives.arrows)))
+        decoder, theirs = self.decoders[target], teacher.part(teacher.decoders, target, "decoder").requires_grad_(False)
+
+        def loss(batch: Batch, randomness: torch.Generator) -> LossTerms:
+            with torch.no_grad():
+                latent = self.encode(batch.inputs[source], source).latent
+                latent = self._with_references(latent, batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist())
+            values = batch.targets[target]
+            return cast(Decoder, decoder).distil(latent, values, against=self.space.null(latent), teacher=theirs, how=distil, randomness=randomness)
+
+        return Player("model", decoder, loss)
 
     def check(self, objectives: ObjectivesConfig) -> None:
         """Raise `UserError` where an objective names a part that the model does not have."""
@@ -134,7 +206,10 @@ class CrossModalModel(nn.Module):
         weights: dict[str, float] = {}
         for arrow, weight in objectives.arrows.items():
             source, target = ends(arrow)
-            latent = self.space.drop_conditions(placed[source].latent, randomness=randomness)
+            latent = self._with_references(
+                placed[source].latent, batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist(), randomness=randomness
+            )
+            latent = replace(self.space.drop_conditions(latent, randomness=randomness), changes=batch.changes)
             part = self.decoders[target].loss(latent, batch.targets[target], randomness=randomness)  # type: ignore[operator]
             for name, term in part.terms.items():
                 terms[f"{arrow} {name}"] = term
@@ -162,13 +237,18 @@ class CrossModalModel(nn.Module):
         settings: Mapping[str, Any] | None = None,
         negative: Any | None = None,
         start: Tensor | None = None,
+        shown: Tensor | None = None,
     ) -> Any:
         """Lead inputs along the arrow source -> target: row i from `seeds[i]`.
 
         `settings` override the decoder's `default_settings`; `negative` are inputs of the same modality that guidance leads away from; `start` are
-        outputs to start from. Raises `UserError` where the model has no such part or the decoder no such setting.
+        outputs to start from; `shown` (references, *shape of one output) are looked at instead of what the memory recalls. Raises `UserError` where the
+        model has no such part, the decoder no such setting, or looks at fewer references.
         """
-        latent = self.encode(inputs, source).latent
+        if shown is None:
+            latent = self.latent(inputs, source=source, target=target)
+        else:
+            latent = replace(self.encode(inputs, source).latent, references=self._shown(shown, target, count=len(seeds)))
         against = None if negative is None else self.encode(negative, source).latent
         return self.decode(latent, target=target, seeds=seeds, settings=settings, against=against, start=start)
 

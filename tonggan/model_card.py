@@ -1,6 +1,6 @@
 """The card of a model: what it is, what it learned from, what it cannot do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -25,11 +25,13 @@ def model_card(config: Mapping[str, Any]) -> str:
         *([f"| origin and licence | {recipe['data']['source']} |"] if recipe["data"].get("source") else []),
         f"| picture size | {recipe['data']['size']} x {recipe['data']['size']} |",
         f"| languages | {', '.join(recipe['data']['phrasings'] or ['as in the data'])} |",
-        f"| samples seen | {trained['samples']:,} |",
-        f"| hours of training | {trained['hours']} |",
+        f"| samples seen | {_told(trained, 'samples')} |",
+        f"| hours of training | {_told(trained, 'hours')} |",
         f"| arithmetic | {trained['dtype']} |",
         f"| held-out loss | {'not measured' if loss is None else format(loss, '.4f')} |",
+        *_memory_line(recipe),
         "",
+        *_figures(config.get("figures", ())),
         "The weights are the exponential moving average. `config.json` holds the resolved recipe and rebuilds the model.",
         "",
         "**Limits.** It knows what its captions named and nothing else; what it has not seen it guesses from parts of the caption.",
@@ -37,3 +39,36 @@ def model_card(config: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _told(trained: Mapping[str, Any], name: str) -> str:
+    """Return a count of a run, with that of the model it began from."""
+    before = trained.get("before")
+    return f"{trained[name]:,}" + (f", after {_told(before, name)} of '{before['model']}'" if before else "")
+
+
+def _memory_line(recipe: Mapping[str, Any]) -> list[str]:
+    seen = {name: part["references"] for name, part in recipe["model"]["decoders"].items() if part.get("references")}
+    told = ", ".join(f"the {name} decoder looks at {count} training rows that the caption recalls" for name, count in seen.items())
+    return [f"| memory | {told}; the model folder holds them |"] if told else []
+
+
+def _figures(evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a table of what evaluations found: a row each, as `scripts/ship_weights.py` writes them into config.json."""
+    if not evaluations:
+        return []
+    names = list(evaluations[0]["figures"])
+    rows = [
+        f"| {each['split']}, {each['language']}, {each['samples']} captions | "
+        + " | ".join(format(each["figures"][name], ".4g") for name in names)
+        + " |"
+        for each in evaluations
+    ]
+    titles = ["| | " + " | ".join(name.replace("_", " ") for name in names) + " |", "|---" * (len(names) + 1) + "|"]
+    return [
+        *titles,
+        *rows,
+        "",
+        "Measured by `tonggan evaluate` on rows that were not trained on; distances on EfficientNet-Lite0 features (no FID).",
+        "",
+    ]

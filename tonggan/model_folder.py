@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
@@ -17,8 +17,13 @@ from torch import Tensor
 from tonggan.errors import UserError, nearest
 from tonggan.files import replacing
 from tonggan.model import CrossModalModel, ModelConfig
+from tonggan.parts import Part
 
 FORMAT = 1
+Storage = Literal["float32", "float16", "int8"]
+SCALE = ".int8_scale"
+LEAST_QUANTISED = 4096
+"""Numbers that a tensor has at least where it is stored as int8; smaller ones weigh nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,43 @@ def find_model(name: str) -> Path:
     raise UserError(f"model '{name}' is neither a folder nor a model that ships.{nearest(name, shipped)}")
 
 
+def packed(tensors: Mapping[str, Tensor], dtype: Storage) -> dict[str, Tensor]:
+    """Return tensors as they are stored: float32, float16, or matrices as int8 with a scale a row (name + `SCALE`) and the rest as float16."""
+    stored: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        values = tensor.detach()
+        if dtype == "int8" and values.ndim >= 2 and values.numel() >= LEAST_QUANTISED:
+            rows = values.float().flatten(1)
+            scale = rows.abs().amax(1, keepdim=True).clamp_min(1e-12) / 127
+            stored[name] = (rows / scale).round().to(torch.int8).reshape(values.shape)
+            stored[name + SCALE] = scale.squeeze(1)
+        else:
+            stored[name] = values.half() if dtype != "float32" and values.is_floating_point() else values
+    return {name: tensor.contiguous() for name, tensor in stored.items()}
+
+
+def unpacked(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors that `packed` stored, quantised ones as float32."""
+    tensors = {name: tensor for name, tensor in stored.items() if not name.endswith(SCALE)}
+    for name, scale in stored.items():
+        if name.endswith(SCALE):
+            of = name.removesuffix(SCALE)
+            tensors[of] = tensors[of].float() * scale.reshape(-1, *[1] * (tensors[of].ndim - 1))
+    return tensors
+
+
 def save_model(
-    folder: Path, model: CrossModalModel, *, config: Mapping[str, Any], card: str, tensors: Mapping[str, Tensor] | None = None, half: bool = False
+    folder: Path,
+    model: CrossModalModel,
+    *,
+    config: Mapping[str, Any],
+    card: str,
+    tensors: Mapping[str, Tensor] | None = None,
+    dtype: Storage = "float32",
 ) -> None:
-    """Write a model folder, each file beside and then renamed. `tensors` (by parameter name) replace the live weights; `half` stores float16."""
+    """Write a model folder, each file beside and then renamed. `tensors` (by parameter name) replace the live weights; `dtype` is how they are stored."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = dict(model.state_dict()) | dict(tensors or {})
-    stored = {name: (tensor.half() if half and tensor.is_floating_point() else tensor).detach().contiguous() for name, tensor in weights.items()}
+    stored = packed(dict(model.state_dict()) | dict(tensors or {}), dtype)
     model.save_assets(folder)
     with replacing(folder / "model.safetensors") as beside:
         save_file(stored, str(beside), metadata={"format": "pt"})
@@ -78,8 +113,8 @@ def load_model(name: str, *, device: str = "cpu") -> Loaded:
     if not path.is_file():
         raise UserError(f"{path} is missing: the folder holds no whole model. Copy it again.")
     try:
-        tensors = load_file(str(path))
-    except (SafetensorError, OSError) as error:
+        tensors = unpacked(load_file(str(path)))
+    except (SafetensorError, OSError, KeyError) as error:
         raise UserError(f"{path} is damaged ({error}). Copy the model again.") from error
     try:
         architecture = ModelConfig.model_validate(config["model"])
@@ -88,8 +123,39 @@ def load_model(name: str, *, device: str = "cpu") -> Loaded:
     model = CrossModalModel(architecture)
     _load_weights(model, tensors, path)
     model.load_assets(folder)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    remembered = (folder / memory.file for _, memory in sorted(model.memories.items()))
+    digest = hashlib.sha256(b"".join(each.read_bytes() for each in (path, *remembered))).hexdigest()
     return Loaded(model.to(torch.device(device)).to(memory_format=torch.channels_last).eval(), config, digest)
+
+
+def begin_from(model: CrossModalModel, name: str) -> tuple[Loaded, list[Part]]:
+    """Take over what `model` has in common with a trained one, and return that one and the parts taken (their files, such as vocabularies, included).
+
+    An encoder or decoder is taken whole, where all its tensors have the same names and shapes, or not at all; the shared space tensor by tensor.
+    Raises `UserError` where nothing fits.
+    """
+    loaded, folder = load_model(name), find_model(name)
+    given, taken = loaded.model.state_dict(), list[Part]()
+    for room in ("encoders", "decoders"):
+        for modality, part in getattr(model, room).items():
+            theirs = getattr(loaded.model, room)
+            if modality in theirs and _shapes(part) == _shapes(theirs[modality]):
+                part.load_state_dict(theirs[modality].state_dict())
+                part.load_assets(folder)
+                taken.append(part)
+    if not taken:
+        raise UserError(
+            f"initial: no encoder and no decoder of '{name}' is the same as this recipe's; nothing can be taken over. Leave it out, or mend model.*."
+        )
+    own = model.state_dict()
+    for key, tensor in given.items():
+        if key.partition(".")[0] not in ("encoders", "decoders") and key in own and own[key].shape == tensor.shape:
+            own[key].copy_(tensor)
+    return loaded, taken
+
+
+def _shapes(module: torch.nn.Module) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in module.state_dict().items()}
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -58,9 +58,16 @@ class Encoder(Part[C]):
 class Decoder(Part[C]):
     """`Latent` of the shared space -> one modality."""
 
+    references = 0
+    """How many outputs that the model's memory recalls this decoder looks at."""
+
     def loss(self, latent: Latent, target: Any, *, randomness: Any) -> LossTerms:
         """Return what is to be descended for this batch; random draws come from the CPU generator `randomness` alone."""
         raise NotImplementedError
+
+    def distil(self, latent: Latent, target: Any, *, against: Latent, teacher: Any, how: Any, randomness: Any) -> LossTerms:
+        """Return what is to be descended to do in one step what `teacher`, a decoder of this kind, does in many (`how`: `DistilConfig`)."""
+        raise UserError(f"a decoder of kind '{self.config.kind}' cannot be distilled; leave out objectives.distil.")
 
     def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any], start: Tensor | None = None) -> Tensor:
         """Return one output a row: row i from `seeds[i]` alone.

@@ -8,10 +8,10 @@ import torch
 
 from tonggan.data.loader import Phrasings
 from tonggan.errors import UserError, nearest
-from tonggan.latent.record import Latent, blend
+from tonggan.latent.record import Latent, blend, stack
 from tonggan.modalities import Framing, Modality, modalities
 from tonggan.model_card import model_card
-from tonggan.model_folder import Loaded, load_model, save_model
+from tonggan.model_folder import Loaded, Storage, load_model, save_model
 from tonggan.training.recipe import parse_recipe
 
 MORPH_BATCH = 16
@@ -63,6 +63,7 @@ class Tonggan:
         negative: Any | None = None,
         settings: Mapping[str, Any] | None = None,
         start: Any | None = None,
+        references: Sequence[Any] | None = None,
     ) -> list[Any]:
         """Lead one input or a list of inputs to the modality `to`.
 
@@ -75,6 +76,7 @@ class Tonggan:
             negative: what guidance leads away from.
             settings: `num_inference_steps`, `guidance_scale`, ... as the decoder names them.
             start: an output (for images a PIL picture) that every output starts from, as far as the setting `strength` leaves of it.
+            references: outputs to look at instead of those that the model's memory recalls for each input.
 
         Returns a list (for images PIL pictures), `n` outputs for each input in order. Raises `UserError` for an empty caption, a modality or a setting
         that the model does not have.
@@ -91,8 +93,17 @@ class Tonggan:
             raise UserError(f"{len(chosen)} seeds for {len(repeated)} outputs: give one seed for each.")
         against = None if negative is None else kind.to_inputs([negative] * len(repeated), self.framing)
         begin = None if start is None else target.to_inputs([start] * len(repeated), self.framing)
-        chosen_settings = self.overrides | dict(settings or {})
-        made = self.model.generate(repeated, source=kind.name, target=to, seeds=chosen, settings=chosen_settings, negative=against, start=begin)
+        shown = None if not references else target.to_inputs(list(references), self.framing)
+        made = self.model.generate(
+            repeated,
+            source=kind.name,
+            target=to,
+            seeds=chosen,
+            settings=self.overrides | dict(settings or {}),
+            negative=against,
+            start=begin,
+            shown=shown,
+        )
         return target.to_outputs(made)
 
     def morph(
@@ -104,13 +115,12 @@ class Tonggan:
         """
         if frames < 2:
             raise UserError(f"a walk of {frames} frames has no two ends: frames must be at least 2.")
-        one, two = (self._latent(each) for each in (first, second))
+        one, two = (self._latent(each, to) for each in (first, second))
         chosen_settings = self.overrides | dict(settings or {})
         made = []
         for begin in range(0, frames, MORPH_BATCH):
             weights = [frame / (frames - 1) for frame in range(begin, min(begin + MORPH_BATCH, frames))]
-            latents = [blend(one, two, weight) for weight in weights]
-            walk = Latent(*(torch.cat([getattr(each, name) for each in latents]) for name in ("tokens", "mask", "pooled")))
+            walk = stack(*(blend(one, two, weight) for weight in weights))
             made += modalities()[to].to_outputs(self.model.decode(walk, target=to, seeds=[seed] * len(weights), settings=chosen_settings))
         return made
 
@@ -119,20 +129,25 @@ class Tonggan:
         return self._latent(inputs).pooled.float().cpu()
 
     @torch.no_grad()
-    def _latent(self, inputs: Any) -> Latent:
+    def _latent(self, inputs: Any, to: str = "") -> Latent:
         given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         kind = modality_of(given[0])
-        return self.model.encode(kind.to_inputs(given, self.framing), kind.name).latent
+        return self.model.latent(kind.to_inputs(given, self.framing), source=kind.name, target=to)
+
+    def recalled(self, caption: str, to: str = "image") -> list[str]:
+        """Return the names of the training rows that the memory of modality `to` shows the decoder for a caption, best first."""
+        memory = self.model.memories.get(to)
+        return [memory.names[place] for place in memory.find(caption)] if memory is not None else []
 
     def notices(self, inputs: Any) -> list[str]:
         """Return what a user should know of inputs (a caption that is cut, say)."""
         given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         return self.model.part(self.model.encoders, modality_of(given[0]).name, "encoder").notices(given)
 
-    def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
-        """Write the model into a folder: config.json, model.safetensors, vocabulary, README.md. `half` stores float16."""
+    def save_pretrained(self, folder: str | Path, *, dtype: Storage = "float32") -> None:
+        """Write the model into a folder: config.json, model.safetensors, vocabulary, README.md. `dtype` is how weights are stored."""
         config = {name: value for name, value in self.config.items() if name not in ("format", "model")}
-        save_model(Path(folder), self.model, config=config, card=model_card(self.config), half=half)
+        save_model(Path(folder), self.model, config=config, card=model_card(self.config), dtype=dtype)
 
 
 def modality_of(value: Any) -> Modality:

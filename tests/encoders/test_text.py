@@ -19,7 +19,7 @@ def encoder(**options: int) -> TextTransformer:
 def test_every_language_survives_the_vocabulary() -> None:
     made = encoder()
     for caption in [*CAPTIONS, "未见过的字 🦊"]:
-        assert made._vocabulary().decode(made.token_ids(caption)) == caption.lower()
+        assert made.known_vocabulary().decode(made.token_ids(caption)) == caption.lower()
 
 
 def test_padding_changes_nothing() -> None:

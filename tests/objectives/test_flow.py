@@ -42,6 +42,41 @@ def test_solver_converges_at_its_order(solver: str, order: int) -> None:
     assert error(64) < error(32) / (2**order * 0.75)
 
 
+@pytest.mark.parametrize(("solver", "least"), [("euler", 1.8), ("multistep", 3.5), ("dpm", 2.8)])
+def test_solvers_lead_a_gaussian_to_its_place(solver: str, least: float) -> None:
+    mean, deviation = 0.7, 0.4
+    noise = torch.randn(64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def field(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        t = t.double()
+        data = (t * deviation**2 * x + (1 - t) ** 2 * mean) / (t**2 * deviation**2 + (1 - t) ** 2)
+        return (data - x) / (1 - t)
+
+    errors = [float((flow.SOLVERS[solver](field, noise, flow.time_grid(n).double()) - (mean + deviation * noise)).abs().mean()) for n in (64, 128)]
+    assert errors[1] < 0.005
+    assert errors[0] / errors[1] > least
+
+
+def test_consistency_ends_where_a_perfect_prediction_points() -> None:
+    data = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
+
+    def field(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return (data - x) / (1 - t)
+
+    for steps in (1, 3):
+        noise, *noises = torch.randn(steps, 3, 4, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(flow.consistency(field, noise, flow.time_grid(steps), noises=noises), data)
+
+
+def test_a_shifted_grid_is_denser_near_noise() -> None:
+    grid = flow.time_grid(8, shift=3.0)
+    steps = grid.diff()
+    assert (grid[0], grid[-1]) == (0, 1)
+    assert (steps.diff() > 0).all()
+    torch.testing.assert_close(1 - grid[4], torch.tensor(3 * 0.5 / (1 + 2 * 0.5)))
+    torch.testing.assert_close(flow.time_grid(8, shift=1.0), torch.linspace(0, 1, 9))
+
+
 def test_solvers_are_exact_on_a_straight_line() -> None:
     for solver in flow.SOLVERS.values():
         end = solver(lambda x, t: torch.full_like(x, 3.0), torch.zeros(2), flow.time_grid(5))

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from tonggan.data.augment import LABELS, Augmentation
 from tonggan.data.pack import Pack, PackedRow
+from tonggan.modalities.image import to_float
 from tonggan.modalities.text import Caption
 
 FIELD = re.compile(r"\{([^{}]+)\}")
@@ -31,11 +33,13 @@ class Batch:
     """A batch: modality -> what encoders take, modality -> what decoders should make, and the rows of the pack it is made of.
 
     `text` is a list of `Caption`, `image` float32 (batch, 3, size, size) in [-1, 1]. Inputs and targets differ where a recipe phrases them apart.
+    `changes` (batch, labels) say what augmentation did to each sample, zero for nothing; None without augmentation.
     """
 
     inputs: Mapping[str, Any]
     targets: Mapping[str, Any]
     indices: np.ndarray
+    changes: torch.Tensor | None = None
 
 
 def mix(values: np.ndarray) -> np.ndarray:
@@ -114,9 +118,16 @@ def first_caption(row: PackedRow, language: str, phrasings: Phrasings | None) ->
     return next((Caption(text, language=language) for text in _choices(row, language, templates, 0)), None)
 
 
-def to_float(pictures: np.ndarray) -> torch.Tensor:
-    """Return uint8 pictures as float32 in [-1, 1]."""
-    return torch.from_numpy(pictures).float().div_(127.5).sub_(1)
+def all_phrasings(row: PackedRow, phrasings: Phrasings | None) -> list[str]:
+    """Return every phrasing of every caption of a row."""
+    offered = phrasings or {language: Language() for language in row.captions}
+    told = (
+        fill(template, row, caption)
+        for language, each in offered.items()
+        for caption in row.captions.get(language, ())
+        for template in each.templates
+    )
+    return list(dict.fromkeys(text for text in told if text is not None))
 
 
 def batch_of(pack: Pack, indices: np.ndarray, captions: Sequence[str], targets: Sequence[str] | None = None) -> Batch:
@@ -124,7 +135,7 @@ def batch_of(pack: Pack, indices: np.ndarray, captions: Sequence[str], targets: 
     order = np.argsort(indices)  # the file is read front to back
     pictures = np.empty((len(indices), *pack.pictures.shape[1:]), dtype=np.uint8)
     pictures[order] = pack.pictures[indices[order]]
-    inputs = {"text": list(captions), "image": to_float(pictures)}
+    inputs = {"text": list(captions), "image": to_float(torch.from_numpy(pictures))}
     return Batch(inputs, inputs if targets is None else inputs | {"text": list(targets)}, indices)
 
 
@@ -147,8 +158,9 @@ class Loader:
         seed: int,
         phrasings: Phrasings | None = None,
         target_phrasings: Phrasings | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
-        self.pack, self.rows = pack, indices
+        self.pack, self.rows, self.augmentation = pack, indices, augmentation
         self.batch_size, self.seed, self.phrasings, self.target_phrasings = batch_size, seed, phrasings, target_phrasings
 
     def batch(self, position: int) -> Batch:
@@ -160,8 +172,18 @@ class Loader:
             draws = mix(positions.astype(np.uint64) * np.uint64(2) + mix(np.asarray([self.seed], dtype=np.uint64))) >> np.uint64(1)
         rows = [self.pack.row(int(index)) for index in indices]
         captions = [chosen_caption(row, self.phrasings, int(draw)) for row, draw in zip(rows, draws, strict=True)]
-        if self.target_phrasings is None:
-            return batch_of(self.pack, indices, captions)
-        others = mix(draws) >> np.uint64(1)
-        targets = [chosen_caption(row, self.target_phrasings, int(draw)) for row, draw in zip(rows, others, strict=True)]
-        return batch_of(self.pack, indices, captions, targets)
+        targets = None
+        if self.target_phrasings is not None:
+            others = mix(draws) >> np.uint64(1)
+            targets = [chosen_caption(row, self.target_phrasings, int(draw)) for row, draw in zip(rows, others, strict=True)]
+        batch = batch_of(self.pack, indices, captions, targets)
+        return batch if self.augmentation is None else self._augmented(batch, self.augmentation, draws)
+
+    def _augmented(self, batch: Batch, augmentation: Augmentation, draws: np.ndarray) -> Batch:
+        with np.errstate(over="ignore"):
+            numbers = mix(draws[:, None] * np.uint64(64) + np.arange(1, 2 * len(LABELS) + 1, dtype=np.uint64))
+        changes = augmentation.labels((numbers >> np.uint64(11)).astype(np.float64) / 2**53)
+        pictures = augmentation(batch.inputs["image"], changes)
+        inputs = {**batch.inputs, "image": pictures}
+        targets = inputs if batch.targets is batch.inputs else {**batch.targets, "image": pictures}
+        return Batch(inputs, targets, batch.indices, changes)

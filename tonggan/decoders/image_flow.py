@@ -6,7 +6,8 @@ The network predicts the picture (x-prediction, JiT, arXiv:2511.13720), the loss
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, cast
 
 import torch
@@ -20,6 +21,9 @@ from tonggan.layers.transformer import KeysValues, ModulatedBlock, axial_angles,
 from tonggan.objectives import flow
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, PartConfig
+
+CONSISTENCY = "consistency"
+"""The solver for weights that were distilled (`distil`); the others are in `flow.SOLVERS`."""
 
 
 class ImageFlowConfig(PartConfig):
@@ -35,23 +39,36 @@ class ImageFlowConfig(PartConfig):
     """Channels at a half and at a quarter of the size."""
     stem_blocks: int = 1
     """Residual blocks a stage, on the way in and on the way out."""
+    augmentation_labels: int = 0
+    """How many numbers tell the network what augmentation did to the picture it shall predict (`len(tonggan.data.augment.LABELS)`); 0 for none."""
+    references: int = 0
+    """Pictures from the model's memory that are seen beside x_t, as further channels of the stem."""
     time_mean: float = -0.4
     time_spread: float = 1.0
     num_inference_steps: int = 12
     guidance_scale: float = 2.5
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     """Guidance acts at these times t alone (arXiv:2404.07724); elsewhere the network runs once, not twice, a step."""
-    solver: Literal["euler", "heun", "multistep"] = "multistep"
+    solver: Literal["euler", "heun", "multistep", "dpm", "consistency"] = "multistep"
+    time_shift: float = 1.0
+    """Above 1, the solver's steps are closer together near noise."""
     strength: float = 0.6
     """How far a picture that is started from is taken back to noise: 1 leaves nothing of it, 0 all."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What is computed once a sample and read at every step: the point's embedding (batch, width) and each block's keys and values of the latent tokens."""
+    """What is computed once a sample and read at every step.
+
+    Attributes:
+        point: (batch, width) embedding of the latent's point.
+        contexts: each block's keys and values of the latent tokens.
+        seen: (batch, channels, size / 2, size / 2) references as channels of the stem, a plane each for "is there" included; None without references.
+    """
 
     point: Tensor
     contexts: list[KeysValues]
+    seen: Tensor | None
 
 
 class FlowNetwork(nn.Module):
@@ -61,15 +78,16 @@ class FlowNetwork(nn.Module):
         super().__init__()
         fine, coarse = config.stem_channels
         width, blocks = config.width, config.stem_blocks
-        self.cells = config.size // 8
+        self.cells, self.references = config.size // 8, config.references
 
         def stage(before: int, channels: int) -> nn.ModuleList:
             return nn.ModuleList(ResidualBlock(before if i == 0 else channels, channels, condition_width=width) for i in range(blocks))
 
         self.time = TimeEmbedding(width)
         self.point = nn.Sequential(nn.Linear(config.latent_width, width), nn.SiLU(), nn.Linear(width, width))
+        self.changes = nn.Linear(config.augmentation_labels, width, bias=False) if config.augmentation_labels else None
         self.unshuffle, self.shuffle = nn.PixelUnshuffle(2), nn.PixelShuffle(2)
-        self.fine_in, self.fine_down = nn.Conv2d(12, fine, 3, padding=1), stage(fine, fine)
+        self.fine_in, self.fine_down = nn.Conv2d(12 + 13 * config.references, fine, 3, padding=1), stage(fine, fine)
         self.coarse_in, self.coarse_down = nn.Conv2d(fine, coarse, 2, stride=2), stage(coarse, coarse)
         self.to_tokens = nn.Conv2d(coarse, width, 2, stride=2)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
@@ -91,13 +109,30 @@ class FlowNetwork(nn.Module):
     def prepare(self, latent: Latent) -> Condition:
         """Compute what does not change from step to step."""
         point = self.point(latent.pooled * latent.pooled.shape[-1] ** 0.5)
+        if self.changes is not None and latent.changes is not None:
+            if latent.changes.shape[1] != self.changes.in_features:
+                raise UserError(f"image_flow: augmentation_labels is {self.changes.in_features}, the data gives {latent.changes.shape[1]} labels.")
+            point = point + self.changes(latent.changes)
         bias = mask_bias(latent.mask, torch.float32)
-        return Condition(point, [cast(ModulatedBlock, block).attention.read(latent.tokens, bias) for block in self.blocks])
+        return Condition(point, [cast(ModulatedBlock, block).attention.read(latent.tokens, bias) for block in self.blocks], self._seen(latent))
+
+    def _seen(self, latent: Latent) -> Tensor | None:
+        if not self.references:
+            return None
+        side = 4 * self.cells
+        if latent.references is None:
+            return latent.tokens.new_zeros(len(latent), 13 * self.references, side, side)
+        pictures = self.unshuffle(latent.references.values.flatten(0, 1)).unflatten(0, (len(latent), -1)).flatten(1, 2)
+        present = latent.references.present.to(pictures.dtype)[:, :, None, None].expand(-1, -1, side, side)
+        return torch.cat([pictures, present], dim=1)
 
     def forward(self, x: Tensor, times: Tensor, condition: Condition) -> Tensor:
         """x (batch, 3, size, size), times (batch,) -> predicted picture of the same shape."""
         embedding = self.time(times) + condition.point
-        fine = self.fine_in(self.unshuffle(x).contiguous(memory_format=torch.channels_last))
+        pixels = self.unshuffle(x)
+        if condition.seen is not None:
+            pixels = torch.cat([pixels, condition.seen], dim=1)
+        fine = self.fine_in(pixels.contiguous(memory_format=torch.channels_last))
         for block in self.fine_down:
             fine = block(fine, embedding)
         coarse = self.coarse_in(fine)
@@ -128,6 +163,7 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         if config.size % 8:
             raise UserError(f"image_flow: size {config.size} is not a multiple of 8.")
         self.network = FlowNetwork(config)
+        self.references = config.references
 
     def loss(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> LossTerms:
         """Mean square error of the velocity at logit-normal times (flow matching, arXiv:2210.02747, equation 23)."""
@@ -140,9 +176,37 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         error = flow.velocity_from_data(predicted, x_t, times) - flow.velocity_from_data(target, x_t, times)
         return LossTerms({"flow": (error**2).mean()})
 
+    def distil(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "ImageFlow", how: Any, randomness: torch.Generator) -> LossTerms:
+        """Consistency distillation (arXiv:2303.01469, algorithm 2) from a guided teacher (latent consistency models, arXiv:2310.04378).
+
+        From x_t the teacher takes one guided step of its `how.steps` to x_t'; the student shall predict from x_t the picture that it predicts from x_t'.
+        Pseudo-Huber distance with c = 0.00054 sqrt(dimensions), and no average of the student as the goal (arXiv:2310.14189).
+        """
+        grid = flow.time_grid(how.steps, shift=self.config.time_shift).to(target.device)
+        places = torch.randint(how.steps, (len(target),), generator=randomness).to(target.device)
+        now, then = grid[places], grid[places + 1]
+        noise = torch.randn(target.shape, generator=randomness).to(target.device)
+        x_now = flow.interpolate(noise, target, now)
+        with torch.no_grad():
+            both = teacher.network.prepare(stack(latent, against))
+            slope = teacher.guided(x_now, now, both, how.guidance_scale)
+            x_then = x_now + flow.expand_as(then - now, x_now) * slope
+            seen = self.network(x_then, then, self.network.prepare(latent)).float()
+            goal = torch.where(flow.expand_as(then, seen) < 1, seen, x_then)
+        predicted = self.network(x_now, now, self.network.prepare(latent)).float()
+        squares = (predicted - goal).square().flatten(1).sum(1)
+        softness = 0.00054 * squares.new_tensor(target[0].numel()).sqrt()
+        return LossTerms({"consistency": ((squares + softness**2).sqrt() - softness).mean() / target[0].numel() ** 0.5})
+
+    def guided(self, x: Tensor, times: Tensor, both: Condition, scale: float) -> Tensor:
+        """Return the velocity at x (batch, 3, size, size), times (batch,), led by `scale` from the second half of the conditions `both` to the first."""
+        twice, when = torch.cat([x, x]), torch.cat([times, times])
+        with_condition, without = flow.velocity_from_data(self.network(twice, when, both).float(), twice, when).chunk(2)
+        return without + scale * (with_condition - without)
+
     def default_settings(self) -> dict[str, Any]:
         """Steps, guidance and solver as the recipe has them."""
-        names = ("num_inference_steps", "guidance_scale", "guidance_interval", "solver", "strength")
+        names = ("num_inference_steps", "guidance_scale", "guidance_interval", "solver", "time_shift", "strength", "references")
         return {name: getattr(self.config, name) for name in names}
 
     def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any], start: Tensor | None = None) -> Tensor:
@@ -151,32 +215,33 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         With `start` (batch, 3, size, size) the path begins at t = 1 - `strength`, at that picture under its noise (SDEdit, arXiv:2108.01073).
         """
         steps, scale = int(settings["num_inference_steps"]), float(settings["guidance_scale"])
-        if settings["solver"] not in flow.SOLVERS:
-            raise UserError(f"solver '{settings['solver']}' is not known.{nearest(str(settings['solver']), flow.SOLVERS)}")
+        solver = str(settings["solver"])
+        if solver not in (*flow.SOLVERS, CONSISTENCY):
+            raise UserError(f"solver '{solver}' is not known.{nearest(solver, [*flow.SOLVERS, CONSISTENCY])}")
         first, last = settings["guidance_interval"]
+        latent = replace(latent, references=latent.references and latent.references.first(int(settings["references"])))
         alone = self.network.prepare(latent)
         both = self.network.prepare(stack(latent, against)) if scale != 1.0 else alone
 
         def field(x: Tensor, t: Tensor) -> Tensor:
-            guided = scale != 1.0 and first <= float(t) <= last
-            twice = torch.cat([x, x]) if guided else x
-            times = t.expand(len(twice)).to(x.device)
-            slope = flow.velocity_from_data(self.network(twice, times, both if guided else alone).float(), twice, times)
-            if not guided:
-                return slope
-            with_condition, without = slope.chunk(2)
-            return without + scale * (with_condition - without)
+            times = t.expand(len(x)).to(x.device)
+            if scale != 1.0 and first <= float(t) <= last:
+                return self.guided(x, times, both, scale)
+            return flow.velocity_from_data(self.network(x, times, alone).float(), x, times)
 
-        noise = seeded_noise(seeds, (3, self.config.size, self.config.size)).to(latent.tokens.device)
+        shift = float(settings["time_shift"])
+        inner = steps - 1 if solver == CONSISTENCY else 0
+        noise, *noises = seeded_noise(seeds, (1 + inner, 3, self.config.size, self.config.size)).to(latent.tokens.device).unbind(1)
+        integrate = partial(flow.consistency, noises=noises) if solver == CONSISTENCY else flow.SOLVERS[solver]
         if start is None:
-            return flow.SOLVERS[settings["solver"]](field, noise, flow.time_grid(steps)).clamp(-1, 1)
+            return integrate(field, noise, flow.time_grid(steps, shift=shift)).clamp(-1, 1)
         strength = float(settings["strength"])
         if not 0 <= strength <= 1:
             raise UserError(f"strength {strength:g} is not between 0 and 1.")
         begin = 1 - strength
         x = flow.interpolate(noise, start.to(noise), torch.full((len(noise),), begin, device=noise.device))
-        grid = begin + strength * flow.time_grid(max(1, math.ceil(steps * strength)))
-        return flow.SOLVERS[settings["solver"]](field, x, grid).clamp(-1, 1)
+        grid = begin + strength * flow.time_grid(max(1, math.ceil(steps * strength)), shift=shift)
+        return integrate(field, x, grid).clamp(-1, 1)
 
 
 def seeded_noise(seeds: list[int], shape: tuple[int, ...]) -> Tensor:

@@ -5,7 +5,6 @@ ones kept. The first token behind the start names the language.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -16,7 +15,7 @@ from tonggan.decoders.search import Search, beam_search, sample
 from tonggan.errors import UserError, nearest
 from tonggan.latent.record import Latent
 from tonggan.layers.transformer import Block, KeysValues, Past, RMSNorm, mask_bias
-from tonggan.layers.vocabulary import Vocabulary
+from tonggan.layers.vocabulary import Vocabulary, WithVocabulary
 from tonggan.modalities.text import Caption
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, PartConfig
@@ -41,18 +40,17 @@ class TextAutoregressiveConfig(PartConfig):
     repetition_penalty: float = 1.0
 
 
-class TextAutoregressive(Decoder[TextAutoregressiveConfig]):
+class TextAutoregressive(WithVocabulary, Decoder[TextAutoregressiveConfig]):
     """`Latent` -> sentences, one a row, as `Caption` (text, language, mean log-probability of its tokens)."""
 
     modality = "text"
     Config = TextAutoregressiveConfig
-    FILE = "text-decoder-tokenizer.json"
+    vocabulary_file = "text-decoder-tokenizer.json"
 
     def __init__(self, config: TextAutoregressiveConfig) -> None:
         super().__init__(config)
         if not config.languages:
             raise UserError("text_autoregressive: languages is empty; name at least one.")
-        self.vocabulary: Vocabulary | None = None
         self.embed = nn.Embedding(config.vocabulary, config.width)
         self.positions = nn.Parameter(torch.randn(config.max_tokens, config.width) * 0.02)
         self.point = nn.Linear(config.latent_width, config.width)
@@ -64,19 +62,6 @@ class TextAutoregressive(Decoder[TextAutoregressiveConfig]):
         """Train the vocabulary on sentences; upper and lower case stay apart."""
         specials = [f"<{language}>" for language in self.config.languages]
         self.vocabulary = Vocabulary.train(examples, size=self.config.vocabulary, lowercase=False, specials=specials)
-
-    def save_assets(self, folder: Path) -> None:
-        """Write the vocabulary."""
-        self._vocabulary().save(folder / self.FILE)
-
-    def load_assets(self, folder: Path) -> None:
-        """Read the vocabulary; raises `UserError` where it is missing or broken."""
-        self.vocabulary = Vocabulary.load(folder / self.FILE)
-
-    def _vocabulary(self) -> Vocabulary:
-        if self.vocabulary is None:
-            raise UserError("the text decoder has no vocabulary yet: call fit(captions) or load a trained model.")
-        return self.vocabulary
 
     def default_settings(self) -> dict[str, Any]:
         """Return the settings of the search; `temperature` 0 means the likeliest sentence (greedy, or beam where `num_beams` is above 1)."""
@@ -95,11 +80,11 @@ class TextAutoregressive(Decoder[TextAutoregressiveConfig]):
     def _language_token(self, language: str) -> int:
         if language not in self.config.languages:
             raise UserError(f"the text decoder was not trained on language '{language}'.{nearest(language, self.config.languages)}")
-        return self._vocabulary().id_of(f"<{language}>")
+        return self.known_vocabulary().id_of(f"<{language}>")
 
     def sentences_to_ids(self, sentences: Sequence[str]) -> Tensor:
         """Return (batch, tokens): start, language, the sentence (cut where too long), end, padding. A plain string counts as the first language."""
-        vocabulary, rows = self._vocabulary(), []
+        vocabulary, rows = self.known_vocabulary(), []
         for sentence in sentences:
             language = getattr(sentence, "language", "") or self.config.languages[0]
             pieces = vocabulary.encode(sentence)[: self.config.max_tokens - 2]
@@ -151,7 +136,7 @@ class TextAutoregressive(Decoder[TextAutoregressiveConfig]):
         """
         if start is not None:
             raise UserError("a sentence cannot be started from another one.")
-        vocabulary, language = self._vocabulary(), str(settings["language"])
+        vocabulary, language = self.known_vocabulary(), str(settings["language"])
         search = Search(
             prefix=(vocabulary.start, self._language_token(language)),
             end=vocabulary.end,

@@ -1,16 +1,14 @@
 """Text encoder: a small transformer over a BPE vocabulary that is trained on the captions, in every language they come in."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import nn
 
-from tonggan.errors import UserError
 from tonggan.latent.record import Latent, masked_mean
 from tonggan.layers.transformer import Block, RMSNorm, mask_bias
-from tonggan.layers.vocabulary import Vocabulary
+from tonggan.layers.vocabulary import Vocabulary, WithVocabulary
 from tonggan.parts import Encoder, PartConfig
 
 
@@ -25,17 +23,16 @@ class TextTransformerConfig(PartConfig):
     max_tokens: int = 48
 
 
-class TextTransformer(Encoder[TextTransformerConfig]):
+class TextTransformer(WithVocabulary, Encoder[TextTransformerConfig]):
     """Captions -> a token each, `pooled` their mean."""
 
     modality = "text"
     Config = TextTransformerConfig
-    FILE = "text-tokenizer.json"
+    vocabulary_file = "text-tokenizer.json"
 
     def __init__(self, config: TextTransformerConfig) -> None:
         super().__init__(config)
         self.width = config.width
-        self.vocabulary: Vocabulary | None = None
         self.embed = nn.Embedding(config.vocabulary, config.width)
         self.positions = nn.Parameter(torch.randn(config.max_tokens, config.width) * 0.02)
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.layers))
@@ -46,22 +43,9 @@ class TextTransformer(Encoder[TextTransformerConfig]):
         """Train the vocabulary on captions."""
         self.vocabulary = Vocabulary.train(examples, size=self.config.vocabulary, lowercase=True)
 
-    def save_assets(self, folder: Path) -> None:
-        """Write the vocabulary."""
-        self._vocabulary().save(folder / self.FILE)
-
-    def load_assets(self, folder: Path) -> None:
-        """Read the vocabulary; raises `UserError` where it is missing or broken."""
-        self.vocabulary = Vocabulary.load(folder / self.FILE)
-
-    def _vocabulary(self) -> Vocabulary:
-        if self.vocabulary is None:
-            raise UserError("the text encoder has no vocabulary yet: call fit(captions) or load a trained model.")
-        return self.vocabulary
-
     def token_ids(self, caption: str) -> list[int]:
         """Return the tokens of a caption between start and end, cut to `max_tokens`."""
-        vocabulary = self._vocabulary()
+        vocabulary = self.known_vocabulary()
         return [vocabulary.start, *vocabulary.encode(caption)[: self.config.max_tokens - 2], vocabulary.end]
 
     def notices(self, inputs: Sequence[str]) -> list[str]:
@@ -69,7 +53,7 @@ class TextTransformer(Encoder[TextTransformerConfig]):
         lines = []
         room = self.config.max_tokens - 2
         for caption in inputs:
-            tokens, end = self._vocabulary().cut_at(caption, room)
+            tokens, end = self.known_vocabulary().cut_at(caption, room)
             if tokens > room:
                 lines.append(f"caption of {tokens} tokens is cut to {room}, after '…{caption[max(0, end - 24) : end]}'")
         return lines

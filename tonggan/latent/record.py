@@ -1,9 +1,37 @@
 """The record in which every encoder ends and from which every decoder starts."""
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class References:
+    """Outputs of the target modality that a decoder may look at while it makes a new one.
+
+    Attributes:
+        values: (batch, references, *shape of one output), as the decoder gives them; zeros where nothing is.
+        present: (batch, references) bool, True where something is.
+    """
+
+    values: Tensor
+    present: Tensor
+
+    def to(self, device: torch.device) -> Self:
+        """Return these on a device."""
+        return replace(self, values=self.values.to(device), present=self.present.to(device))
+
+    def first(self, count: int) -> Self:
+        """Return these with nothing behind the first `count` of each row."""
+        slots = torch.arange(self.present.shape[1], device=self.present.device) < count
+        return replace(self, values=self.values * slots[(None, slice(None), *[None] * (self.values.ndim - 2))], present=self.present & slots)
+
+    def where(self, kept: Tensor) -> Self:
+        """Return these with nothing in the rows where `kept` (batch,) is False."""
+        mask = kept[(..., *[None] * (self.values.ndim - 1))]
+        return replace(self, values=self.values * mask, present=self.present & kept[:, None])
 
 
 @dataclass(frozen=True)
@@ -15,12 +43,16 @@ class Latent:
         mask: (batch, tokens) bool, True where a token is real.
         pooled: (batch, width), unit length: the point in the shared space (alignment, retrieval, interpolation).
         seconds: (tokens,) centre time of each token, for video and audio; None where time has no meaning.
+        references: what a memory recalled for each row; None where there is no memory.
+        changes: (batch, labels) what augmentation did to the output that is wanted; None for nothing.
     """
 
     tokens: Tensor
     mask: Tensor
     pooled: Tensor
     seconds: Tensor | None = None
+    references: References | None = None
+    changes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.pooled)
@@ -32,6 +64,8 @@ class Latent:
             tokens=self.tokens.repeat_interleave(times, 0),
             mask=self.mask.repeat_interleave(times, 0),
             pooled=self.pooled.repeat_interleave(times, 0),
+            references=self.references
+            and References(*(each.repeat_interleave(times, 0) for each in (self.references.values, self.references.present))),
         )
 
 
@@ -44,7 +78,8 @@ def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
 def blend(first: Latent, second: Latent, weight: float) -> Latent:
     """Return the latents at `weight` (0 to 1) on the way from `first` to `second`, row by row.
 
-    Points move on the great circle between them (Shoemake 1985), tokens on straight lines; the shorter row's missing tokens are zeros.
+    Points move on the great circle between them (Shoemake 1985), tokens on straight lines; the shorter row's missing tokens are zeros. References are
+    those of the nearer end.
     """
     whole = stack(first, second)
     tokens, others = whole.tokens.chunk(2)
@@ -53,14 +88,28 @@ def blend(first: Latent, second: Latent, weight: float) -> Latent:
     angle = (pooled[0] * pooled[1]).sum(-1, keepdim=True).clamp(-1 + 1e-6, 1 - 1e-6).acos()
     point = (torch.sin((1 - weight) * angle) * pooled[0] + torch.sin(weight * angle) * pooled[1]) / torch.sin(angle)
     mask = masks[0] if weight <= 0 else masks[1] if weight >= 1 else masks[0] | masks[1]
-    return Latent(torch.lerp(tokens, others, weight), mask, torch.nn.functional.normalize(point, dim=-1), whole.seconds)
+    recalled = (first if weight < 0.5 else second).references
+    return Latent(torch.lerp(tokens, others, weight), mask, torch.nn.functional.normalize(point, dim=-1), whole.seconds, recalled)
 
 
-def stack(first: Latent, second: Latent) -> Latent:
-    """Return both batches as one, the shorter one's tokens padded (masked), so that one pass of a network serves both."""
-    length = max(first.tokens.shape[1], second.tokens.shape[1])
-    one, two = _padded(first, length), _padded(second, length)
-    return Latent(torch.cat([one.tokens, two.tokens]), torch.cat([one.mask, two.mask]), torch.cat([one.pooled, two.pooled]), first.seconds)
+def stack(*latents: Latent) -> Latent:
+    """Return batches as one, the shorter ones' tokens padded (masked), so that one pass of a network serves all."""
+    length = max(each.tokens.shape[1] for each in latents)
+    padded = [_padded(each, length) for each in latents]
+    tokens, masks, pooled = (torch.cat([getattr(each, name) for each in padded]) for name in ("tokens", "mask", "pooled"))
+    return Latent(tokens, masks, pooled, latents[0].seconds, _stacked_references(latents))
+
+
+def _stacked_references(latents: tuple[Latent, ...]) -> References | None:
+    like = next((each.references for each in latents if each.references is not None), None)
+    if like is None:
+        return None
+    given = [each.references or _nothing(like, len(each)) for each in latents]
+    return References(torch.cat([each.values for each in given]), torch.cat([each.present for each in given]))
+
+
+def _nothing(like: References, count: int) -> References:
+    return References(like.values.new_zeros(count, *like.values.shape[1:]), like.present.new_zeros(count, *like.present.shape[1:]))
 
 
 def _padded(latent: Latent, length: int) -> Latent:

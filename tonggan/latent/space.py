@@ -74,7 +74,7 @@ class SharedSpace(nn.Module):
         mask = torch.zeros_like(like.mask)
         mask[:, 0] = True
         pooled = F.normalize(self.null_point, dim=-1).to(like.pooled.dtype).expand_as(like.pooled)
-        return replace(like, tokens=tokens, mask=mask, pooled=pooled)
+        return replace(like, tokens=tokens, mask=mask, pooled=pooled, references=None)
 
     def drop_conditions(self, latent: Latent, *, randomness: torch.Generator) -> Latent:
         """Replace the condition of a random share of rows by "no condition", so that one network learns both (classifier-free guidance)."""
@@ -87,4 +87,5 @@ class SharedSpace(nn.Module):
             tokens=torch.where(dropped[:, None, None], nothing.tokens, latent.tokens),
             mask=torch.where(dropped[:, None], nothing.mask, latent.mask),
             pooled=torch.where(dropped[:, None], nothing.pooled, latent.pooled),
+            references=latent.references and latent.references.where(~dropped),
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -66,3 +67,24 @@ class Vocabulary:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids; special tokens are left out."""
         return self.tokenizer.decode(list(ids)).strip()
+
+
+class WithVocabulary:
+    """What text encoders and decoders have in common: a vocabulary in a file beside the weights."""
+
+    vocabulary_file: ClassVar[str]
+    vocabulary: Vocabulary | None = None
+
+    def known_vocabulary(self) -> Vocabulary:
+        """Return the vocabulary; raises `UserError` where there is none yet."""
+        if self.vocabulary is None:
+            raise UserError("there is no vocabulary yet: call fit(captions) or load a trained model.")
+        return self.vocabulary
+
+    def save_assets(self, folder: Path) -> None:
+        """Write the vocabulary."""
+        self.known_vocabulary().save(folder / self.vocabulary_file)
+
+    def load_assets(self, folder: Path) -> None:
+        """Read the vocabulary; raises `UserError` where it is missing or broken."""
+        self.vocabulary = Vocabulary.load(folder / self.vocabulary_file)

@@ -15,6 +15,16 @@ class Framing:
 
 
 @dataclass(frozen=True)
+class Store:
+    """How values of a modality are kept in few bytes; arrays are as packs have them."""
+
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+    to_tensor: Callable[[Any], Any]
+    """A batch of arrays -> a batch as encoders take it."""
+
+
+@dataclass(frozen=True)
 class Modality:
     """What the rest of the house needs to know of a modality."""
 
@@ -29,6 +39,8 @@ class Modality:
     """Write a batch into one file to be looked at; the path comes without an ending."""
     closeness: Callable[[Any, Any], tuple[float, str, float]] | None = None
     """(made, truth) -> (figure, its unit, the least that counts as learned by heart)."""
+    store: Store | None = None
+    """The form in which a memory keeps values; None where there is none."""
 
 
 def modalities() -> dict[str, Modality]:

@@ -15,12 +15,14 @@ from torch import Tensor
 
 from tonggan.errors import UserError
 from tonggan.files import replacing
-from tonggan.modalities import Framing, Modality
+from tonggan.modalities import Framing, Modality, Store
 
 MAX_PIXELS = 178_956_970
 """More pixels than this are taken for a decompression bomb (Pillow's own limit for an error)."""
 MEMORISED_PSNR = 25.0
 """Peak signal-to-noise ratio in dB from which a picture counts as learned by heart."""
+STORED_QUALITY = 90
+"""WebP quality of pictures in a memory: about a kilobyte for a drawing of 64 x 64."""
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 """File endings by which pictures are looked for in a folder."""
 Fit = Literal["crop", "pad"]
@@ -170,4 +172,21 @@ def _closeness(made: Tensor, truth: Tensor) -> tuple[float, str, float]:
     return psnr(made, truth), "dB", MEMORISED_PSNR
 
 
-MODALITY = Modality("image", lambda value: isinstance(value, Image.Image), _to_inputs, _to_outputs, preview, _closeness)
+def to_float(pictures: Tensor) -> Tensor:
+    """Return uint8 pictures as float32 in [-1, 1]."""
+    return pictures.float().div_(127.5).sub_(1)
+
+
+def _encode(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.moveaxis(array, 0, -1)).save(file, "WEBP", quality=STORED_QUALITY, method=4)
+    return file.getvalue()
+
+
+def _decode(stored: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(stored)) as picture:
+        return to_array(picture.convert("RGB"))
+
+
+STORE = Store(_encode, _decode, to_float)
+MODALITY = Modality("image", lambda value: isinstance(value, Image.Image), _to_inputs, _to_outputs, preview, _closeness, STORE)

@@ -39,6 +39,8 @@ class Provenance:
     size: tuple[int, int]
     software: str
     created: str
+    references: tuple[str, ...] = ()
+    """Names of the training rows that the model's memory recalled for the prompt."""
 
 
 def parameters_text(provenance: Provenance) -> str:
@@ -130,7 +132,7 @@ def read_provenance(path: Path) -> Provenance | None:
     text = picture.info.get("tonggan") or _comment(picture).rpartition("\ntonggan: ")[2]
     try:
         facts = json.loads(text)
-        return Provenance(**(facts | {"size": tuple(facts["size"])}))
+        return Provenance(**(facts | {"size": tuple(facts["size"]), "references": tuple(facts.get("references", ()))}))
     except (ValueError, TypeError, KeyError):
         return None
 

@@ -4,9 +4,9 @@ Convention of the house: t in [0, 1], x_0 is noise, x_1 is data, x_t = t x_1 + (
 (Lipman et al. 2023, arXiv:2210.02747, with sigma_min = 0; Liu et al. 2023, arXiv:2209.03003).
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from statistics import NormalDist
 
 import torch
 from torch import Tensor
@@ -47,14 +47,10 @@ def sample_times(count: int, *, randomness: torch.Generator, mean: float, spread
     return torch.sigmoid(mean + spread * quantiles)
 
 
-def time_grid(steps: int, *, mean: float = 0.0, spread: float | None = None) -> Tensor:
-    """Return `steps` + 1 rising times from 0 to 1: equally spaced, or (with `spread`) at the quantiles of the logit-normal density of training."""
+def time_grid(steps: int, *, shift: float = 1.0) -> Tensor:
+    """Return `steps` + 1 rising times from 0 to 1: equally spaced, or (`shift` above 1) closer together near noise (Esser et al. 2024, equation 23)."""
     slots = torch.linspace(0, 1, steps + 1)
-    if spread is None:
-        return slots
-    normal = NormalDist(mean, spread)
-    inner = [normal.inv_cdf(float(slot)) for slot in slots[1:-1]]
-    return torch.tensor([0.0, *torch.sigmoid(torch.tensor(inner)).tolist(), 1.0])
+    return slots / (slots + shift * (1 - slots))
 
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
@@ -91,4 +87,37 @@ def multistep(field: Velocity, x: Tensor, grid: Tensor) -> Tensor:
     return x
 
 
-SOLVERS: dict[str, Callable[[Velocity, Tensor, Tensor], Tensor]] = {"euler": euler, "heun": heun, "multistep": multistep}
+def dpm(field: Velocity, x: Tensor, grid: Tensor) -> Tensor:
+    """Integrate with DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2): multistep in the predicted data, exact in its linear part.
+
+    On the straight path alpha = t and sigma = 1 - t, so half the log signal-to-noise ratio is lambda = log(t / (1 - t)) and exp(-h) = sigma' alpha / (sigma alpha').
+    First order where h has no end (from t = 0, and into t = 1, where x becomes the predicted data): one evaluation a step.
+    """
+    before: Tensor | None = None
+    last = math.inf
+    for now, then in pairwise(grid.tolist()):
+        data = x + (1 - now) * field(x, torch.tensor(now))
+        shrink = now * (1 - then) / ((1 - now) * then)
+        step = -math.log(shrink) if shrink > 0 else math.inf
+        lead = data
+        if before is not None and math.isfinite(step) and math.isfinite(last):
+            lead = data + (data - before) * (step / (2 * last))
+        x = (1 - then) / (1 - now) * x + then * (1 - shrink) * lead
+        before, last = data, step
+    return x
+
+
+def consistency(field: Velocity, x: Tensor, grid: Tensor, *, noises: Sequence[Tensor]) -> Tensor:
+    """Draw with a network that predicts the end of the path from anywhere on it (Song et al. 2023, arXiv:2303.01469, algorithm 1).
+
+    At each time the predicted data is put under new noise (`noises`, one for each inner time of `grid`) for the next.
+    """
+    data = x
+    for place, (now, then) in enumerate(pairwise(grid.tolist())):
+        data = x + (1 - now) * field(x, torch.tensor(now))
+        if place < len(grid) - 2:
+            x = then * data + (1 - then) * noises[place]
+    return data
+
+
+SOLVERS: dict[str, Callable[[Velocity, Tensor, Tensor], Tensor]] = {"euler": euler, "heun": heun, "multistep": multistep, "dpm": dpm}

@@ -16,7 +16,7 @@ from torch import nn
 
 from tonggan.data.loader import Batch, Loader
 from tonggan.errors import UserError
-from tonggan.model import CrossModalModel, ObjectivesConfig, Player
+from tonggan.model import CrossModalModel, Player
 from tonggan.training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
 from tonggan.training.optimizer import MovingAverage, build_optimizers, learning_rate_factor, set_learning_rate
 from tonggan.training.recipe import Recipe
@@ -58,11 +58,12 @@ class Learner:
     dropped: int = 0
     best: float = math.inf
     trained_seconds: float = 0.0
+    teacher: CrossModalModel | None = None
     players: list[Player] = field(init=False)
 
     def __post_init__(self) -> None:
         self.model.to(torch.device(self.device)).to(memory_format=torch.channels_last).train()
-        self.players = self.model.players(self.recipe.objectives)
+        self.players = self.model.players(self.recipe.objectives, teacher=self.teacher)
         self.optimizers = {player.name: build_optimizers(player.module, self.recipe.optimizer) for player in self.players}
         self.average = MovingAverage(self.model, decay=self.recipe.ema_decay)
         self.autocast = arithmetic(self.dtype, self.device)
@@ -146,15 +147,15 @@ class Learner:
         self.trained_seconds = checkpoint.facts["trained_seconds"]
 
     @torch.no_grad()
-    def held_out_loss(self, batches: list[Batch], *, objectives: ObjectivesConfig | None = None) -> dict[str, float]:
-        """Return the averaged model's losses on fixed batches with fixed noise and times: the same grid at every call."""
+    def held_out_loss(self, batches: list[Batch]) -> dict[str, float]:
+        """Return the first player's losses, of the averaged model, on fixed batches with fixed noise and times: the same grid at every call."""
         self.average.swap()
         self.model.eval()
         sums: dict[str, float] = {}
         for index, batch in enumerate(batches):
             randomness = step_randomness(self.recipe.seed + 1, index)
             with self.autocast():
-                terms = self.model.loss(to_device(batch, self.device), objectives or self.recipe.objectives, randomness=randomness)
+                terms = self.players[0].loss(to_device(batch, self.device), randomness)
             for name, value in terms.detached().items():
                 sums[name] = sums.get(name, 0.0) + value / len(batches)
         self.model.train()
@@ -174,4 +175,5 @@ def to_device(batch: Batch, device: str) -> Batch:
         return {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in values.items()}
 
     inputs = moved(batch.inputs)
-    return Batch(inputs, inputs if batch.targets is batch.inputs else moved(batch.targets), batch.indices)
+    changes = None if batch.changes is None else batch.changes.to(device)
+    return Batch(inputs, inputs if batch.targets is batch.inputs else moved(batch.targets), batch.indices, changes)

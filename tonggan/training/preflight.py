@@ -13,7 +13,7 @@ from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
 from tonggan.training.loop import Learner
 from tonggan.training.recipe import Recipe
-from tonggan.training.run import open_data, open_pack
+from tonggan.training.run import fit_parts, open_data, open_pack
 
 STEPS_BETWEEN_LOOKS = 50
 
@@ -34,7 +34,7 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
     loader = Loader(pack, rows, batch_size=schedule.batch_size, seed=recipe.seed, phrasings=phrasings, target_phrasings=said)
     torch.manual_seed(recipe.seed)
     model = CrossModalModel(recipe.model)
-    model.fit(lambda: [loader.batch(0)])
+    fit_parts(model, loader, samples=1)
     dtype = choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
     learner = Learner(model, recipe, 10**9, dtype)
     packed = [pack.row(int(row)) for row in rows]
@@ -76,7 +76,7 @@ def dry_run(recipe: Recipe, *, cache: Path, console: Console, steps: int = 3) ->
     """Print parameters, peak memory and time per 1,000 steps, as measured by a few steps."""
     data = open_data(recipe, cache=cache, console=console)
     model = CrossModalModel(recipe.model)
-    model.fit(lambda: [data.loader.batch(0)])
+    fit_parts(model, data.loader, samples=1)
     dtype = choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
     learner = Learner(model, recipe, 10**9, dtype)
     learner.advance(data.loader)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from tonggan.data.augment import Augmentation
 from tonggan.data.loader import Language, Phrasings
 from tonggan.errors import UserError, nearest
 from tonggan.model import ModelConfig, ObjectivesConfig
@@ -21,6 +22,19 @@ class LanguageConfig(Strict):
     weight: float = 1.0
     templates: tuple[str, ...] = ("{caption}",)
     """`{caption}` is one of the row's captions in this language; any other name is looked up in the row's tags (`{label.en}`, `{style}`)."""
+
+
+class AugmentConfig(Strict):
+    """How training pictures are changed; the settings of `tonggan.data.augment.Augmentation`."""
+
+    probability: float = 0.12
+    flip: bool = False
+    shift: float = 0.0
+    scale: float = 0.0
+    rotate: float = 0.0
+    brightness: float = 0.0
+    saturation: float = 0.0
+    background: Literal["white", "mirror"] = "white"
 
 
 class DataConfig(Strict):
@@ -40,6 +54,13 @@ class DataConfig(Strict):
     """How captions are phrased for encoders, by language."""
     target_phrasings: dict[str, LanguageConfig] | None = None
     """How captions are phrased for decoders that should say them; as for encoders unless set."""
+
+    augment: AugmentConfig | None = None
+    """How training pictures are changed; the decoder is told what was done where it takes `augmentation_labels`."""
+
+    def augmentation(self) -> Augmentation | None:
+        """Return the augmentation as the loader takes it."""
+        return None if self.augment is None else Augmentation(**self.augment.model_dump())
 
     def loader_phrasings(self) -> Phrasings | None:
         """Return the phrasings for encoders as the loader takes them."""
@@ -103,6 +124,8 @@ class Recipe(Strict):
     """All that a run depends on; the resolved recipe is stored beside the weights and alone rebuilds the model."""
 
     name: str
+    initial: str | None = None
+    """A model (by name or folder) whose encoders, decoders and space training starts from, as far as this one has the same."""
     seed: int = 0
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of training; `auto` measures this machine. Weights, EMA and optimizer state are always float32."""
@@ -142,7 +165,7 @@ def find_recipe(name: str) -> Path:
 
 
 def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False) -> Recipe:
-    """Read a recipe by name or path, apply its smoke form and `a.b=c` overrides in that order.
+    """Read a recipe by name or path, apply its smoke form and `a.b=c` overrides in that order; `base` names a recipe that it changes.
 
     Raises `UserError` for a missing file, broken YAML, an unknown key (with the nearest one) or a value of the wrong type.
     """
@@ -153,6 +176,8 @@ def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False
         raise UserError(f"{path} is not YAML that can be read: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
         raise UserError(f"{path} is empty or not a list of settings. Start from one of: {', '.join(recipe_files())}.")
+    if "base" in settings:
+        settings = _merged(yaml.safe_load(find_recipe(str(settings.pop("base"))).read_text(encoding="utf-8")), settings)
     if smoke:
         for key, value in settings.get("smoke", {}).items():
             set_dotted(settings, key, value)
@@ -162,6 +187,12 @@ def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False
             raise UserError(f"'{override}' is not an override. Write it as a.b=c, for example schedule.batch_size=64.")
         set_dotted(settings, key, yaml.safe_load(text))
     return parse_recipe(settings, where=str(path))
+
+
+def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with what `changes` says otherwise, section by section."""
+    inner = {name: _merged(base[name], value) for name, value in changes.items() if isinstance(value, dict) and isinstance(base.get(name), dict)}
+    return base | dict(changes) | inner
 
 
 def set_dotted(settings: dict[str, Any], key: str, value: Any) -> None:

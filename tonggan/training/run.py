@@ -6,7 +6,7 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tonggan import __version__
 from tonggan.arithmetic import choose_dtype
-from tonggan.data.loader import Batch, Loader, batch_of, first_caption, hold_out
+from tonggan.data.loader import Batch, Loader, all_phrasings, batch_of, first_caption, hold_out
 from tonggan.data.pack import Pack, ensure_pack
 from tonggan.errors import UserError
 from tonggan.files import replacing
+from tonggan.latent.memory import Memorable
 from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_card import model_card
-from tonggan.model_folder import save_model
+from tonggan.model_folder import begin_from, load_model, save_model
+from tonggan.parts import Part
 from tonggan.progress import progress_bars
 from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
 from tonggan.training.journal import Journal
@@ -69,7 +71,15 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
     console.print(f"data: {len(train):,} rows to train on, {len(held):,} held out, of {len(pack):,} in {pack.path}")
     phrasings = recipe.data.loader_phrasings()
     said = recipe.data.loader_target_phrasings()
-    loader = Loader(pack, train, batch_size=recipe.schedule.batch_size, seed=recipe.seed, phrasings=phrasings, target_phrasings=said)
+    loader = Loader(
+        pack,
+        train,
+        batch_size=recipe.schedule.batch_size,
+        seed=recipe.seed,
+        phrasings=phrasings,
+        target_phrasings=said,
+        augmentation=recipe.data.augmentation(),
+    )
     fixed = held if len(held) else train
     size = recipe.schedule.batch_size
     watched = Loader(pack, fixed, batch_size=size, seed=recipe.seed, phrasings=phrasings, target_phrasings=said)
@@ -77,6 +87,19 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
     chosen = fixed[:: max(1, len(fixed) // recipe.monitor.previews)][: recipe.monitor.previews]
     captions = [first_caption(pack.row(int(i)), "en", phrasings) or "" for i in chosen]
     return Data(pack, loader, [watched.batch(i * size) for i in range(batches)], batch_of(pack, chosen, captions), len(train))
+
+
+def memorable(loader: Loader) -> Iterator[Memorable]:
+    """Yield every row that a loader trains on, as a memory takes it."""
+    for index in loader.rows:
+        row = loader.pack.row(int(index))
+        yield Memorable(int(index), row.file_name, all_phrasings(row, loader.phrasings), loader.pack.pictures[index])
+
+
+def fit_parts(model: CrossModalModel, loader: Loader, *, samples: int, known: Collection[Part] = ()) -> None:
+    """Let the parts, but those that are `known` already, learn from `samples` of the stream, and from every row, what gradients do not teach."""
+    positions = range(0, samples, loader.batch_size)
+    model.fit(lambda: (loader.batch(position) for position in positions), lambda: memorable(loader), known=known)
 
 
 def total_samples(recipe: Recipe, count: int) -> int:
@@ -100,6 +123,7 @@ class Run:
         self.data = open_data(recipe, cache=cache or out.parent / "packs", console=console)
         torch.manual_seed(recipe.seed)
         self.model = CrossModalModel(recipe.model)
+        self.before: dict[str, Any] | None = None
         if resume:
             checkpoint = load_checkpoint(self.checkpoints)
             dtype = checkpoint.facts["dtype"]
@@ -107,12 +131,15 @@ class Run:
         else:
             checkpoint = None
             dtype = choose_dtype("cpu").dtype if recipe.dtype == "auto" else recipe.dtype
-            self._fit_parts()
-        self.learner = Learner(self.model, recipe, total_samples(recipe, self.data.count), dtype)
+            self._begin()
+        distil = recipe.objectives.distil
+        teacher = None if distil is None else load_model(distil.teacher).model
+        self.learner = Learner(self.model, recipe, total_samples(recipe, self.data.count), dtype, teacher=teacher)
         if checkpoint is not None:
             self.learner.restore(checkpoint)
         else:
             self._record(recorded, dtype)
+        self.before = json.loads(recorded.read_text(encoding="utf-8")).get("before")
         after = None if checkpoint is None else checkpoint.step
         self.journal = Journal(out, tensorboard=recipe.monitor.tensorboard, after_step=after)
         self.stop_asked = False
@@ -128,6 +155,7 @@ class Run:
         return kept
 
     def _record(self, recorded: Path, dtype: str) -> None:
+        """Write down what the run is; `before` is what a model that it began from had seen."""
         with replacing(recorded) as beside:
             facts = {
                 "recipe": self.recipe.model_dump(mode="json"),
@@ -135,13 +163,18 @@ class Run:
                 "tonggan": __version__,
                 "torch": torch.__version__,
                 "python": platform.python_version(),
+                "before": self.before,
             }
             beside.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
 
-    def _fit_parts(self) -> None:
-        batch = self.recipe.schedule.batch_size
-        positions = range(0, min(VOCABULARY_SAMPLES, 8 * self.data.count), batch)
-        self.model.fit(lambda: (self.data.loader.batch(position) for position in positions))
+    def _begin(self) -> None:
+        """Start from a trained model where the recipe names one, and let the parts that are new learn what gradients do not teach."""
+        known: list[Part] = []
+        if self.recipe.initial is not None:
+            began, known = begin_from(self.model, self.recipe.initial)
+            self.before = {"model": began.config["name"], "weights_hash": began.weights_hash} | dict(began.config["trained"])
+            self.console.print(f"begins from '{self.recipe.initial}': {len(known)} of {len(list(self.model.parts()))} parts are the same")
+        fit_parts(self.model, self.data.loader, samples=min(VOCABULARY_SAMPLES, 8 * self.data.count), known=known)
         assets = self.out / "assets"
         assets.mkdir(parents=True, exist_ok=True)
         self.model.save_assets(assets)
@@ -203,7 +236,7 @@ class Run:
             learner.best = losses["loss"]
             self.export(self.out / "model")
 
-    def export(self, folder: Path, *, half: bool = False) -> None:
+    def export(self, folder: Path) -> None:
         """Write the averaged weights as a model folder."""
         learner = self.learner
         trained = {
@@ -214,8 +247,10 @@ class Run:
             "rows": self.data.count,
             "data": self.data.pack.content_hash,
         }
+        if self.before is not None:
+            trained["before"] = self.before
         config = {"name": self.recipe.name, "recipe": self.recipe.model_dump(mode="json"), "trained": trained, "tonggan": __version__}
-        save_model(folder, self.model, config=config, card=model_card(config), tensors=learner.average.state(), half=half)
+        save_model(folder, self.model, config=config, card=model_card(config), tensors=learner.average.state())
 
     def _preview(self) -> None:
         learner, batch = self.learner, self.data.previews

@@ -1,0 +1,130 @@
+"""Recipes of the package as competitors: ours, and the article's system. Trained by the package's own `Run`."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from peers.peer import Arena, Pace, Pictures
+from peers.sentences import minilm_folder
+from tonggan.data.loader import Batch, Loader
+from tonggan.model import CrossModalModel
+from tonggan.pipeline import Tonggan
+from tonggan.training.checkpoint import Checkpoint
+from tonggan.training.loop import Learner
+from tonggan.training.recipe import Recipe, load_recipe, parse_recipe
+from tonggan.training.run import Run, fit_parts, open_data
+
+WARMUP_SHARE = 0.06
+"""Largest share of the samples that warm-up may take where the budget is short; it is the recipe's own share."""
+
+
+class _Given:
+    """A loader that gives one batch: the race has taken it from the stream already."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+
+    def batch(self, position: int) -> Batch:
+        return self._batch
+
+
+class RecipePeer:
+    """A `Run` in `folder`, stepped by the race; it stays a run that `tonggan draw --model` and `tonggan train --resume` understand."""
+
+    guidance_scale: float | None
+
+    def __init__(self, name: str, recipe: Recipe, folder: Path, *, arena: Arena, resume: bool) -> None:
+        self.name, self.guidance_scale = name, None
+        self.run = Run(recipe, folder, resume=resume, console=arena.console, cache=arena.pack.path.parent)
+        self.batch_size = recipe.schedule.batch_size
+        self._drawing: tuple[int, Tonggan] | None = None
+
+    @property
+    def learner(self) -> Learner:
+        """What the run trains."""
+        return self.run.learner
+
+    def parameter_count(self) -> int:
+        """Return how many parameters are trained."""
+        return sum(parameter.numel() for parameter in self.learner.model.parameters() if parameter.requires_grad)
+
+    def step(self, batch: Batch, pace: Pace) -> float:
+        """Let the learner take its step; the end of its schedule is moved to where the budget ends at the rate so far."""
+        if pace.share > 0 and self.learner.samples:
+            self.learner.total_samples = max(self.learner.samples + self.batch_size, round(self.learner.samples / pace.share))
+        report = self.learner.advance(cast(Loader, _Given(batch)))
+        self.learner.check_dropped()
+        return float(report.losses["loss"])
+
+    def held_out_loss(self, batches: Sequence[Batch]) -> float:
+        """Return the averaged weights' loss."""
+        return self.learner.held_out_loss(list(batches))["loss"]
+
+    def draw(self, captions: Sequence[str], seeds: Sequence[int]) -> Pictures:
+        """Export the averaged weights, load them as a user would, and draw."""
+        pictures = self._exported().generate(list(captions), to="image", seeds=list(seeds))
+        return np.stack([np.moveaxis(np.asarray(picture.convert("RGB")), -1, 0) for picture in pictures])
+
+    def _exported(self) -> Tonggan:
+        if self._drawing is None or self._drawing[0] != self.learner.step:
+            self.run.export(self.run.out / "model")
+            self._drawing = (self.learner.step, Tonggan.from_pretrained(self.run.out / "model"))
+        return self._drawing[1]
+
+    def settings(self) -> dict[str, Any]:
+        """Return the decoder's settings."""
+        return self._exported().settings()
+
+    def snapshot(self) -> Checkpoint:
+        """Return the learner's state."""
+        return self.learner.snapshot()
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to what `snapshot` returned."""
+        self.learner.restore(checkpoint)
+
+
+def ours(arena: Arena, folder: Path, learning_rate: float, resume: bool) -> RecipePeer:
+    """`tonggan train emoji-64`."""
+    recipe = _resumed(folder) if resume else _planned(arena.recipe, arena)
+    return RecipePeer("tonggan", recipe, folder, arena=arena, resume=resume)
+
+
+def article(arena: Arena, folder: Path, learning_rate: float, resume: bool) -> RecipePeer:
+    """`tonggan train article` with the frozen MiniLM as its BERT, on the same rows and phrasings."""
+    if resume:
+        return RecipePeer("article", _resumed(folder), folder, arena=arena, resume=True)
+    recipe = load_recipe("article", overrides=[f"model.encoders.text.model={minilm_folder()}"], smoke=arena.smoke)
+    recipe = recipe.model_copy(update={"data": arena.recipe.data, "seed": arena.recipe.seed})
+    return RecipePeer("article", _planned(recipe, arena), folder, arena=arena, resume=False)
+
+
+def _resumed(folder: Path) -> Recipe:
+    kept = folder / "run.json"
+    return parse_recipe(json.loads(kept.read_text(encoding="utf-8"))["recipe"], where=str(kept))
+
+
+def _planned(recipe: Recipe, arena: Arena) -> Recipe:
+    """Return the recipe with as many samples as a few measured steps say the budget holds."""
+    monitor = recipe.monitor.model_copy(update={"tensorboard": False})
+    recipe = recipe.model_copy(update={"dtype": arena.dtype, "monitor": monitor})
+    batch_size = recipe.schedule.batch_size
+    samples = max(batch_size, int(_samples_per_second(recipe, arena) * arena.budget_seconds) // batch_size * batch_size)
+    warmup = min(recipe.schedule.warmup_samples, int(WARMUP_SHARE * samples))
+    return recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update={"samples": samples, "epochs": None, "warmup_samples": warmup})})
+
+
+def _samples_per_second(recipe: Recipe, arena: Arena, *, steps: int = 2) -> float:
+    data = open_data(recipe, cache=arena.pack.path.parent, console=arena.console)
+    model = CrossModalModel(recipe.model)
+    fit_parts(model, data.loader, samples=1)
+    learner = Learner(model, recipe, 10**9, arena.dtype)
+    learner.advance(data.loader)
+    began = time.perf_counter()
+    for _ in range(steps):
+        learner.advance(data.loader)
+    return steps * recipe.schedule.batch_size / (time.perf_counter() - began)

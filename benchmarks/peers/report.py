@@ -1,0 +1,183 @@
+"""From records to a page: the table, the curves by minutes, a plot, and everybody's pictures side by side."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from peers.field import FIELD
+from peers.peer import Arena
+from tonggan.errors import UserError
+from tonggan.evaluation.card import FIGURES
+from tonggan.evaluation.drawing import choose
+from tonggan.files import replacing
+from tonggan.modalities.sheet import contact_sheet
+
+START, END = "<!-- peers -->", "<!-- /peers -->"
+PLOT, SHEET = "peers-curves.png", "peers-pictures.png"
+SHOWN = ("kernel_distance", "frechet_distance", "recall_at_1", "recall_at_5")
+SHEET_CAPTIONS = 20
+Record = dict[str, Any]
+
+
+def write_report(out: Path, *, document: Path, arena: Arena, split: str) -> None:
+    """Put the tables between the markers of `document` (at its end where it has none), plot and sheet beside it."""
+    records = read_records(out)
+    document.parent.mkdir(parents=True, exist_ok=True)
+    plot(records, document.parent / PLOT)
+    picture_sheet(out, records, arena=arena, split=split).save(document.parent / SHEET)
+    text = document.read_text(encoding="utf-8") if document.is_file() else "# Benchmarks\n"
+    with replacing(document) as beside:
+        beside.write_text(inserted(text, section(records, split=split)), encoding="utf-8")
+
+
+def read_records(out: Path) -> list[Record]:
+    """Return the records of those that are through, in the order of the field; raises `UserError` where there are none."""
+    files = [out / entry.name / "result.json" for entry in FIELD]
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in files if path.is_file()]
+    through = [record for record in records if record.get("finished")]
+    if not through:
+        raise UserError(f"nothing to report: no competitor in {out} is through. Race first.")
+    return through
+
+
+def inserted(text: str, made: str) -> str:
+    """Return `text` with what stands between the markers replaced, or with the section at its end."""
+    block = f"{START}\n{made}\n{END}"
+    if START not in text or END not in text:
+        return f"{text.rstrip()}\n\n{block}\n"
+    before, _, rest = text.partition(START)
+    return before + block + rest.partition(END)[2]
+
+
+def section(records: Sequence[Record], *, split: str) -> str:
+    """Return the Markdown of a race."""
+    first = records[0]
+    machine, captions = first["machine"], first["captions"]
+    lines = [
+        f"## Text to picture at equal wall-clock ({first['budget_minutes']:g} minutes)",
+        "",
+        f"`{first['command']}`; {first['date'][:10]}; {machine['processor']}, {machine['threads']} threads, {machine['system']};"
+        f" torch {first['versions']['torch']}, {first['dtype']}. Same rows, phrasings and pack ({first['content_hash'][:12]}). Minutes hold packing, tokenizer,"
+        f" text encoding and training; drawing for the marks is not counted. {captions} captions of `{split}`, features of EfficientNet-Lite0 (not FID).",
+        "",
+        *_table(records),
+        "",
+        *_curves(records),
+        "",
+        *_notes(records),
+        "",
+        f"![kernel distance and R@5 by minutes]({PLOT})",
+        "",
+        f"The first {SHEET_CAPTIONS} captions, the first seeds, nothing chosen:",
+        "",
+        f"![pictures of every competitor]({SHEET})",
+    ]
+    return "\n".join(lines)
+
+
+def shown(name: str, value: float) -> str:
+    """Return a figure as cards write it."""
+    kind = FIGURES[name]
+    return f"{value * kind.factor:.{kind.digits}f}"
+
+
+def _table(records: Sequence[Record]) -> list[str]:
+    heads = [f"{FIGURES[name].label} {FIGURES[name].unit}".strip() for name in SHOWN]
+    lines = [
+        f"| | parameters | GFLOP a training sample | samples/s | samples seen | minutes (+ tuning) | {' | '.join(heads)} |",
+        "|---|" + "---|" * (5 + len(SHOWN)),
+    ]
+    for record in records:
+        figures = " | ".join(shown(name, record["figures"][name]["value"]) for name in SHOWN)
+        trained = record["parameters"] > 0
+        cells = [
+            record["label"],
+            f"{record['parameters'] / 1e6:.1f} M" if trained else "-",
+            f"{record['gflop_per_sample']:.1f}" if trained else "-",
+            f"{record['samples_per_second']:.1f}" if trained else "-",
+            f"{record['samples']:,}" if trained else "-",
+            f"{record['minutes']:.1f} (+ {record['tuning_seconds'] / 60:.1f})",
+        ]
+        lines.append(f"| {' | '.join(cells)} | {figures} |")
+    for name, floor in records[0]["floors"].items():
+        values = " | ".join(shown(figure, floor[figure]) if figure in floor else "-" for figure in SHOWN)
+        lines.append(f"| *{name}* | - | - | - | - | - | {values} |")
+    return lines
+
+
+def _curves(records: Sequence[Record]) -> list[str]:
+    """Return kernel distance and R@5 by minutes; the last point of each is in the last column."""
+    marks = sorted({point["minutes"] for record in records for point in record["curve"][:-1]})
+    lines = [
+        f"Kernel distance ×10⁻³ / R@5 % of the first {records[0]['curve_captions']} captions by minutes:",
+        "",
+        f"| | {' | '.join([*(f'{mark:g}' for mark in marks), 'end'])} |",
+        "|---|" + "---|" * (len(marks) + 1),
+    ]
+    for record in records:
+        *points, last = record["curve"]
+        at = {point["minutes"]: _pair(point) for point in points}
+        lines.append(f"| {record['label']} | {' | '.join([*(at.get(mark, '-') for mark in marks), _pair(last)])} |")
+    return lines
+
+
+def _pair(point: Mapping[str, float]) -> str:
+    return f"{shown('kernel_distance', point['kernel_distance'])} / {shown('recall_at_5', point['recall_at_5'])}"
+
+
+def _notes(records: Sequence[Record]) -> list[str]:
+    lines = []
+    for record in records:
+        rates = ", ".join(f"{before:.0f} -> {after:.0f}" for before, after in (sitting["matrix_gflops"] for sitting in record["sittings"]))
+        drift = " **drift above 5 %: not a clean measurement**" if any(sitting["drift"] for sitting in record["sittings"]) else ""
+        pilots = ", ".join(f"{pilot['learning_rate']:g}: {pilot['measure']} {pilot['value']:.4g}" for pilot in record["pilots"])
+        chosen = f"; learning rate {record['learning_rate']:g}" if record["learning_rate"] else ""
+        tried = f" (pilots {pilots})" if pilots else ""
+        settings = ", ".join(f"{name} {value}" for name, value in record["settings"].items())
+        batch = f"; batch {record['batch_size']}" if record["parameters"] else ""
+        lines.append(
+            f"- {record['label']}: {record['source']}{batch}{chosen}{tried}; {settings or 'no settings'}; matrix product {rates} GFLOP/s.{drift}"
+        )
+    return lines
+
+
+def plot(records: Sequence[Record], path: Path) -> None:
+    """Plot kernel distance and R@5 against minutes; raises `UserError` where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError("the plot needs `matplotlib`: pip install 'tonggan[benchmarks]'") from error
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, name in ((left, "kernel_distance"), (right, "recall_at_5")):
+        kind = FIGURES[name]
+        for number, record in enumerate(records):
+            style: dict[str, Any] = {"color": f"C{number}", "label": record["label"]}
+            values = [point[name] * kind.factor for point in record["curve"]]
+            if record["parameters"]:
+                axes.plot([point["minutes"] for point in record["curve"]], values, marker="o", markersize=4, **style)
+            else:
+                axes.axhline(values[-1], linestyle="--", **style)
+        axes.set(xlabel="minutes", title=f"{kind.label} {kind.unit}, {kind.better} is better", xscale="log")
+        axes.grid(alpha=0.3)
+    left.set_yscale("symlog", linthresh=1)
+    right.legend(fontsize=8)
+    with replacing(path) as beside:
+        figure.savefig(beside, format="png", dpi=110)
+
+
+def picture_sheet(out: Path, records: Sequence[Record], *, arena: Arena, split: str) -> Image.Image:
+    """Return the truths of the first test captions, and a row of pictures for each competitor."""
+    count = min(SHEET_CAPTIONS, *(record["captions"] for record in records))
+    samples = choose(arena.pack, split=split, language="en", phrasings=arena.phrasings, seed=0, limit=count).samples
+    pictures = [Image.fromarray(arena.pack.pictures[sample.index].transpose(1, 2, 0)) for sample in samples]
+    captions = [sample.caption for sample in samples]
+    for record in records:
+        final = out / record["name"] / "final"
+        rows = (final / "rows.jsonl").read_text(encoding="utf-8").splitlines()[: len(samples)]
+        pictures += [Image.open(final / json.loads(row)["picture"]).convert("RGB") for row in rows]
+        captions += [record["label"], *[""] * (len(samples) - 1)]
+    return contact_sheet(pictures, captions, columns=len(samples), cell=112)

@@ -1,0 +1,146 @@
+"""Text to picture, ours against others, at equal wall-clock on one machine: python benchmarks/text_to_image_vs_peers.py --minutes 30 --out runs/peers --report
+
+Every competitor gets the same pack, rows, phrasings, threads and minutes (packing, tokenizer, text encoding and all pre-training included), one after another,
+alone on the machine; see `peers/field.py` for who takes part. At fixed minutes its averaged weights draw the first test captions, at the end all of them, and the
+package's evaluation measures them; that time does not count. Peers that have a learning rate to choose get pilots, told apart from the budget.
+
+Ctrl-C stops after a checkpoint; the same command goes on. `--session-minutes` spreads a long budget over several sittings. Needs pip install 'tonggan[benchmarks,dev]'.
+"""
+
+import fcntl
+import json
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from peers.contest import Wishes, contest
+from peers.diffusion import load_diffusers
+from peers.field import FIELD
+from peers.judging import Judge
+from peers.peer import Arena, Entry
+from peers.race import Course, stop_on_signals
+from rich.console import Console
+
+from tonggan.arithmetic import choose_dtype
+from tonggan.data.loader import hold_out
+from tonggan.data.pack import Pack, ensure_pack
+from tonggan.errors import UserError, nearest
+from tonggan.evaluation.features import FeatureNet
+from tonggan.files import replacing
+from tonggan.training.recipe import Recipe, load_recipe
+
+MARKS_MINUTES = (5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 240.0)
+LOCK = Path(tempfile.gettempdir()) / "tonggan-benchmark.lock"
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def race(
+    minutes: Annotated[float, typer.Option(min=0.01, help="Wall-clock that each competitor has.")] = 30,
+    out: Annotated[Path, typer.Option(help="Folder of the race.")] = Path("runs/peers"),
+    only: Annotated[list[str] | None, typer.Option(help="Only these competitors.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data set or pack (default: the recipe's).")] = None,
+    split: Annotated[str, typer.Option(help="Captions that are drawn.")] = "test_pair",
+    limit: Annotated[int, typer.Option(min=2, help="Captions drawn at a mark.")] = 256,
+    final_limit: Annotated[int | None, typer.Option(min=2, help="Captions drawn at the end (default: all).")] = None,
+    pilot_minutes: Annotated[float, typer.Option(min=0, help="Minutes for each of three learning rates; 0 takes the usual one.")] = 3,
+    session_minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="Stop each competitor after so many minutes; the same command goes on.")
+    ] = None,
+    report: Annotated[bool, typer.Option("--report", help="Write table, curves and sheet of what there is.")] = False,
+    document: Annotated[Path, typer.Option(help="Page that holds the table, between two markers.")] = Path("docs/benchmarks.md"),
+    smoke: Annotated[bool, typer.Option("--smoke", help="Networks of a toy's size, to try the race itself.")] = False,
+) -> None:
+    """Race text-to-picture models at equal wall-clock."""
+    console = Console(soft_wrap=True, highlight=False)
+    chosen = _entries(only)
+    command = "python " + shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    with _alone(), stop_on_signals() as asked_to_stop:
+        arena, preparation = _arena(data, out, minutes=minutes, smoke=smoke, console=console)
+        judge = Judge(arena, FeatureNet.load(), split, limit, final_limit, out / "features", tuning_samples=8 if smoke else 128)
+        marks = tuple(mark for mark in MARKS_MINUTES if mark < minutes)
+        course = Course(minutes * 60, marks, None if session_minutes is None else session_minutes * 60)
+        wishes = Wishes(course, pilot_minutes, preparation["pack_seconds"], command, matrix_repeats=2 if smoke else 12)
+        for entry in chosen:
+            contest(entry, arena=arena, judge=judge, out=out, wishes=wishes, asked_to_stop=asked_to_stop)
+            if asked_to_stop():
+                raise UserError(f"stopped; checkpoints are in {out}. The same command goes on.")
+    if report:
+        from peers.report import write_report
+
+        write_report(out, document=document, arena=arena, split=split)
+        console.print(f"table, curves and sheet: {document}")
+
+
+def _entries(only: list[str] | None) -> list[Entry]:
+    known = {entry.name: entry for entry in FIELD}
+    for name in only or []:
+        if name not in known:
+            raise UserError(f"no competitor is called '{name}'.{nearest(name, known)}")
+    chosen = [entry for entry in FIELD if not only or entry.name in only]
+    if any("diffusers" in entry.label for entry in chosen):
+        load_diffusers()
+    return chosen
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold the machine's benchmark lock: two benchmarks at once measure each other."""
+    with open(LOCK, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another benchmark runs on this machine ({LOCK} is held). Wait for it: two at once measure each other.") from error
+        yield
+
+
+def _arena(data: Path | None, out: Path, *, minutes: float, smoke: bool, console: Console) -> tuple[Arena, dict[str, Any]]:
+    """Open or make the pack (timed: it counts against every budget), choose the arithmetic, and fix both for all sittings of this folder."""
+    recipe = load_recipe("emoji-64", smoke=smoke)
+    source = data or Path(recipe.data.path)
+    began = time.perf_counter()
+    pack = ensure_pack(source, size=recipe.data.size, fit=recipe.data.fit, cache=out / "packs")
+    kept = out / "preparation.json"
+    fresh = {"minutes": minutes, "smoke": smoke, "content_hash": pack.content_hash}
+    if kept.is_file():
+        preparation = json.loads(kept.read_text(encoding="utf-8"))
+        differing = [name for name, value in fresh.items() if preparation[name] != value]
+        if differing:
+            raise UserError(f"{out} holds a race with other {' and '.join(differing)}. Choose another --out, or remove it.")
+    else:
+        preparation = fresh | {"pack_seconds": time.perf_counter() - began}
+        choice = choose_dtype()
+        preparation |= {"dtype": choice.dtype, "dtype_reason": choice.reason}
+        with replacing(kept) as beside:
+            beside.write_text(json.dumps(preparation, indent=1) + "\n", encoding="utf-8")
+    console.print(f"{preparation['dtype']}: {preparation['dtype_reason']}; packing took {preparation['pack_seconds']:.1f} s")
+    return make_arena(recipe, pack, dtype=preparation["dtype"], budget_seconds=minutes * 60, smoke=smoke, console=console), preparation
+
+
+def make_arena(recipe: Recipe, pack: Pack, *, dtype: str, budget_seconds: float, smoke: bool, console: Console) -> Arena:
+    """Return what all competitors share: the rows that `recipe` would train on and hold out, from `pack`."""
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": str(pack.path)})})
+    rows, held = hold_out(pack, pack.indices(recipe.data.train_split), share=recipe.data.hold_out, seed=recipe.seed)
+    return Arena(recipe, pack, rows, held, dtype, budget_seconds, smoke, console)
+
+
+def main() -> None:
+    """Run the command; a mistake of the user is one line and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"text_to_image_vs_peers: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("text_to_image_vs_peers: stopped at once; the same command goes on from the last checkpoint.", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+import pytest
+import torch
+
+from tonggan.decoders.image_flow import ImageFlow, ImageFlowConfig
+from tonggan.latent.record import Latent, References
+from tonggan.model import DistilConfig
+from tonggan.objectives import flow
+
+SMALL = ImageFlowConfig(size=16, latent_width=8, width=32, layers=1, heads=2, stem_channels=(16, 16), references=2)
+
+
+def some(rows: int, seed: int = 0) -> Latent:
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randn(rows, 3, 8, generator=generator)
+    references = References(torch.randn(rows, 2, 3, 16, 16, generator=generator).tanh(), torch.ones(rows, 2, dtype=torch.bool))
+    return Latent(tokens, torch.ones(rows, 3, dtype=torch.bool), torch.nn.functional.normalize(tokens.mean(1), dim=-1), references=references)
+
+
+@pytest.fixture
+def decoder() -> ImageFlow:
+    torch.manual_seed(0)
+    made = ImageFlow(SMALL)
+    for parameter in made.parameters():
+        if not parameter.any():  # what starts at zero would make every prediction the same
+            torch.nn.init.normal_(parameter, std=0.1)
+    return made
+
+
+def draw(decoder: ImageFlow, latent: Latent, **settings: object) -> torch.Tensor:
+    with torch.no_grad():
+        nothing = Latent(torch.zeros_like(latent.tokens), latent.mask, latent.pooled)
+        return decoder.generate(latent, against=nothing, seeds=list(range(len(latent))), settings=decoder.default_settings() | settings)
+
+
+def test_references_are_seen(decoder: ImageFlow) -> None:
+    latent = some(2)
+    seen, alone = draw(decoder, latent), draw(decoder, latent, references=0)
+    assert (seen - alone).abs().max() > 1e-3
+    swapped = Latent(latent.tokens, latent.mask, latent.pooled, references=some(2, seed=1).references)
+    assert (seen - draw(decoder, swapped)).abs().max() > 1e-3
+
+
+def test_no_references_are_the_same_as_absent_ones(decoder: ImageFlow) -> None:
+    latent = some(2)
+    without = Latent(latent.tokens, latent.mask, latent.pooled)
+    torch.testing.assert_close(draw(decoder, latent, references=0), draw(decoder, without))
+
+
+def test_guidance_outside_of_its_interval_costs_nothing_and_does_nothing(decoder: ImageFlow) -> None:
+    latent, runs = some(2), list[int]()
+    decoder.network.register_forward_hook(lambda _, inputs, __: runs.append(len(inputs[0])))
+    never = draw(decoder, latent, num_inference_steps=4, guidance_scale=3.0, guidance_interval=(2.0, 3.0))
+    assert runs == [2, 2, 2, 2]
+    torch.testing.assert_close(never, draw(decoder, latent, num_inference_steps=4, guidance_scale=1.0))
+    runs.clear()
+    draw(decoder, latent, num_inference_steps=4, guidance_scale=3.0, guidance_interval=(0.2, 0.6))
+    assert runs == [2, 4, 4, 2]
+
+
+class Gaussian(torch.nn.Module):
+    """Pictures of N(mean, deviation), for which all is known: the mean picture at x_t, and where the path through x_t ends."""
+
+    mean, deviation = 0.4, 0.3
+
+    def __init__(self, *, end: bool) -> None:
+        super().__init__()
+        self.end = end
+
+    @property
+    def network(self) -> "Gaussian":
+        return self
+
+    def prepare(self, latent: Latent) -> None:
+        return None
+
+    def forward(self, x: torch.Tensor, times: torch.Tensor, condition: None) -> torch.Tensor:
+        t = flow.expand_as(times, x)
+        variance = t**2 * self.deviation**2 + (1 - t) ** 2
+        if self.end:
+            return self.mean + self.deviation * (x - t * self.mean) / variance.sqrt()
+        return (t * self.deviation**2 * x + (1 - t) ** 2 * self.mean) / variance
+
+    def guided(self, x: torch.Tensor, times: torch.Tensor, both: None, scale: float) -> torch.Tensor:
+        return flow.velocity_from_data(self(x, times, None), x, times)
+
+
+def test_the_end_of_the_path_is_what_a_student_cannot_better(decoder: ImageFlow) -> None:
+    latent = some(64)
+    pictures = Gaussian.mean + Gaussian.deviation * torch.randn(64, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+
+    def loss(student: torch.nn.Module, steps: int) -> float:
+        decoder.network = student  # type: ignore[assignment]
+        how = DistilConfig(teacher="", steps=steps)
+        teacher, randomness = Gaussian(end=False), torch.Generator().manual_seed(1)
+        terms = decoder.distil(latent, pictures, against=latent, teacher=teacher, how=how, randomness=randomness)  # type: ignore[arg-type]
+        return float(terms.total)
+
+    perfect = [loss(Gaussian(end=True), steps) for steps in (8, 64)]
+    assert perfect[1] < 0.3 * perfect[0]  # what is left is the error of the teacher's steps
+    assert perfect[0] < 0.5 * loss(Gaussian(end=False), 8)
+
+
+def test_other_decoders_cannot_be_distilled() -> None:
+    from tonggan.decoders.image_deconv import ImageDeconv
+    from tonggan.errors import UserError
+
+    made = ImageDeconv(ImageDeconv.Config(kind="image_deconv"))
+    with pytest.raises(UserError, match="cannot be distilled"):
+        made.distil(some(1), None, against=some(1), teacher=None, how=None, randomness=None)

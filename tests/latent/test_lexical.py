@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from tonggan.latent.lexical import LexicalIndex, words
+
+ROWS = [
+    ["red heart, noto style", "红心，noto 风格"],
+    ["red heart, twemoji style", "红心，twemoji 风格"],
+    ["blue heart, noto style", "蓝心，noto 风格"],
+    ["crying cat, noto style", "哭泣的猫，noto 风格"],
+    ["dog, twemoji style", "狗，twemoji 风格"],
+    ["sunglasses, twemoji style", "墨镜，twemoji 风格"],
+]
+
+
+@pytest.fixture
+def index() -> LexicalIndex:
+    return LexicalIndex.build(ROWS)
+
+
+def test_words_of_spaced_and_unspaced_writing() -> None:
+    assert words("Red heart, the RED one: Ⅳ") == ["red", "heart", "the", "one", "iv"]
+    assert words("红心 2") == ["红", "心", "红心", "2"]
+    assert words("…!") == []
+
+
+def test_a_text_finds_itself_first_with_cosine_one(index: LexicalIndex) -> None:
+    for row, texts in enumerate(ROWS):
+        for text in texts:
+            rows, scores = index.nearest(text, 1)
+            assert rows.tolist() == [row]
+            assert scores[0] == pytest.approx(1, abs=1e-5)
+
+
+def test_an_excluded_row_is_never_found(index: LexicalIndex) -> None:
+    rows, scores = index.nearest("red heart, noto style", 5, excluded=0)
+    assert 0 not in rows
+    assert rows[0] == 1
+    assert scores[0] < 1
+
+
+def test_later_rows_answer_what_the_first_left_open(index: LexicalIndex) -> None:
+    rows, _ = index.nearest("a dog with sunglasses, twemoji style", 2)
+    assert sorted(rows.tolist()) == [4, 5]
+
+
+def test_nothing_is_found_for_words_never_seen(index: LexicalIndex) -> None:
+    assert len(index.nearest("zeppelin", 3)[0]) == 0
+    assert len(index.nearest("!", 3)[0]) == 0
+    assert len(LexicalIndex.build([]).nearest("red", 3)[0]) == 0
+
+
+def test_scores_are_the_cosine_of_tf_idf_vectors() -> None:
+    texts = ["a b c", "b c d", "d e"]
+    index = LexicalIndex.build([[text] for text in texts])
+    vocabulary = "abcde"
+    rarity = np.array([np.log1p(3 / sum(letter in text for text in texts)) for letter in vocabulary])
+    vectors = np.array([[letter in text for letter in vocabulary] for text in texts]) * rarity
+    asked = np.array([letter in "b d" for letter in vocabulary]) * rarity
+    cosines = vectors @ asked / np.linalg.norm(vectors, axis=1) / np.linalg.norm(asked)
+    rows, scores = index.nearest("b d", 1)
+    assert rows[0] == cosines.argmax()
+    assert scores[0] == pytest.approx(cosines.max(), rel=1e-5)
+
+
+def test_an_index_survives_being_stored(index: LexicalIndex) -> None:
+    again = LexicalIndex.from_arrays(index.arrays())
+    for text in ("red heart", "哭泣的猫", "style"):
+        one, two = index.nearest(text, 4), again.nearest(text, 4)
+        np.testing.assert_array_equal(one[0], two[0])
+        np.testing.assert_allclose(one[1], two[1])

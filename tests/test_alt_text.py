@@ -1,0 +1,68 @@
+import base64
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tonggan.alt_text import look_through, pages_in, read_page, write_alternatives
+from tonggan.errors import UserError
+from tonggan.pipeline import Tonggan
+
+PAGE = """<!DOCTYPE html>\r
+<html><head><meta charset="{charset}"><title>Été 红</title></head><body>\r
+<!-- <img src="red-bar.png"> --><script>let a = "<img src='x'>";</script>\r
+<IMG
+  src="red-bar.png" class='a'><img alt="" src="blue-bar.png"><img src="blue-bar.png" alt="kept"/>
+<img src=blue-bar.png?v=2><img src="gone.png"><img src="https://example.org/a.png"><img><img role="presentation" src="red-bar.png">
+<img src="{data}">
+</body></html>
+"""
+
+
+@pytest.fixture
+def site(shapes: Path, tmp_path: Path) -> Path:
+    for name in ("red-bar.png", "blue-bar.png"):
+        shutil.copy(shapes / name, tmp_path)
+    return tmp_path
+
+
+def page(site: Path, charset: str) -> Path:
+    data = base64.b64encode((site / "red-bar.png").read_bytes()).decode()
+    path = site / "index.html"
+    path.write_bytes(PAGE.format(charset=charset, data=f"data:image/png;base64,{data}").encode(charset, "xmlcharrefreplace"))
+    return path
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "gbk", "iso-8859-1"])
+def test_only_what_lacks_a_text_gets_one(describer: Tonggan, site: Path, charset: str) -> None:
+    index = page(site, charset)
+    before = index.read_bytes()
+    found = look_through(index, lambda pictures: describer.generate(list(pictures), to="text", settings={"language": "zh"}), root=site)
+    assert [each.source[:14] for each in found] == ["red-bar.png", "blue-bar.png?v", "gone.png", "https://exampl", "", "data:image/png"]
+    assert ["no such file" in found[2].problem, "on the network" in found[3].problem, "no src" in found[4].problem] == [True] * 3
+    assert [each.said is not None for each in found] == [True, True, False, False, False, True]
+    assert found[0].line == 4
+    backup = write_alternatives(index, found)
+    assert backup.read_bytes() == before
+    text, _ = read_page(index)
+    assert 'alt="kept"' in text
+    for each in found:
+        if each.said:
+            shown = f' alt="{each.said}"'.encode(charset, "xmlcharrefreplace").decode(charset)
+            assert shown in text
+            text = text.replace(shown, "", 1)
+    assert text.encode(charset, "xmlcharrefreplace") == before
+    assert [each.source[:8] for each in look_through(index, lambda pictures: [], root=site) if not each.problem] == []
+    write_alternatives(index, [])
+    assert (site / "index.html.bak1").is_file()
+
+
+def test_pages_that_cannot_be_read(site: Path) -> None:
+    (site / "wrong.html").write_bytes('<meta charset="utf-8"><img src="a.png">红'.encode("gbk"))
+    with pytest.raises(UserError, match="not text in utf-8"):
+        read_page(site / "wrong.html")
+    with pytest.raises(UserError, match="no such file"):
+        pages_in(site / "nowhere")
+    (site / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no page"):
+        pages_in(site / "empty")

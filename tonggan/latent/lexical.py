@@ -1,0 +1,123 @@
+"""Which texts share their rare words: TF-IDF with the cosine, in any language, without training.
+
+The classic scheme (Salton & Buckley 1988): a text is the set of its words, each with the weight log(1 + texts / texts that have it); how near two
+texts are is the cosine of their weights. Words are hashed, so that an index is four arrays and no vocabulary.
+"""
+
+import re
+import unicodedata
+import zlib
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]+|[^\W\d_\u3040-\u30ff\u3400-\u9fff]+|\d+")
+UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
+BUCKETS = 1 << 18
+FATIGUE = 0.5
+CANDIDATES = 4096
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+
+def words(text: str) -> list[str]:
+    """Return the distinct words of a text, in order; Chinese and Japanese, written without spaces, give characters and pairs of characters."""
+    found: dict[str, None] = {}
+    for run in WORD.findall(unicodedata.normalize("NFKC", text).casefold()):
+        pieces = [*run, *(run[i : i + 2] for i in range(len(run) - 1))] if UNSPACED.match(run) else [run]
+        found |= dict.fromkeys(pieces)
+    return list(found)
+
+
+def _buckets(text: str) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(zlib.crc32(word.encode()) % BUCKETS for word in words(text)))
+
+
+class LexicalIndex:
+    """Texts of rows (a row may have many), sought by words.
+
+    Attributes:
+        starts: (BUCKETS + 1,) where the postings of each word begin.
+        postings: texts that have the word, word after word.
+        norms: (texts,) length of each text's vector.
+        owners: (texts,) the row that each text belongs to.
+    """
+
+    def __init__(self, starts: Integers, postings: npt.NDArray[np.int32], owners: npt.NDArray[np.int32]) -> None:
+        self.starts, self.postings, self.owners = starts, postings, owners
+        self.rows = int(owners.max()) + 1 if len(owners) else 0
+        frequency = np.diff(starts)
+        rarity = np.log1p(len(owners) / np.maximum(frequency, 1)).astype(np.float32)
+        squares = np.bincount(postings, weights=np.repeat(rarity**2, frequency), minlength=len(owners))
+        self._norms = np.sqrt(np.maximum(squares, 1e-12)).astype(np.float32)
+
+    @classmethod
+    def build(cls, rows: Iterable[Iterable[str]]) -> "LexicalIndex":
+        """Index the texts of rows; texts of one row that have the same words count once."""
+        pairs: list[tuple[int, ...]] = []
+        owners: list[int] = []
+        for row, texts in enumerate(rows):
+            for buckets in dict.fromkeys(tuple(sorted(_buckets(text))) for text in texts):
+                pairs.append(buckets)
+                owners.append(row)
+        texts_of = np.repeat(np.arange(len(pairs), dtype=np.int32), [len(buckets) for buckets in pairs])
+        words_of = np.fromiter((bucket for buckets in pairs for bucket in buckets), dtype=np.int64, count=len(texts_of))
+        order = np.argsort(words_of, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(np.bincount(words_of, minlength=BUCKETS))]).astype(np.int64)
+        return cls(starts, texts_of[order], np.asarray(owners, dtype=np.int32))
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return what `from_arrays` takes."""
+        used = np.flatnonzero(np.diff(self.starts))
+        return {
+            "words": used.astype(np.int32),
+            "counts": np.diff(self.starts)[used].astype(np.int32),
+            "postings": self.postings,
+            "owners": self.owners,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> "LexicalIndex":
+        """Return the index that `arrays` was taken of."""
+        counts = np.zeros(BUCKETS, dtype=np.int64)
+        counts[arrays["words"].astype(np.int64)] = arrays["counts"]
+        return cls(np.concatenate([[0], np.cumsum(counts)]), arrays["postings"].astype(np.int32), arrays["owners"].astype(np.int32))
+
+    def nearest(self, text: str, count: int, *, excluded: int | None = None) -> tuple[Integers, Floats]:
+        """Return up to `count` rows with their scores in (0, 1], the first by cosine alone; `excluded` is never among them.
+
+        Words that a chosen row has count for `FATIGUE` of what they did when the next is chosen, so that rows are found for all of what a text asks
+        ("a dog with sunglasses": sunglasses, then a dog). Ties go to the earlier row.
+        """
+        buckets = _buckets(text)
+        spans = sorted((self.postings[self.starts[bucket] : self.starts[bucket + 1]] for bucket in buckets), key=len)
+        spans = [span for span in spans if len(span)]
+        if not spans:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+        # Common words ("style") rank the texts that rarer words found, and find none themselves.
+        rare = np.cumsum([len(span) for span in spans]) <= CANDIDATES
+        touched = np.unique(np.concatenate([spans[0], *(span for span, few in zip(spans, rare, strict=True) if few)]))
+        has = np.stack([_contains(span, touched) for span in spans])
+        owners = self.owners[touched]
+        allowed = owners != (-1 if excluded is None else excluded)
+        weights = np.log1p(len(self.owners) / np.asarray([len(span) for span in spans], dtype=np.float32)) ** 2
+        scale = allowed / (self._norms[touched] * np.sqrt(weights.sum()))
+        rows, scores = list[int](), list[float]()
+        while len(rows) < count and len(touched):
+            found = (weights @ has) * scale
+            best = int(found.argmax())
+            if found[best] <= 0:
+                break
+            rows.append(int(owners[best]))
+            scores.append(float(found[best]))
+            scale[owners == owners[best]] = 0
+            weights = np.where(has[:, best] > 0, FATIGUE * weights, weights)
+        return np.asarray(rows, dtype=np.int64), np.asarray(scores, dtype=np.float32)
+
+
+def _contains(sorted_values: npt.NDArray[np.int32], wanted: npt.NDArray[np.int32]) -> Floats:
+    """Return 1 where `wanted` is among `sorted_values`, else 0."""
+    places = np.searchsorted(sorted_values, wanted)
+    return (sorted_values[np.minimum(places, len(sorted_values) - 1)] == wanted).astype(np.float32)
