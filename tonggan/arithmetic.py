@@ -75,14 +75,16 @@ def _measure(layer: nn.Module, inputs: Tensor, *, flops: int) -> Rate:
 
     full, half = step(False), step(True)
     error = float((full - half).norm() / full.norm())
-    return Rate(flops / _seconds(lambda: step(False)) / 1e9, flops / _seconds(lambda: step(True)) / 1e9, error)
+    seconds = _seconds(lambda: step(False), lambda: step(True))
+    return Rate(flops / seconds[0] / 1e9, flops / seconds[1] / 1e9, error)
 
 
-def _seconds(work: Callable[[], object], *, budget: float = 0.12) -> float:
-    """Return the shortest of several runs within a budget of seconds."""
-    best, began = float("inf"), time.perf_counter()
+def _seconds(*works: Callable[[], object], budget: float = 0.4) -> list[float]:
+    """Return the shortest run of each within a budget of seconds; they take turns, so that a moment in which the machine is slow falls on all alike."""
+    best, began = [float("inf")] * len(works), time.perf_counter()
     while time.perf_counter() - began < budget:
-        start = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - start)
+        for index, work in enumerate(works):
+            start = time.perf_counter()
+            work()
+            best[index] = min(best[index], time.perf_counter() - start)
     return best

@@ -49,8 +49,8 @@ class DistilConfig(Strict):
     """The trained model, by name or folder."""
     guidance_scale: float = 2.0
     """Guidance that the teacher draws with; the student has it within and draws without."""
-    steps: int = 16
-    """Steps of the teacher from noise to picture."""
+    steps: int = 8
+    """Steps of the teacher from noise to picture, a multiple of the student's `num_inference_steps`."""
 
 
 class ObjectivesConfig(Strict):

@@ -131,16 +131,16 @@ def load_model(name: str, *, device: str = "cpu") -> Loaded:
 def begin_from(model: CrossModalModel, name: str) -> tuple[Loaded, list[Part]]:
     """Take over what `model` has in common with a trained one, and return that one and the parts taken (their files, such as vocabularies, included).
 
-    An encoder or decoder is taken whole, where all its tensors have the same names and shapes, or not at all; the shared space tensor by tensor.
-    Raises `UserError` where nothing fits.
+    An encoder or decoder is taken where it has every tensor that the trained one has, of the same shape; layers that only the new one has start as they
+    do in a new model. The shared space is taken tensor by tensor. Raises `UserError` where nothing fits.
     """
     loaded, folder = load_model(name), find_model(name)
     given, taken = loaded.model.state_dict(), list[Part]()
     for room in ("encoders", "decoders"):
         for modality, part in getattr(model, room).items():
             theirs = getattr(loaded.model, room)
-            if modality in theirs and _shapes(part) == _shapes(theirs[modality]):
-                part.load_state_dict(theirs[modality].state_dict())
+            if modality in theirs and _shapes(theirs[modality]).items() <= _shapes(part).items():
+                part.load_state_dict(theirs[modality].state_dict(), strict=False)
                 part.load_assets(folder)
                 taken.append(part)
     if not taken:

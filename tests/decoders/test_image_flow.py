@@ -1,12 +1,16 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
+from tonggan.decoders.image_deconv import ImageDeconv
 from tonggan.decoders.image_flow import ImageFlow, ImageFlowConfig
+from tonggan.errors import UserError
 from tonggan.latent.record import Latent, References
 from tonggan.model import DistilConfig
 from tonggan.objectives import flow
 
-SMALL = ImageFlowConfig(size=16, latent_width=8, width=32, layers=1, heads=2, stem_channels=(16, 16), references=2)
+SMALL = ImageFlowConfig(size=16, latent_width=8, width=32, layers=1, heads=2, stem_channels=(16, 16), references=2, num_inference_steps=4)
 
 
 def some(rows: int, seed: int = 0) -> Latent:
@@ -46,6 +50,26 @@ def test_no_references_are_the_same_as_absent_ones(decoder: ImageFlow) -> None:
     torch.testing.assert_close(draw(decoder, latent, references=0), draw(decoder, without))
 
 
+def test_blocks_that_look_begin_as_if_they_did_not_and_then_see_what_is_there_alone(decoder: ImageFlow) -> None:
+    torch.manual_seed(0)
+    looking = ImageFlow(SMALL.model_copy(update={"look_every": 1}))
+    known, latent = decoder.state_dict(), some(2)
+    looking.load_state_dict(known, strict=False)
+    assert not any("look" in name or "reference_tokens" in name for name in known)
+    torch.testing.assert_close(draw(looking, latent), draw(decoder, latent))
+    torch.nn.init.normal_(looking.network.blocks[0].look.out.weight, std=0.1)
+    there = draw(looking, latent)
+    assert (there - draw(decoder, latent)).abs().max() > 1e-3
+    assert latent.references is not None
+    hidden = latent.references.first(1)
+    absent = replace(latent, references=replace(hidden, values=latent.references.values, present=hidden.present))
+    hidden_tokens, absent_tokens = (looking.network._looks(each)[0] for each in (replace(latent, references=hidden), absent))
+    queries = torch.randn(2, 4, 32)
+    rotation = (looking.network.cosine, looking.network.sine)
+    look = looking.network.blocks[0].look
+    torch.testing.assert_close(look(queries, hidden_tokens, rotation), look(queries, absent_tokens, rotation))
+
+
 def test_guidance_outside_of_its_interval_costs_nothing_and_does_nothing(decoder: ImageFlow) -> None:
     latent, runs = some(2), list[int]()
     decoder.network.register_forward_hook(lambda _, inputs, __: runs.append(len(inputs[0])))
@@ -58,13 +82,16 @@ def test_guidance_outside_of_its_interval_costs_nothing_and_does_nothing(decoder
 
 
 class Gaussian(torch.nn.Module):
-    """Pictures of N(mean, deviation), for which all is known: the mean picture at x_t, and where the path through x_t ends."""
+    """Pictures of N(mean, deviation), for which all is known: the mean picture at x_t, and where the path through x_t leads.
+
+    With `grid` it predicts what leads, in one step, to the next of these times on the true path; without, the mean.
+    """
 
     mean, deviation = 0.4, 0.3
 
-    def __init__(self, *, end: bool) -> None:
+    def __init__(self, grid: torch.Tensor | None = None) -> None:
         super().__init__()
-        self.end = end
+        self.grid = grid
 
     @property
     def network(self) -> "Gaussian":
@@ -73,36 +100,40 @@ class Gaussian(torch.nn.Module):
     def prepare(self, latent: Latent) -> None:
         return None
 
+    def spread(self, t: torch.Tensor) -> torch.Tensor:
+        return (t**2 * self.deviation**2 + (1 - t) ** 2).sqrt()
+
     def forward(self, x: torch.Tensor, times: torch.Tensor, condition: None) -> torch.Tensor:
         t = flow.expand_as(times, x)
-        variance = t**2 * self.deviation**2 + (1 - t) ** 2
-        if self.end:
-            return self.mean + self.deviation * (x - t * self.mean) / variance.sqrt()
-        return (t * self.deviation**2 * x + (1 - t) ** 2 * self.mean) / variance
+        if self.grid is None:
+            return (t * self.deviation**2 * x + (1 - t) ** 2 * self.mean) / self.spread(t) ** 2
+        then = flow.expand_as(self.grid[torch.searchsorted(self.grid, times, right=True)], x)
+        there = then * self.mean + self.spread(then) / self.spread(t) * (x - t * self.mean)
+        return x + (1 - t) * (there - x) / (then - t)
 
     def guided(self, x: torch.Tensor, times: torch.Tensor, both: None, scale: float) -> torch.Tensor:
         return flow.velocity_from_data(self(x, times, None), x, times)
 
 
-def test_the_end_of_the_path_is_what_a_student_cannot_better(decoder: ImageFlow) -> None:
+def test_a_student_that_leaps_along_the_true_path_cannot_be_bettered(decoder: ImageFlow) -> None:
     latent = some(64)
     pictures = Gaussian.mean + Gaussian.deviation * torch.randn(64, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    grid = flow.time_grid(SMALL.num_inference_steps, shift=SMALL.time_shift)
 
-    def loss(student: torch.nn.Module, steps: int) -> float:
+    def loss(student: torch.nn.Module, teacher_steps: int) -> float:
         decoder.network = student  # type: ignore[assignment]
-        how = DistilConfig(teacher="", steps=steps)
-        teacher, randomness = Gaussian(end=False), torch.Generator().manual_seed(1)
-        terms = decoder.distil(latent, pictures, against=latent, teacher=teacher, how=how, randomness=randomness)  # type: ignore[arg-type]
+        how, randomness = DistilConfig(teacher="", steps=teacher_steps), torch.Generator().manual_seed(1)
+        terms = decoder.distil(latent, pictures, against=latent, teacher=Gaussian(), how=how, randomness=randomness)  # type: ignore[arg-type]
         return float(terms.total)
 
-    perfect = [loss(Gaussian(end=True), steps) for steps in (8, 64)]
-    assert perfect[1] < 0.3 * perfect[0]  # what is left is the error of the teacher's steps
-    assert perfect[0] < 0.5 * loss(Gaussian(end=False), 8)
+    coarse, fine = loss(Gaussian(grid), 4), loss(Gaussian(grid), 64)
+    assert fine < 0.3 * coarse  # what is left is the error of the teacher's steps
+    assert fine < 0.3 * loss(Gaussian(), 64)
+    with pytest.raises(UserError, match="not a multiple"):
+        loss(Gaussian(grid), 6)
 
 
 def test_other_decoders_cannot_be_distilled() -> None:
-    from tonggan.decoders.image_deconv import ImageDeconv
-    from tonggan.errors import UserError
 
     made = ImageDeconv(ImageDeconv.Config(kind="image_deconv"))
     with pytest.raises(UserError, match="cannot be distilled"):

@@ -57,17 +57,6 @@ def test_solvers_lead_a_gaussian_to_its_place(solver: str, least: float) -> None
     assert errors[0] / errors[1] > least
 
 
-def test_consistency_ends_where_a_perfect_prediction_points() -> None:
-    data = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
-
-    def field(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        return (data - x) / (1 - t)
-
-    for steps in (1, 3):
-        noise, *noises = torch.randn(steps, 3, 4, generator=torch.Generator().manual_seed(0))
-        torch.testing.assert_close(flow.consistency(field, noise, flow.time_grid(steps), noises=noises), data)
-
-
 def test_a_shifted_grid_is_denser_near_noise() -> None:
     grid = flow.time_grid(8, shift=3.0)
     steps = grid.diff()

@@ -212,7 +212,7 @@ def test_distilling_trains_the_decoder_alone(small_recipe: Recipe, tmp_path: Pat
     Run(small_recipe, tmp_path / "teacher", resume=False, console=QUIET).train()
     settings = small_recipe.model_dump(mode="json") | {"initial": str(tmp_path / "teacher")}
     set_dotted(settings, "objectives.distil", {"teacher": str(tmp_path / "teacher"), "guidance_scale": 1.5, "steps": 4})
-    set_dotted(settings, "model.decoders.image.solver", "consistency")
+    settings["model"]["decoders"]["image"] |= {"num_inference_steps": 2, "guidance_scale": 1.0, "solver": "euler"}
     Run(parse_recipe(settings, where="test"), tmp_path / "student", resume=False, console=QUIET).train()
     teacher, student = (Tonggan.from_pretrained(tmp_path / name) for name in ("teacher", "student"))
     for name, tensor in teacher.model.state_dict().items():
@@ -241,9 +241,9 @@ def test_a_run_begins_from_a_trained_model(small_recipe: Recipe, tmp_path: Path)
         return parse_recipe(settings, where="test")
 
     part = Run(changed(model__decoders__image__layers=2), tmp_path / "third", resume=False, console=QUIET)
-    text = {name: tensor for name, tensor in trained.model.state_dict().items() if name.startswith("encoders.text")}
-    assert all(torch.equal(part.model.state_dict()[name], tensor) for name, tensor in text.items())
-    foreign = changed(model__decoders__image__layers=2, model__encoders__text__width=32, model__encoders__image__channels=[8, 8, 8])
+    taken = {name: tensor for name, tensor in trained.model.state_dict().items() if name.startswith(("encoders.text", "decoders.image"))}
+    assert all(torch.equal(part.model.state_dict()[name], tensor) for name, tensor in taken.items())
+    foreign = changed(model__decoders__image__width=40, model__encoders__text__width=32, model__encoders__image__channels=[8, 8, 8])
     with pytest.raises(UserError, match="nothing can be taken over"):
         Run(foreign, tmp_path / "fourth", resume=False, console=QUIET)
 

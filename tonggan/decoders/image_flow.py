@@ -7,7 +7,6 @@ The network predicts the picture (x-prediction, JiT, arXiv:2511.13720), the loss
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Literal, cast
 
 import torch
@@ -17,13 +16,10 @@ from tonggan.errors import UserError, nearest
 from tonggan.latent.record import Latent, stack
 from tonggan.layers.convolutional import ResidualBlock, norm_groups
 from tonggan.layers.embeddings import TimeEmbedding
-from tonggan.layers.transformer import KeysValues, ModulatedBlock, axial_angles, mask_bias
+from tonggan.layers.transformer import KeysValues, ModulatedBlock, RMSNorm, axial_angles, mask_bias
 from tonggan.objectives import flow
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, PartConfig
-
-CONSISTENCY = "consistency"
-"""The solver for weights that were distilled (`distil`); the others are in `flow.SOLVERS`."""
 
 
 class ImageFlowConfig(PartConfig):
@@ -43,13 +39,15 @@ class ImageFlowConfig(PartConfig):
     """How many numbers tell the network what augmentation did to the picture it shall predict (`len(tonggan.data.augment.LABELS)`); 0 for none."""
     references: int = 0
     """Pictures from the model's memory that are seen beside x_t, as further channels of the stem."""
+    look_every: int = 0
+    """Every so many blocks attend to the references, too, as tokens of 8 x 8 pixels: so that one of several shapes can be chosen, and moved; 0 for none."""
     time_mean: float = -0.4
     time_spread: float = 1.0
     num_inference_steps: int = 12
     guidance_scale: float = 2.5
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     """Guidance acts at these times t alone (arXiv:2404.07724); elsewhere the network runs once, not twice, a step."""
-    solver: Literal["euler", "heun", "multistep", "dpm", "consistency"] = "multistep"
+    solver: Literal["euler", "heun", "multistep", "dpm"] = "multistep"
     time_shift: float = 1.0
     """Above 1, the solver's steps are closer together near noise."""
     strength: float = 0.6
@@ -64,15 +62,42 @@ class Condition:
         point: (batch, width) embedding of the latent's point.
         contexts: each block's keys and values of the latent tokens.
         seen: (batch, channels, size / 2, size / 2) references as channels of the stem, a plane each for "is there" included; None without references.
+        looks: each block's keys and values of the references' tokens; None for blocks that do not look.
     """
 
     point: Tensor
     contexts: list[KeysValues]
     seen: Tensor | None
+    looks: list[KeysValues | None]
+
+
+class ReferenceTokens(nn.Module):
+    """Pictures (batch, references, 3, size, size) -> (batch, references * (size / 8) ** 2, width), each told which reference it is of."""
+
+    def __init__(self, references: int, width: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.PixelUnshuffle(2),
+            nn.Conv2d(12, 48, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(48, 96, 2, stride=2),
+            nn.SiLU(),
+            nn.Conv2d(96, width, 2, stride=2),
+        )
+        self.slots = nn.Parameter(torch.randn(references, 1, width) * 0.02)
+        self.norm = RMSNorm(width)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return the tokens, reference after reference."""
+        cells = self.stem(pictures.flatten(0, 1).contiguous(memory_format=torch.channels_last)).flatten(2).transpose(1, 2)
+        return self.norm(cells.unflatten(0, pictures.shape[:2]) + self.slots).flatten(1, 2)
 
 
 class FlowNetwork(nn.Module):
     """(x_t, t, condition) -> predicted picture."""
+
+    cosine: Tensor
+    sine: Tensor
 
     def __init__(self, config: ImageFlowConfig) -> None:
         super().__init__()
@@ -91,7 +116,9 @@ class FlowNetwork(nn.Module):
         self.coarse_in, self.coarse_down = nn.Conv2d(fine, coarse, 2, stride=2), stage(coarse, coarse)
         self.to_tokens = nn.Conv2d(coarse, width, 2, stride=2)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
-        self.blocks = nn.ModuleList(ModulatedBlock(width, config.heads, context_width=config.latent_width) for _ in range(config.layers))
+        looking = [bool(config.look_every) and (layer + 1) % config.look_every == 0 for layer in range(config.layers)]
+        self.blocks = nn.ModuleList(ModulatedBlock(width, config.heads, context_width=config.latent_width, looks=looks) for looks in looking)
+        self.reference_tokens = ReferenceTokens(config.references, width) if any(looking) else None
         self.from_tokens, self.coarse_up = nn.ConvTranspose2d(width, coarse, 2, stride=2), stage(2 * coarse, coarse)
         self.from_coarse, self.fine_up = nn.ConvTranspose2d(coarse, fine, 2, stride=2), stage(2 * fine, fine)
         self.out = nn.Sequential(nn.GroupNorm(norm_groups(fine), fine), nn.SiLU(), nn.Conv2d(fine, 12, 3, padding=1))
@@ -114,7 +141,16 @@ class FlowNetwork(nn.Module):
                 raise UserError(f"image_flow: augmentation_labels is {self.changes.in_features}, the data gives {latent.changes.shape[1]} labels.")
             point = point + self.changes(latent.changes)
         bias = mask_bias(latent.mask, torch.float32)
-        return Condition(point, [cast(ModulatedBlock, block).attention.read(latent.tokens, bias) for block in self.blocks], self._seen(latent))
+        contexts = [cast(ModulatedBlock, block).attention.read(latent.tokens, bias) for block in self.blocks]
+        return Condition(point, contexts, self._seen(latent), self._looks(latent))
+
+    def _looks(self, latent: Latent) -> list[KeysValues | None]:
+        readers = [cast(ModulatedBlock, block).look for block in self.blocks]
+        if self.reference_tokens is None or latent.references is None:
+            return [None] * len(readers)
+        tokens = self.reference_tokens(latent.references.values)
+        mask = latent.references.present.repeat_interleave(self.cells**2, dim=1)
+        return [None if reader is None else reader.read(tokens, mask, (self.cosine, self.sine)) for reader in readers]
 
     def _seen(self, latent: Latent) -> Tensor | None:
         if not self.references:
@@ -140,8 +176,8 @@ class FlowNetwork(nn.Module):
             coarse = block(coarse, embedding)
         tokens = self.to_tokens(coarse).flatten(2).transpose(1, 2)
         modulation = self.modulation(embedding).unflatten(1, (6, -1))
-        for block, context in zip(self.blocks, condition.contexts, strict=True):
-            tokens = block(tokens, modulation, context=context, rotation=(self.cosine, self.sine))
+        for block, context, seen in zip(self.blocks, condition.contexts, condition.looks, strict=True):
+            tokens = block(tokens, modulation, context=context, rotation=(self.cosine, self.sine), seen=seen)
         deep = tokens.transpose(1, 2).unflatten(2, (self.cells, self.cells)).contiguous(memory_format=torch.channels_last)
         up = torch.cat([self.from_tokens(deep), coarse], dim=1)
         for block in self.coarse_up:
@@ -162,6 +198,8 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         super().__init__(config)
         if config.size % 8:
             raise UserError(f"image_flow: size {config.size} is not a multiple of 8.")
+        if config.look_every and not config.references:
+            raise UserError("image_flow: look_every needs references: 1 or more.")
         self.network = FlowNetwork(config)
         self.references = config.references
 
@@ -177,26 +215,31 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         return LossTerms({"flow": (error**2).mean()})
 
     def distil(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "ImageFlow", how: Any, randomness: torch.Generator) -> LossTerms:
-        """Consistency distillation (arXiv:2303.01469, algorithm 2) from a guided teacher (latent consistency models, arXiv:2310.04378).
+        """Mean square error of the velocity that leads, in one of our `num_inference_steps`, where several guided steps of a teacher lead.
 
-        From x_t the teacher takes one guided step of its `how.steps` to x_t'; the student shall predict from x_t the picture that it predicts from x_t'.
-        Pseudo-Huber distance with c = 0.00054 sqrt(dimensions), and no average of the student as the goal (arXiv:2310.14189).
+        Progressive distillation (Salimans & Ho 2022, arXiv:2202.00512, algorithm 2) in one stage, from a guided teacher (arXiv:2210.03142); the times
+        are those of our own grid alone. Draw with `solver: euler`, `guidance_scale: 1`.
         """
-        grid = flow.time_grid(how.steps, shift=self.config.time_shift).to(target.device)
-        places = torch.randint(how.steps, (len(target),), generator=randomness).to(target.device)
+        steps = self.config.num_inference_steps
+        if how.steps % steps:
+            raise UserError(f"objectives.distil.steps={how.steps} is not a multiple of model.decoders.image.num_inference_steps={steps}.")
+        grid = flow.time_grid(steps, shift=self.config.time_shift).to(target.device)
+        places = torch.randint(steps, (len(target),), generator=randomness).to(target.device)
         now, then = grid[places], grid[places + 1]
         noise = torch.randn(target.shape, generator=randomness).to(target.device)
         x_now = flow.interpolate(noise, target, now)
         with torch.no_grad():
             both = teacher.network.prepare(stack(latent, against))
-            slope = teacher.guided(x_now, now, both, how.guidance_scale)
-            x_then = x_now + flow.expand_as(then - now, x_now) * slope
-            seen = self.network(x_then, then, self.network.prepare(latent)).float()
-            goal = torch.where(flow.expand_as(then, seen) < 1, seen, x_then)
+            # Time runs from 0 to 1 within every sample's own interval, so that one solver serves all.
+            span = flow.expand_as(then - now, x_now)
+            x_then = flow.multistep(
+                lambda x, share: span * teacher.guided(x, now + share * (then - now), both, how.guidance_scale),
+                x_now,
+                flow.time_grid(how.steps // steps),
+            )
         predicted = self.network(x_now, now, self.network.prepare(latent)).float()
-        squares = (predicted - goal).square().flatten(1).sum(1)
-        softness = 0.00054 * squares.new_tensor(target[0].numel()).sqrt()
-        return LossTerms({"consistency": ((squares + softness**2).sqrt() - softness).mean() / target[0].numel() ** 0.5})
+        error = flow.velocity_from_data(predicted, x_now, now) - (x_then - x_now) / span
+        return LossTerms({"flow": (error**2).mean()})
 
     def guided(self, x: Tensor, times: Tensor, both: Condition, scale: float) -> Tensor:
         """Return the velocity at x (batch, 3, size, size), times (batch,), led by `scale` from the second half of the conditions `both` to the first."""
@@ -216,8 +259,8 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         """
         steps, scale = int(settings["num_inference_steps"]), float(settings["guidance_scale"])
         solver = str(settings["solver"])
-        if solver not in (*flow.SOLVERS, CONSISTENCY):
-            raise UserError(f"solver '{solver}' is not known.{nearest(solver, [*flow.SOLVERS, CONSISTENCY])}")
+        if solver not in flow.SOLVERS:
+            raise UserError(f"solver '{solver}' is not known.{nearest(solver, flow.SOLVERS)}")
         first, last = settings["guidance_interval"]
         latent = replace(latent, references=latent.references and latent.references.first(int(settings["references"])))
         alone = self.network.prepare(latent)
@@ -230,9 +273,8 @@ class ImageFlow(Decoder[ImageFlowConfig]):
             return flow.velocity_from_data(self.network(x, times, alone).float(), x, times)
 
         shift = float(settings["time_shift"])
-        inner = steps - 1 if solver == CONSISTENCY else 0
-        noise, *noises = seeded_noise(seeds, (1 + inner, 3, self.config.size, self.config.size)).to(latent.tokens.device).unbind(1)
-        integrate = partial(flow.consistency, noises=noises) if solver == CONSISTENCY else flow.SOLVERS[solver]
+        noise = seeded_noise(seeds, (3, self.config.size, self.config.size)).to(latent.tokens.device)
+        integrate = flow.SOLVERS[solver]
         if start is None:
             return integrate(field, noise, flow.time_grid(steps, shift=shift)).clamp(-1, 1)
         strength = float(settings["strength"])

@@ -138,6 +138,42 @@ class Attention(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
+class CrossAttention(nn.Module):
+    """Multi-head attention from tokens on a grid to other tokens on the same grid (of pictures to look at); adds nothing until it has learned to.
+
+    Rotary positions on both sides, so that what is near a place is found near it; one learned token more is read, so that nothing need be looked at.
+    The zero start of the output is Flamingo's (arXiv:2204.14198, section 2.2), with a whole layer in place of its gate.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_queries = nn.Linear(width, width, bias=False)
+        self.to_context = nn.Linear(width, 2 * width, bias=False)
+        self.query_norm, self.key_norm = RMSNorm(width // heads), RMSNorm(width // heads)
+        self.nothing = nn.Parameter(torch.zeros(2, heads, 1, width // heads))
+        self.out = nn.Linear(width, width, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def read(self, context: Tensor, mask: Tensor, rotation: tuple[Tensor, Tensor]) -> KeysValues:
+        """Return keys and values of `context` (batch, tokens, width), some multiple of the grid, where `mask` (batch, tokens) is True."""
+        keys, values = (self._split(each) for each in self.to_context(context).chunk(2, dim=-1))
+        grids = keys.shape[2] // len(rotation[0])
+        keys = rotate(self.key_norm(keys), *(angle.repeat(grids, 1) for angle in rotation))
+        nothing = self.nothing.to(keys.dtype).unsqueeze(1).expand(-1, len(context), -1, -1, -1)
+        bias = mask_bias(nn.functional.pad(mask, (1, 0), value=True), torch.float32)
+        return KeysValues(torch.cat([nothing[0], keys.to(nothing.dtype)], dim=2), torch.cat([nothing[1], values], dim=2), bias)
+
+    def forward(self, x: Tensor, context: KeysValues, rotation: tuple[Tensor, Tensor]) -> Tensor:
+        """x (batch, tokens, width) -> the same shape."""
+        queries = rotate(self.query_norm(self._split(self.to_queries(x))), *rotation)
+        mixed = attend(queries.to(context.values.dtype), context.keys.to(context.values.dtype), context.values, context.bias)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
 class FeedForward(nn.Sequential):
     """Two linear layers with a GELU (tanh form) between them."""
 
@@ -170,9 +206,12 @@ class Block(nn.Module):
 
 
 class ModulatedBlock(nn.Module):
-    """Block whose norms and gates follow a condition, with a context to read (DiT, arXiv:2212.09748; adaLN-single of PixArt-alpha, arXiv:2310.00426)."""
+    """Block whose norms and gates follow a condition, with a context to read (DiT, arXiv:2212.09748; adaLN-single of PixArt-alpha, arXiv:2310.00426).
 
-    def __init__(self, width: int, heads: int, *, context_width: int) -> None:
+    With `looks` it also looks at what lies on the same grid as its tokens.
+    """
+
+    def __init__(self, width: int, heads: int, *, context_width: int, looks: bool = False) -> None:
         super().__init__()
         self.attention_norm = RMSNorm(width, learned=False)
         self.feed_norm = RMSNorm(width, learned=False)
@@ -180,10 +219,16 @@ class ModulatedBlock(nn.Module):
         self.feed = FeedForward(width)
         # The modulation is computed once for all blocks; each adds an offset of its own.
         self.offset = nn.Parameter(torch.zeros(6, width))
+        self.look_norm = RMSNorm(width) if looks else None
+        self.look = CrossAttention(width, heads) if looks else None
 
-    def forward(self, x: Tensor, modulation: Tensor, *, context: KeysValues, rotation: tuple[Tensor, Tensor]) -> Tensor:
-        """x (batch, tokens, width), modulation (batch, 6, width) -> x."""
+    def forward(
+        self, x: Tensor, modulation: Tensor, *, context: KeysValues, rotation: tuple[Tensor, Tensor], seen: KeysValues | None = None
+    ) -> Tensor:
+        """x (batch, tokens, width), modulation (batch, 6, width) -> x; `seen` is what the block looks at."""
         shift, scale, gate, feed_shift, feed_scale, feed_gate = (modulation + self.offset).unsqueeze(2).unbind(1)
         mixed = self.attention(self.attention_norm(x) * (1 + scale) + shift, context=context, rotation=rotation)
         x = x + gate * mixed
+        if self.look is not None and self.look_norm is not None and seen is not None:
+            x = x + self.look(self.look_norm(x), seen, rotation)
         return x + feed_gate * self.feed(self.feed_norm(x) * (1 + feed_scale) + feed_shift)

@@ -5,7 +5,7 @@ Convention of the house: t in [0, 1], x_0 is noise, x_1 is data, x_t = t x_1 + (
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -105,19 +105,6 @@ def dpm(field: Velocity, x: Tensor, grid: Tensor) -> Tensor:
         x = (1 - then) / (1 - now) * x + then * (1 - shrink) * lead
         before, last = data, step
     return x
-
-
-def consistency(field: Velocity, x: Tensor, grid: Tensor, *, noises: Sequence[Tensor]) -> Tensor:
-    """Draw with a network that predicts the end of the path from anywhere on it (Song et al. 2023, arXiv:2303.01469, algorithm 1).
-
-    At each time the predicted data is put under new noise (`noises`, one for each inner time of `grid`) for the next.
-    """
-    data = x
-    for place, (now, then) in enumerate(pairwise(grid.tolist())):
-        data = x + (1 - now) * field(x, torch.tensor(now))
-        if place < len(grid) - 2:
-            x = then * data + (1 - then) * noises[place]
-    return data
 
 
 SOLVERS: dict[str, Callable[[Velocity, Tensor, Tensor], Tensor]] = {"euler": euler, "heun": heun, "multistep": multistep, "dpm": dpm}
