@@ -4,7 +4,7 @@ Every competitor gets the same pack, rows, phrasings, threads and minutes (packi
 alone on the machine; see `peers/field.py` for who takes part. At fixed minutes its averaged weights draw the first test captions, at the end all of them, and the
 package's evaluation measures them; that time does not count. Peers that have a learning rate to choose get pilots, told apart from the budget.
 
-Ctrl-C stops after a checkpoint; the same command goes on. `--session-minutes` spreads a long budget over several sittings. Needs pip install 'tonggan[benchmarks,dev]'.
+Ctrl-C stops after a checkpoint; the same command goes on. `--session-minutes` spreads a long budget over several sittings. Needs the extras 'benchmarks' and 'dev'.
 """
 
 import fcntl

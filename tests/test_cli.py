@@ -3,9 +3,11 @@ import os
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +76,9 @@ def test_help_does_not_import_torch() -> None:
         (["train", "emoji-64", "model.decoders.image.layer=1"], "Did you mean 'layers'"),
         (["train", "emoji-64", "schedule.batch_size=many"], "schedule.batch_size"),
         (["train", "emoji-64", "schedule"], "is not an override"),
+        (["train", "emoji-64", "data.path=[a"], "is not YAML"),
+        (["train", "emoji-64", "model.encoders=5"], "model.encoders is a section"),
+        (["train", "emoji-64", "schedule.batch_size=0"], "schedule.batch_size"),
         (["train", "emoji-64", "data.path=nowhere"], "nowhere: no such file or folder"),
         (["train", "emoji-64", "--resume", "--out", "nowhere"], "nothing to resume from"),
         (["draw", "a heart", "--model", "emoji-46"], "Did you mean 'emoji-64'"),
@@ -108,6 +113,8 @@ def test_mistakes_get_one_line_and_exit_code_two(
         ("metadata.jsonl", b'{"file_name": "a.png", "captoin": "x"}', "Did you mean 'captoin'"),
         ("metadata.csv", "file_name,text\na.png,红心".encode("gbk"), "not UTF-8 text"),
         ("metadata.csv", b"file_name,text\na.png,heart", "a.png"),
+        ("metadata.csv", b"file_name,text\n", "there is no row in it"),
+        ("metadata.jsonl", b"\n\n", "there is no row in it"),
         ("annotations/captions_train2017.json", b'{"images": [{"id": 1', "JSON that is cut off"),
         ("annotations/captions_train2017.json", b'{"images": [{"id": 1}], "annotations": []}', "image number 1 has no 'file_name'"),
     ],
@@ -191,6 +198,37 @@ def test_captions_that_are_empty_or_too_long(tonggan: Tonggan, tmp_path: Path) -
     row = tonggan("draw", "--captions", tmp_path / "rows.jsonl", "--out", tmp_path / "out", "--num-inference-steps", "1")
     assert (row.status, "row 2: the caption is empty" in row.err) == (2, True)
     assert not (tmp_path / "out").exists()
+    for name, content, said in (("blank.jsonl", "\n", "there is no row in it"), ("captions.txt", "a heart", "not a kind of table")):
+        (tmp_path / name).write_text(content)
+        done = tonggan("draw", "--captions", tmp_path / name, "--out", tmp_path / "out")
+        assert (done.status, said in done.err) == (2, True)
+
+
+def test_a_decompression_bomb_is_named_and_not_opened(tonggan: Tonggan, tmp_path: Path) -> None:
+    chunks = {b"IHDR": struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0), b"IDAT": zlib.compress(bytes(1000)), b"IEND": b""}
+    parts = (struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks.items())
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    done = tonggan("inspect", tmp_path / "bomb.png")
+    assert (done.status, "a decompression-bomb" in done.err) == (2, True)
+    (tmp_path / "metadata.csv").write_text("file_name,text\nbomb.png,a bomb\n")
+    found = tonggan("data", "check", tmp_path, "--json")
+    assert (found.status, json.loads(found.out)["problems"]) == (1, {"bomb.png": "decompression-bomb"})
+
+
+def test_doctor_and_recipes_say_what_there_is(tonggan: Tonggan) -> None:
+    told = tonggan("doctor").out
+    for word in ("torch", "threads", "training dtype", "float32", "faiss-cpu", "models that ship"):
+        assert word in told
+    listed = tonggan("recipes").out
+    assert all(name in listed for name in ("article", "coco-64", "emoji-64", "command:", "hardware:", "scores:"))
+
+
+def test_a_dry_run_measures_and_trains_nothing(tonggan: Tonggan, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = tonggan("train", "emoji-64", f"data.path={shapes}", "--smoke", "--dry-run", *SMALL, "--out", tmp_path / "run")
+    assert told.status == 0
+    assert all(word in told.out for word in ("M parameters", "peak memory", "min per 1,000 steps", "samples/s"))
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 @ships
@@ -198,6 +236,11 @@ def test_weights_that_are_wrong(tonggan: Tonggan, tmp_path: Path) -> None:
     cut = copied_model(tmp_path / "cut") / "model.safetensors"
     os.truncate(cut, cut.stat().st_size // 2)
     assert "is damaged" in tonggan("draw", "heart", "--model", cut.parent, "-o", tmp_path / "no.png").err
+    with open(cut, "r+b") as file:  # the whole length again, with nothing in it
+        file.truncate(shipped_size := (shipped_models()["emoji-64"] / "model.safetensors").stat().st_size)
+    assert shipped_size == cut.stat().st_size
+    harmed = tonggan("draw", "heart", "--model", cut.parent, "-o", tmp_path / "no.png")
+    assert (harmed.status, "is damaged" in harmed.err) == (2, True)
     other = copied_model(tmp_path / "other") / "model.safetensors"
     tensors = load_file(other)
     tensors.pop(next(iter(tensors)))

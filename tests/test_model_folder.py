@@ -52,6 +52,20 @@ def test_a_cut_file_of_weights(folder: Path) -> None:
         load_model(str(folder))
 
 
+def test_a_changed_byte_of_weights_is_noticed(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    tensors = load_file(str(path))
+    whole = bytearray(path.read_bytes())
+    whole[-1] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(UserError, match="not what was saved"):
+        load_model(str(folder))
+    tensors["space.null_point"][0] = float("nan")
+    save_file(tensors, str(path))
+    with pytest.raises(UserError, match=r"space\.null_point is not finite"):
+        load_model(str(folder))
+
+
 def test_weights_of_another_architecture(folder: Path) -> None:
     tensors = load_file(str(folder / "model.safetensors"))
     tensors.pop("space.null_token")

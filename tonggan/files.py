@@ -33,10 +33,10 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
         _open_to_all(beside)
-        if beside.is_file():
-            with open(beside, "rb") as written:
-                os.fsync(written.fileno())
+        for written in [*beside.rglob("*"), beside]:  # what a folder holds first, then the folder
+            _sync(written)
         os.replace(beside, path)
+        _sync(path.parent)
     except (OSError, SafetensorError) as error:
         number = error.errno if isinstance(error, OSError) else _number_in(str(error))
         if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -51,6 +51,15 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
         else:
             beside.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Let the disk have it before the next step: a power cut must not leave a new name for old or empty contents."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _open_to_all(path: Path) -> None:

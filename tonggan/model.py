@@ -34,12 +34,18 @@ class ModelConfig(Strict):
     @field_validator("encoders", mode="before")
     @classmethod
     def _encoders(cls, value: Any) -> dict[str, PartConfig]:
-        return {name: part_config(part, known=ENCODERS, modality=name, where=f"model.encoders.{name}") for name, part in dict(value).items()}
+        return _parts(value, ENCODERS, "model.encoders")
 
     @field_validator("decoders", mode="before")
     @classmethod
     def _decoders(cls, value: Any) -> dict[str, PartConfig]:
-        return {name: part_config(part, known=DECODERS, modality=name, where=f"model.decoders.{name}") for name, part in dict(value).items()}
+        return _parts(value, DECODERS, "model.decoders")
+
+
+def _parts(value: Any, known: Mapping[str, type[Part]], where: str) -> dict[str, PartConfig]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{where} is a section: a modality and its settings a line, not {value!r}.")
+    return {name: part_config(part, known=known, modality=name, where=f"{where}.{name}") for name, part in value.items()}
 
 
 class DistilConfig(Strict):

@@ -98,7 +98,9 @@ def save_model(
     with replacing(folder / "README.md") as beside:
         beside.write_text(card, encoding="utf-8")
     with replacing(folder / "config.json") as beside:
-        whole = {"format": FORMAT, "model": model.config.model_dump(mode="json")} | dict(config)
+        # Last, and with the hash of the weights, so that a config.json on the disk means that all of the model is there, unharmed.
+        facts = {"format": FORMAT, "model": model.config.model_dump(mode="json"), "weights_hash": _hash(folder / "model.safetensors")}
+        whole = dict(config) | facts
         beside.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -122,6 +124,10 @@ def load_model(name: str, *, device: str = "cpu") -> Loaded:
         raise UserError(f"{folder / 'config.json'} describes no model that this version knows ({' '.join(str(error).split())}).") from error
     model = CrossModalModel(architecture)
     _load_weights(model, tensors, path)
+    broken = next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)
+    if broken or _hash(path) != config.get("weights_hash", _hash(path)):
+        found = f"{broken} is not finite" if broken else "it is not what was saved with config.json"
+        raise UserError(f"{path} is damaged ({found}). Copy the model again.")
     model.load_assets(folder)
     remembered = (folder / memory.file for _, memory in sorted(model.memories.items()))
     digest = hashlib.sha256(b"".join(each.read_bytes() for each in (path, *remembered))).hexdigest()
@@ -152,6 +158,11 @@ def begin_from(model: CrossModalModel, name: str) -> tuple[Loaded, list[Part]]:
         if key.partition(".")[0] not in ("encoders", "decoders") and key in own and own[key].shape == tensor.shape:
             own[key].copy_(tensor)
     return loaded, taken
+
+
+def _hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _shapes(module: torch.nn.Module) -> dict[str, torch.Size]:

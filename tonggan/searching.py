@@ -45,7 +45,7 @@ def _faiss() -> Any:
     try:
         import faiss
     except ImportError as error:
-        raise UserError("searching needs FAISS: pip install 'tonggan[search]'.") from error
+        raise UserError("searching needs FAISS: pip install faiss-cpu (the extra 'search').") from error
     return faiss
 
 

@@ -30,7 +30,7 @@ def load_diffusers() -> Any:
     try:
         import diffusers
     except ImportError as error:
-        raise UserError("the diffusion peers need `diffusers`: pip install 'tonggan[benchmarks]'") from error
+        raise UserError("the diffusion peers need `diffusers`: pip install diffusers (the extra 'benchmarks')") from error
     return diffusers
 
 

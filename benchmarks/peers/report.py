@@ -149,7 +149,7 @@ def plot(records: Sequence[Record], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UserError("the plot needs `matplotlib`: pip install 'tonggan[benchmarks]'") from error
+        raise UserError("the plot needs `matplotlib`: pip install matplotlib (the extra 'benchmarks')") from error
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes, name in ((left, "kernel_distance"), (right, "recall_at_5")):

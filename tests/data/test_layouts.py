@@ -1,13 +1,17 @@
 import io
 import json
+import struct
 import tarfile
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from tonggan.data.check import check
 from tonggan.data.layouts import recognise
+from tonggan.data.pack import pack
 from tonggan.errors import UserError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -72,7 +76,13 @@ def test_webdataset(tmp_path: Path) -> None:
             member = tarfile.TarInfo(name)
             member.size = len(data)
             shard.addfile(member, io.BytesIO(data))
-    rows = list(recognise(tmp_path).rows())
+        for name in ("c.txt", "d.png"):
+            member = tarfile.TarInfo(name)
+            member.size = len(buffer.getvalue())
+            shard.addfile(member, io.BytesIO(buffer.getvalue()))
+    found = recognise(tmp_path)
+    assert (found.missing_pictures, found.uncaptioned) == (("c in train-000.tar",), ("d.png",))
+    rows = list(found.rows())[:2]
     assert [row.captions["en"] for row in rows] == [("red",), ("two",)]
     assert rows[0].image.read() == buffer.getvalue()
     assert rows[1].tags == {"x": 1}
@@ -82,6 +92,38 @@ def test_csv_and_tsv(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "list.tsv").write_text("filepath\ttitle\na.png\ta dog\n")
     assert next(recognise(tmp_path).rows()).captions["en"] == ("a dog",)
+
+
+def test_a_table_for_each_split_and_pictures_that_none_names(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        picture(tmp_path / "pictures" / f"{name}.png")
+    (tmp_path / "train.csv").write_text("path,caption\npictures/a.png,a dog\n")
+    (tmp_path / "test.csv").write_text("path,caption\npictures/b.png,a cat\n")
+    (tmp_path / "notes.csv").write_text("who,what\nme,nothing\n")
+    found = recognise(tmp_path)
+    assert {row.file_name: row.split for row in found.rows()} == {"pictures/a.png": "train", "pictures/b.png": "test"}
+    assert found.uncaptioned == ("pictures/c.png",)
+
+
+def test_columns_that_only_look_like_languages(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    row = {"file_name": "a.png", "text": "a dog", "origin": {"id": "7", "url": "somewhere"}, "label": {"zh": "狗", "pt_BR": "cão"}}
+    (tmp_path / "metadata.jsonl").write_text(json.dumps(row))
+    assert dict(next(recognise(tmp_path).rows()).captions) == {"en": ("a dog",), "zh": ("狗",), "pt_BR": ("cão",)}
+
+
+def test_coco_with_pictures_and_entries_missing(tmp_path: Path) -> None:
+    picture(tmp_path / "train2017" / "1.jpg")
+    whole = {
+        "images": [{"id": number, "file_name": f"{number}.jpg"} for number in (1, 2)],
+        "annotations": [{"image_id": number, "caption": "a dog"} for number in (1, 2, 3)],
+    }
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "captions_train2017.json").write_text(json.dumps(whole))
+    assert recognise(tmp_path).missing_pictures == ("2.jpg", "image_id 3 of captions_train2017.json")
+    with pytest.raises(UserError, match=r"1 of 2 pictures cannot be read .*2\.jpg"):
+        pack(tmp_path, out=tmp_path / "pack")
+    assert pack(tmp_path, out=tmp_path / "pack", max_broken_rate=0.5).facts["skipped"].keys() == {"2.jpg"}
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -121,13 +163,24 @@ def test_check_names_what_is_odd_and_what_is_broken(tmp_path: Path) -> None:
     Image.new("RGB", (8, 4)).save(tmp_path / "rotated.jpg", exif=rotated)
     (tmp_path / "same2.png").write_bytes((tmp_path / "same.png").read_bytes())
     (tmp_path / "broken.png").write_bytes(b"no")
+    deep = np.zeros((4, 4, 3), dtype=">u2").tobytes()
+    lines = b"".join(b"\0" + deep[row * 24 : row * 24 + 24] for row in range(4))
+    chunks = {b"IHDR": struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0), b"IDAT": zlib.compress(lines), b"IEND": b""}
+    parts = (struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks.items())
+    (tmp_path / "deep-colours.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
     names = [file.name for file in sorted(tmp_path.iterdir())]
     rows = [{"file_name": name, "text": name, "split": "test" if name == "same2.png" else "train"} for name in [*names, "gone.png"]]
     (tmp_path / "metadata.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     report = check(tmp_path)
     assert report.problems == {"broken.png": "broken", "cut.png": "truncated"}
     assert report.missing_pictures == ("gone.png",)
-    expected = {"cmyk": ["cmyk.jpg"], "palette": ["palette.png"], "alpha": ["alpha.png"], "16-bit": ["deep.png"], "exif-rotated": ["rotated.jpg"]}
+    expected = {
+        "cmyk": ["cmyk.jpg"],
+        "palette": ["palette.png"],
+        "alpha": ["alpha.png"],
+        "16-bit": ["deep-colours.png", "deep.png"],
+        "exif-rotated": ["rotated.jpg"],
+    }
     assert expected == report.remarks
     assert ("same.png", "same2.png") in [names[-2:] for names in report.duplicates]
     assert report.has_errors

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,18 @@ def test_phrasings_fill_from_tags_and_skip_what_is_missing(shapes: Path, tmp_pat
     phrasings = {"zh": Language(1.0, ("{none} x", "图：{label.zh}"))}
     assert (first_caption(packed.row(0), "zh", phrasings) or "").startswith("图：")
     assert first_caption(packed.row(0), "fr", phrasings) is None
+
+
+def test_a_pack_is_made_anew_when_a_file_far_down_changes(shapes: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data" / "deep"
+    shutil.copytree(shapes, data / "train")
+    first = ensure_pack(data, size=8, cache=tmp_path)
+    assert ensure_pack(data, size=8, cache=tmp_path).path == first.path
+    table = data / "train" / "metadata.jsonl"
+    table.write_text(table.read_text().replace("red square", "red box!!"))
+    again = ensure_pack(data, size=8, cache=tmp_path)
+    assert again.path != first.path
+    assert again.content_hash != first.content_hash
 
 
 def test_held_out_rows_are_apart(shapes: Path, tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ def test_a_real_bert_knows_what_is_alike() -> None:
     points = torch.nn.functional.normalize(latent.pooled, dim=-1)
     assert latent.tokens.shape == (3, 1, 384)
     assert points[0] @ points[1] > points[0] @ points[2] + 0.3
+    short = TextPretrained(made.config.model_copy(update={"max_tokens": 6}))
+    assert short.notices(["a small dog", "a small dog runs away"]) == ["caption of 7 tokens is cut to 6, after '…a small dog runs'"]
 
 
 def test_a_missing_pretrained_model_says_what_to_do() -> None:

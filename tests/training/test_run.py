@@ -60,10 +60,11 @@ def test_sigkill_and_resume_end_with_the_same_bits(small_recipe: Recipe, tmp_pat
     first, second = final_state(tmp_path / "a"), final_state(tmp_path / "b")
     assert first.keys() == second.keys()
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
-    steps = [
-        [json.loads(line)["step"] for line in (tmp_path / name / "journal.jsonl").read_text().splitlines() if '"train"' in line] for name in "ab"
-    ]
-    assert steps[0] == steps[1] == sorted(set(steps[0]))
+    assert subprocess.run([*command, str(tmp_path / "b"), "resume", str(tmp_path)], check=False).returncode == 0  # finished: nothing is said twice
+    lines = [[json.loads(line) for line in (tmp_path / name / "journal.jsonl").read_text().splitlines()] for name in "ab"]
+    events = [[(line["step"], line["kind"]) for line in each] for each in lines]
+    assert events[0] == events[1]
+    assert len(set(events[0])) == len(events[0])
 
 
 def test_a_run_leaves_a_model_that_draws(small_recipe: Recipe, tmp_path: Path) -> None:
@@ -76,6 +77,18 @@ def test_a_run_leaves_a_model_that_draws(small_recipe: Recipe, tmp_path: Path) -
     assert difference <= 1
     with pytest.raises(UserError, match="holds a run already"):
         Run(small_recipe, tmp_path / "run", resume=False, console=QUIET)
+    recorded = tmp_path / "run" / "run.json"
+    recorded.write_text(recorded.read_text().replace(model.config["trained"]["data"], "0" * 64))
+    with pytest.raises(UserError, match="other data"):
+        Run(small_recipe, tmp_path / "run", resume=True, console=QUIET)
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_is_begun_again(small_recipe: Recipe, tmp_path: Path) -> None:
+    Run(small_recipe, tmp_path / "run", resume=False, console=QUIET)
+    assert (tmp_path / "run" / "run.json").is_file()
+    with pytest.raises(UserError, match="no checkpoint was written there"):
+        Run(small_recipe, tmp_path / "run", resume=True, console=QUIET)
+    Run(small_recipe, tmp_path / "run", resume=False, console=QUIET)
 
 
 def test_resume_without_a_run_is_an_error(small_recipe: Recipe, tmp_path: Path) -> None:
@@ -101,6 +114,11 @@ def test_a_non_finite_loss_changes_nothing(small_recipe: Recipe, tmp_path: Path)
     object.__setattr__(run.learner.players[0], "loss", lambda batch, randomness: type(real(batch, randomness))({"bad": torch.tensor(float("nan"))}))
     report = run.learner.advance(run.data.loader)
     assert report.dropped
+    with pytest.raises(UserError, match="the last good state kept"):
+        run.train()
+    kept = checkpoint_folders(run.checkpoints)[-1]
+    assert load_file(kept / "state.safetensors")["model.space.null_point"].equal(before["space.null_point"])
+    assert json.loads((kept / "state.json").read_text())["dropped"] > 5
     assert all(torch.equal(before[name], tensor) for name, tensor in run.model.state_dict().items())
 
 

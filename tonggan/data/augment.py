@@ -87,5 +87,5 @@ def _torchvision() -> Any:
     try:
         from torchvision.transforms.v2 import functional
     except ImportError as error:
-        raise UserError("data.augment needs torchvision: pip install 'tonggan[augmentation]'.") from error
+        raise UserError("data.augment needs torchvision: pip install torchvision (the extra 'augmentation').") from error
     return functional

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +151,7 @@ def pack(
             "description": dataset.description,
             "count": len(writer.splits),
             "splits": {name: writer.splits.count(name) for name in names},
-            "uncaptioned": uncaptioned + len(dataset.uncaptioned if not uncaptioned else ()),
+            "uncaptioned": max(uncaptioned, len(dataset.uncaptioned)),
             "skipped": skipped,
             "source": source,
             "content_hash": writer.digest.hexdigest(),
@@ -177,9 +178,19 @@ def ensure_pack(path: Path, *, size: int, cache: Path, fit: Fit = "crop", max_br
         return Pack(path)
     if not path.exists():
         raise UserError(f"{path}: no such file or folder.")
-    stamp = max(path.stat().st_mtime_ns, *(each.stat().st_mtime_ns for each in path.iterdir())) if path.is_dir() else path.stat().st_mtime_ns
-    fingerprint = hashlib.sha256(f"{path.resolve()} {size} {fit} {stamp}".encode()).hexdigest()
+    fingerprint = hashlib.sha256(f"{path.resolve()} {size} {fit} {_stamp(path)}".encode()).hexdigest()
     out = cache / f"{path.resolve().name}-{size}-{fingerprint[:8]}"
     if is_pack(out):
         return Pack(out)
     return pack(path, size=size, out=out, fit=fit, max_broken_rate=max_broken_rate, source=fingerprint, progress=progress)
+
+
+def _stamp(path: Path) -> str:
+    """Return what changes when any file of a data set does: a hash of all names, sizes and modification times."""
+    digest = hashlib.sha256()
+    for folder, inner, files in os.walk(path) if path.is_dir() else [(str(path.parent), [], [path.name])]:
+        inner.sort()
+        for name in sorted(files):
+            facts = os.stat(os.path.join(folder, name))
+            digest.update(f"{folder}/{name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

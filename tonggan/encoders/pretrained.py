@@ -48,13 +48,14 @@ class TextPretrained(Encoder[TextPretrainedConfig]):
 
     def notices(self, inputs: Sequence[str]) -> list[str]:
         """Name the captions that are longer than the encoder reads."""
-        lengths = [len(ids) for ids in self.tokenizer(list(inputs), verbose=False)["input_ids"]]
-        room = self.config.max_tokens
-        return [
-            f"caption of {length} tokens is cut to {room}: '{caption[:40]}…'"
-            for caption, length in zip(inputs, lengths, strict=True)
-            if length > room
-        ]
+        whole = [len(ids) for ids in self.tokenizer(list(inputs), verbose=False)["input_ids"]]
+        room, lines = self.config.max_tokens, []
+        for caption, tokens in zip(inputs, whole, strict=True):
+            if tokens > room:
+                kept = self.tokenizer(caption, truncation=True, max_length=room, return_offsets_mapping=True)["offset_mapping"]
+                end = max(last for _, last in kept)
+                lines.append(f"caption of {tokens} tokens is cut to {room}, after '…{caption[max(0, end - 24) : end]}'")
+        return lines
 
     def forward(self, inputs: Sequence[str]) -> Latent:
         """Captions -> `Latent`."""
@@ -73,7 +74,7 @@ def load_pretrained(model: str, *, download: bool) -> tuple[Any, Any]:
     try:
         from transformers import AutoModel, AutoTokenizer
     except ImportError as error:
-        raise UserError("a pretrained text encoder needs `transformers`: pip install 'tonggan[pretrained]'") from error
+        raise UserError("a pretrained text encoder needs `transformers`: pip install transformers (the extra 'pretrained')") from error
     options = {"local_files_only": not download, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, **options)

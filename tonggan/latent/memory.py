@@ -20,6 +20,9 @@ from tonggan.latent.record import References
 from tonggan.modalities import Store, modalities
 from tonggan.strict import Strict
 
+DECODED_BYTES = 512 * 2**20
+"""Room for values that were looked at and are kept as they are used; when it is full it is emptied."""
+
 
 class MemoryConfig(Strict):
     """Settings of a memory."""
@@ -142,6 +145,8 @@ class Memory:
 
     def _value(self, place: int) -> torch.Tensor:
         if place not in self._decoded:
+            if self._decoded and len(self._decoded) * next(iter(self._decoded.values())).nbytes > DECODED_BYTES:
+                self._decoded.clear()
             stored = self._bytes[self._ends[place] : self._ends[place + 1]].tobytes()
             self._decoded[place] = torch.from_numpy(self._store().decode(stored))
         return self._decoded[place]

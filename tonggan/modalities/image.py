@@ -45,7 +45,7 @@ def open_picture(source: Path | bytes, *, name: str = "") -> Image.Image:
     Raises `UserError` that names the file where it is missing, empty, not a picture, cut off, or larger than `MAX_PIXELS`.
     """
     called = name or (str(source) if isinstance(source, Path) else "picture")
-    picture = _opened(source, called)
+    picture = open_unchanged(source, name=called)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -55,7 +55,9 @@ def open_picture(source: Path | bytes, *, name: str = "") -> Image.Image:
         raise UserError(f"{called}: the picture is truncated or broken ({error}).") from error
 
 
-def _opened(source: Path | bytes, called: str) -> Image.Image:
+def open_unchanged(source: Path | bytes, *, name: str = "") -> Image.Image:
+    """Return the picture as it is, its pixels not read yet; raises `UserError` as `open_picture` does."""
+    called = name or (str(source) if isinstance(source, Path) else "picture")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -90,7 +92,7 @@ def flatten(picture: Image.Image) -> Image.Image:
 def inspect_picture(source: Path | bytes) -> PictureFacts:
     """Return what there is to say of a picture file; never raises for what the file holds."""
     try:
-        picture = _opened(source, "")
+        picture = open_unchanged(source)
     except UserError as error:
         kinds = {"decompression-bomb": "decompression-bomb", "empty": "empty", "no such file": "missing"}
         return PictureFacts(problems=(next((kind for text, kind in kinds.items() if text in str(error)), "broken"),))
@@ -98,20 +100,30 @@ def inspect_picture(source: Path | bytes) -> PictureFacts:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            remarks = tuple(_remarks(picture))
+            remarks = tuple(_remarks(picture, _png_depth(source)))
             picture.load()
     except (OSError, SyntaxError, ValueError, EOFError):
         return replace(facts, problems=("truncated",))
     return replace(facts, remarks=remarks)
 
 
-def _remarks(picture: Image.Image) -> list[str]:
+def _png_depth(source: Path | bytes) -> int:
+    """Return the bits a channel that a PNG's header tells (Pillow reads 16-bit colours as 8-bit ones), 0 for other files."""
+    if isinstance(source, Path):
+        with open(source, "rb") as file:
+            head = file.read(25)
+    else:
+        head = source[:25]
+    return head[24] if len(head) == 25 and head.startswith(b"\x89PNG") else 0
+
+
+def _remarks(picture: Image.Image, png_depth: int) -> list[str]:
     orientation = picture.getexif().get(0x0112, 1)
     found = {
         "cmyk": picture.mode == "CMYK",
         "palette": picture.mode in ("P", "PA"),
         "alpha": picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info,
-        "16-bit": picture.mode.startswith("I;16") or picture.mode == "I",
+        "16-bit": picture.mode.startswith("I;16") or picture.mode == "I" or png_depth == 16,
         "exif-rotated": orientation not in (0, 1),
         "animated": getattr(picture, "n_frames", 1) > 1,
     }

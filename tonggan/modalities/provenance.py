@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from tonggan.errors import UserError
 from tonggan.files import replacing
-from tonggan.modalities.image import flatten
+from tonggan.modalities.image import flatten, open_unchanged
 
 MARK = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -107,13 +107,11 @@ def save_picture(
 
 
 def _opened(path: Path) -> Image.Image:
+    picture = open_unchanged(path)
     try:
-        picture = Image.open(path)
         picture.load()
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file.") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: not a picture that can be read, or broken.") from error
+        raise UserError(f"{path}: the picture is truncated or broken ({error}).") from error
     return picture
 
 

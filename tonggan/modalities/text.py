@@ -11,7 +11,16 @@ from tonggan.files import replacing
 from tonggan.modalities import Framing, Modality
 
 SPACE = re.compile(r"\s+")
-LANGUAGE_CODE = re.compile(r"[a-z]{2,3}([_-][A-Za-z]{2,4})?$")
+LANGUAGE_CODE = re.compile(r"([a-z]{2})([_-][A-Za-z]{2,4})?$")
+LANGUAGES = frozenset(
+    re.findall(
+        "..",
+        "aaabaeafakamanarasavayazbabebgbhbibmbnbobrbscacechcocrcscucvcydadedvdzeeeleneoeseteufafffifjfofrfygagdglgngugvhahehihohrhthuhyhzia"
+        "idieigiiikioisitiujajvkakgkikjkkklkmknkokrkskukvkwkylalblglilnloltlulvmgmhmimkmlmnmrmsmtmynanbndnengnlnnnonrnvnyocojomorospapiplps"
+        "ptqurmrnrorurwsascsdsesgsiskslsmsnsosqsrssstsusvswtatetgthtitktltntotrtstttwtyugukuruzvevivowawoxhyiyozazhzu",
+    )
+)
+"""ISO 639-1."""
 KANA = re.compile(r"[\u3040-\u30ff]")
 HAN = re.compile(r"[\u3400-\u9fff]")
 
@@ -42,8 +51,9 @@ def guess_language(text: str) -> str:
 
 
 def is_language_code(name: str) -> bool:
-    """Return whether `name` looks like a language code (`en`, `pt_BR`, `zh-CN`)."""
-    return bool(LANGUAGE_CODE.match(name))
+    """Return whether `name` is a language code of ISO 639-1, perhaps with a region (`en`, `pt_BR`, `zh-CN`)."""
+    found = LANGUAGE_CODE.match(name)
+    return found is not None and found[1] in LANGUAGES
 
 
 def check_caption(text: str) -> str:

@@ -13,13 +13,18 @@ class Journal:
     def __init__(self, folder: Path, *, tensorboard: bool, after_step: int | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "journal.jsonl"
+        self.last: set[str] = set()
+        """Kinds of the lines that the last step has already: a finished run that is resumed says nothing twice."""
+        self.last_step = after_step
         if after_step is not None:
-            _keep_until(self.path, after_step)
+            self.last = _keep_until(self.path, after_step)
         self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 (open as long as the run)
         self.board = _board(folder / "tensorboard", after_step) if tensorboard else None
 
     def write(self, step: int, kind: str, facts: dict[str, Any]) -> None:
         """Append one line: `step`, `kind` (train, held_out, ...) and numbers by name."""
+        if step == self.last_step and kind in self.last:
+            return
         self.file.write(json.dumps({"step": step, "kind": kind} | facts) + "\n")
         self.file.flush()
         if self.board is not None:
@@ -34,19 +39,23 @@ class Journal:
             self.board.close()
 
 
-def _keep_until(path: Path, step: int) -> None:
-    """Drop lines later than `step`, and a last line that was cut."""
+def _keep_until(path: Path, step: int) -> set[str]:
+    """Drop lines later than `step`, and a last line that was cut; return the kinds of the lines of `step` itself."""
     if not path.is_file():
-        return
-    kept = []
+        return set()
+    kept, last = list[str](), set[str]()
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
+            facts = json.loads(line)
         except ValueError:
             continue
+        if facts["step"] <= step:
+            kept.append(line + "\n")
+        if facts["step"] == step:
+            last.add(facts["kind"])
     with replacing(path) as beside:
         beside.write_text("".join(kept), encoding="utf-8")
+    return last
 
 
 def _board(folder: Path, after_step: int | None) -> Any:

@@ -85,6 +85,7 @@ class Learner:
         loaded = time.perf_counter()
         factor = learning_rate_factor(self.samples, total=self.total_samples, schedule=self.recipe.schedule)
         randomness = step_randomness(self.recipe.seed, self.step)
+        torch.manual_seed(randomness.initial_seed())  # what draws from the global generator (dropout of pretrained networks) repeats, too
         losses: dict[str, float] = {}
         norm, dropped = 0.0, False
         for player in self.players:
@@ -121,7 +122,7 @@ class Learner:
         if self.dropped > 5 and rate > self.recipe.monitor.max_dropped_rate:
             raise UserError(
                 f"{self.dropped} of {self.step} steps had a loss that is not finite: the run ends with the last good state kept. "
-                "Lower optimizer.learning_rate, or set dtype=float32."
+                "Begin another from it (initial=RUN) with a lower optimizer.learning_rate, or with dtype=float32."
             )
 
     def snapshot(self) -> Checkpoint:

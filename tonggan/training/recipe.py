@@ -44,10 +44,10 @@ class DataConfig(Strict):
     """A data set in any known layout, or a pack."""
     source: str = ""
     """Origin and licence of the data, for the card of the model."""
-    size: int = 64
+    size: int = Field(default=64, gt=0)
     fit: Literal["crop", "pad"] = "crop"
     train_split: str = "train"
-    hold_out: float = 0.02
+    hold_out: float = Field(default=0.02, ge=0, lt=1)
     """Share of the training split that is never trained on: held-out loss and the choice of the best checkpoint use it, so that test splits stay untouched."""
     max_broken_rate: float = 0.01
     phrasings: dict[str, LanguageConfig] | None = None
@@ -92,11 +92,11 @@ class OptimizerConfig(Strict):
 class ScheduleConfig(Strict):
     """How long, counted in samples seen; the learning rate warms up, stays, and falls linearly to zero over the last share."""
 
-    samples: int | None = None
-    epochs: float | None = None
-    batch_size: int = 128
-    warmup_samples: int = 20_000
-    decay_share: float = 0.3
+    samples: int | None = Field(default=None, gt=0)
+    epochs: float | None = Field(default=None, gt=0)
+    batch_size: int = Field(default=128, gt=0)
+    warmup_samples: int = Field(default=20_000, ge=0)
+    decay_share: float = Field(default=0.3, ge=0, le=1)
 
     @model_validator(mode="after")
     def _one_length(self) -> "ScheduleConfig":
@@ -108,13 +108,13 @@ class ScheduleConfig(Strict):
 class MonitorConfig(Strict):
     """What is written while training, every so many optimizer steps."""
 
-    log_every: int = 10
-    validate_every: int = 200
-    preview_every: int = 400
-    checkpoint_every: int = 200
-    keep: int = 2
-    previews: int = 16
-    validation_samples: int = 256
+    log_every: int = Field(default=10, gt=0)
+    validate_every: int = Field(default=200, gt=0)
+    preview_every: int = Field(default=400, gt=0)
+    checkpoint_every: int = Field(default=200, gt=0)
+    keep: int = Field(default=2, gt=0)
+    previews: int = Field(default=16, gt=0)
+    validation_samples: int = Field(default=256, gt=0)
     tensorboard: bool = True
     max_dropped_rate: float = 0.02
     """Share of steps with a non-finite loss above which the run ends."""
@@ -185,7 +185,10 @@ def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False
         key, separator, text = override.partition("=")
         if not separator:
             raise UserError(f"'{override}' is not an override. Write it as a.b=c, for example schedule.batch_size=64.")
-        set_dotted(settings, key, yaml.safe_load(text))
+        try:
+            set_dotted(settings, key, yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise UserError(f"'{override}': the value is not YAML that can be read: {' '.join(str(error).split())}") from error
     return parse_recipe(settings, where=str(path))
 
 

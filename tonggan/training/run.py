@@ -117,7 +117,7 @@ class Run:
         recorded = out / "run.json"
         if resume:
             recipe = self._recorded(recorded, recipe)
-        elif recorded.exists():
+        elif checkpoint_folders(self.checkpoints):
             raise UserError(f"{out} holds a run already. Go on with --resume, or choose another folder.")
         self.recipe = recipe
         self.data = open_data(recipe, cache=cache or out.parent / "packs", console=console)
@@ -139,7 +139,10 @@ class Run:
             self.learner.restore(checkpoint)
         else:
             self._record(recorded, dtype)
-        self.before = json.loads(recorded.read_text(encoding="utf-8")).get("before")
+        facts = json.loads(recorded.read_text(encoding="utf-8"))
+        if facts.get("data", self.data.pack.content_hash) != self.data.pack.content_hash:
+            raise UserError(f"{recipe.data.path} holds other data than {out} was started with; a resumed run must be the same run. Start a new one.")
+        self.before = facts.get("before")
         after = None if checkpoint is None else checkpoint.step
         self.journal = Journal(out, tensorboard=recipe.monitor.tensorboard, after_step=after)
         self.stop_asked = False
@@ -164,6 +167,7 @@ class Run:
                 "torch": torch.__version__,
                 "python": platform.python_version(),
                 "before": self.before,
+                "data": self.data.pack.content_hash,
             }
             beside.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
 
@@ -187,7 +191,7 @@ class Run:
         with self._signals(), self._bar() as bar:
             while not learner.finished and not self.stop_asked:
                 report = learner.advance(self.data.loader)
-                learner.check_dropped()
+                self._check_dropped()
                 bar(report)
                 if learner.step % monitor.log_every == 0 or report.dropped:
                     self._log(report)
@@ -203,6 +207,13 @@ class Run:
                 f"stopped at step {learner.step:,}; a checkpoint is in {self.checkpoints}. Go on with the same command and --resume."
             )
         self._finish()
+
+    def _check_dropped(self) -> None:
+        try:
+            self.learner.check_dropped()
+        except UserError:
+            self._checkpoint()  # dropped steps changed nothing: this is the last good state
+            raise
 
     def _finish(self) -> None:
         learner = self.learner

@@ -22,10 +22,11 @@ def recognise_coco(path: Path) -> Dataset | None:
         return None
     rows = [row for file in files for row in _rows(file)]
     missing = tuple(row.file_name for row in rows if row.captions and not row.image.path.is_file())
+    missing += tuple(name for file in files for name in _unlisted(file))
     listed = {row.image.path for row in rows}
     unlisted = [picture for folder in {_folder(file) for file in files} for picture in sorted(folder.glob("*.jpg")) if picture not in listed]
     uncaptioned = (*(row.file_name for row in rows if not row.captions), *(picture.name for picture in unlisted))
-    usable = [row for row in rows if row.captions and row.image.path.is_file()]
+    usable = [row for row in rows if row.captions]
     names = ", ".join(file.name for file in files)
     return Dataset("coco", f"COCO captions ({names})", lambda: iter(usable), missing, uncaptioned)
 
@@ -49,6 +50,15 @@ def _rows(file: Path) -> Iterator[Row]:
     for image in whole["images"]:
         tags = {key: value for key, value in image.items() if key in ("id", "license")}
         yield Row(image["file_name"], PictureSource(_folder(file) / image["file_name"]), captions_of({"c": captions[image["id"]]}, "c"), split, tags)
+
+
+def _unlisted(file: Path) -> list[str]:
+    """Name the pictures that have captions but no entry among the images."""
+    whole = _read(file)
+    listed = {image["id"] for image in whole["images"]}
+    return [
+        f"image_id {number} of {file.name}" for number in dict.fromkeys(each["image_id"] for each in whole["annotations"]) if number not in listed
+    ]
 
 
 def _require(file: Path, entries: list[Any], what: str, keys: tuple[str, ...]) -> None:

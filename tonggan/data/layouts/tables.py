@@ -9,6 +9,7 @@ from typing import Any
 from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, SPLIT_COLUMNS, captions_of, find_column, is_by_language
 from tonggan.data.records import Dataset, PictureSource, Row
 from tonggan.errors import UserError
+from tonggan.modalities.image import ENDINGS
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
@@ -21,11 +22,12 @@ def recognise_table(path: Path) -> Dataset | None:
         tables = [path] if path.suffix in SUFFIXES else []
     else:
         tables = _metadata_in(path) or [table for folder in sorted(path.iterdir()) if folder.is_dir() for table in _metadata_in(folder)]
-        tables = tables or [table for table in sorted(path.iterdir()) if table.suffix in SUFFIXES and table.is_file()][:1]
+        tables = tables or _tables_in(path)
     if not tables:
         return None
     missing = tuple(name for table in tables for name, there in _presence(table) if not there)
     uncaptioned = tuple(row.file_name for table in tables for row in _rows(table) if not row.captions)
+    uncaptioned += _unnamed(path, tables) if path.is_dir() else ()
     names = ", ".join(str(table.relative_to(path) if path.is_dir() else table.name) for table in tables)
     return Dataset("table", f"table of pictures and captions ({names})", lambda: (row for t in tables for row in _rows(t)), missing, uncaptioned)
 
@@ -34,13 +36,26 @@ def _metadata_in(folder: Path) -> list[Path]:
     return [folder / name for name in METADATA if (folder / name).is_file()][:1]
 
 
+def _tables_in(folder: Path) -> list[Path]:
+    """Return the tables of a folder that are named after splits (train.csv, test.csv); without any such, the first table there is."""
+    tables = [table for table in sorted(folder.iterdir()) if table.suffix in SUFFIXES and table.is_file()]
+    return [table for table in tables if table.stem in SPLIT_NAMES] or tables[:1]
+
+
+def _unnamed(folder: Path, tables: list[Path]) -> tuple[str, ...]:
+    """Return the pictures below `folder` that no table names."""
+    named = {row.image.path for table in tables for row in _rows(table)}
+    pictures = (picture for picture in sorted(folder.rglob("*")) if picture.suffix.lower() in ENDINGS)
+    return tuple(str(picture.relative_to(folder)) for picture in pictures if picture not in named)
+
+
 def _presence(table: Path) -> Iterator[tuple[str, bool]]:
     for row in _rows(table):
         yield row.file_name, row.image.path.is_file()
 
 
 def _rows(table: Path) -> Iterator[Row]:
-    split_of_folder = SPLIT_NAMES.get(table.parent.name, "train")
+    split_of_folder = SPLIT_NAMES.get(table.stem) or SPLIT_NAMES.get(table.parent.name, "train")
     file_column = caption_column = split_column = None
     for number, columns in enumerate(read_table(table), 1):
         if file_column is None:
@@ -60,8 +75,14 @@ def read_table(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table; raises `UserError` that names file and line where it is empty or broken."""
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty. It should hold one row a picture.")
+    if path.suffix not in READERS:
+        raise UserError(f"{path}: not a kind of table that is known. Known: {', '.join(READERS)}.")
+    count = 0
     try:
-        yield from READERS[path.suffix](path)
+        for count, row in enumerate(READERS[path.suffix](path), 1):  # noqa: B007
+            yield row
+        if not count:
+            raise UserError(f"{path}: there is no row in it. It should hold one row a picture.")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
     except csv.Error as error:
@@ -94,7 +115,7 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise UserError(f"{path}: reading parquet needs pyarrow: pip install 'tonggan[parquet]'") from error
+        raise UserError(f"{path}: reading parquet needs pyarrow: pip install pyarrow (the extra 'parquet')") from error
     try:
         for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
             yield from batch.to_pylist()

@@ -17,24 +17,38 @@ def recognise_webdataset(path: Path) -> Dataset | None:
     shards = [path] if path.suffix == ".tar" else sorted([*path.glob("*.tar"), *path.glob("*/*.tar")]) if path.is_dir() else []
     if not shards:
         return None
-    return Dataset("webdataset", f"WebDataset, {len(shards)} shards", lambda: (row for shard in shards for row in _rows(shard)))
+    missing = tuple(f"{key} in {shard.name}" for shard in shards for key, parts in _samples(shard) if not _picture(parts))
+    uncaptioned = tuple(row.file_name for shard in shards for row in _rows(shard) if not row.captions)
+    return Dataset("webdataset", f"WebDataset, {len(shards)} shards", lambda: (row for shard in shards for row in _rows(shard)), missing, uncaptioned)
 
 
 def _rows(shard: Path) -> Iterator[Row]:
     """Yield rows as their members follow each other: the parts of a sample are neighbours in a shard."""
     split = next((name for key, name in SPLIT_NAMES.items() if key in (shard.parent.name, shard.stem.partition("-")[0])), "train")
+    for key, parts in _samples(shard):
+        yield from _row(key, parts, split)
+
+
+def _samples(shard: Path) -> Iterator[tuple[str, dict[str, PictureSource]]]:
+    """Yield the key of each sample and its parts by ending."""
     key, parts = "", dict[str, PictureSource]()
     for name, source in tar_members(shard):
         stem = str(PurePosixPath(name).with_suffix(""))
-        if stem != key:
-            yield from _row(key, parts, split)
-            key, parts = stem, {}
+        if stem != key and parts:
+            yield key, parts
+            parts = {}
+        key = stem
         parts[PurePosixPath(name).suffix.lower()] = source
-    yield from _row(key, parts, split)
+    if parts:
+        yield key, parts
+
+
+def _picture(parts: dict[str, PictureSource]) -> str | None:
+    return next((each for each in ENDINGS if each in parts), None)
 
 
 def _row(key: str, parts: dict[str, PictureSource], split: str) -> Iterator[Row]:
-    ending = next((each for each in ENDINGS if each in parts), None)
+    ending = _picture(parts)
     if ending is None:
         return
     facts: dict[str, Any] = {}
