@@ -1,5 +1,5 @@
 # make demo: draw a contact sheet with the weights that ship.  make test: all tests.  make check: what runs before each commit.
-PYTHON ?= python3.11
+PYTHON ?= $(firstword $(wildcard $(addsuffix /python3.11,$(subst :, ,$(PATH)))) python3)
 BIN = .venv/bin
 CODE = tonggan tests benchmarks scripts
 

@@ -63,7 +63,7 @@ class ObjectivesConfig(Strict):
     """What is descended: a weight for each arrow and each term."""
 
     arrows: dict[str, float] = Field(default={"text->image": 1.0})
-    """Direction -> weight, such as `text->image: 1.0`."""
+    """Direction -> weight, such as `text->image: 1.0`; 0 for one that the model has and that is not trained."""
     align: float = 0.0
     """Weight of the contrastive alignment of all encoders."""
     kl: float = 0.0
@@ -206,11 +206,12 @@ class CrossModalModel(nn.Module):
 
     def loss(self, batch: Batch, objectives: ObjectivesConfig, *, randomness: torch.Generator) -> LossTerms:
         """Return the loss of a batch: every arrow's, alignment, KL. Each encoder runs once, however many arrows use it."""
-        sources = {ends(arrow)[0] for arrow in objectives.arrows} | (set(self.encoders) if objectives.align else set())
+        trained = {arrow: weight for arrow, weight in objectives.arrows.items() if weight}
+        sources = {ends(arrow)[0] for arrow in trained} | (set(self.encoders) if objectives.align else set())
         placed = {source: self.encode(batch.inputs[source], source, randomness=randomness) for source in sorted(sources)}
         terms: dict[str, Tensor] = {}
         weights: dict[str, float] = {}
-        for arrow, weight in objectives.arrows.items():
+        for arrow, weight in trained.items():
             source, target = ends(arrow)
             latent = self._with_references(
                 placed[source].latent, batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist(), randomness=randomness

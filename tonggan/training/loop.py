@@ -6,7 +6,7 @@ that was never stopped, bit for bit on the same thread count (the scheme of EDM2
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from tonggan.data.loader import Batch, Loader
-from tonggan.errors import UserError
+from tonggan.errors import UserError, nearest
 from tonggan.model import CrossModalModel, Player
 from tonggan.training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
 from tonggan.training.optimizer import MovingAverage, build_optimizers, learning_rate_factor, set_learning_rate
@@ -63,6 +63,7 @@ class Learner:
 
     def __post_init__(self) -> None:
         self.model.to(torch.device(self.device)).to(memory_format=torch.channels_last).train()
+        freeze(self.model, self.recipe.frozen)
         self.players = self.model.players(self.recipe.objectives, teacher=self.teacher)
         self.optimizers = {player.name: build_optimizers(player.module, self.recipe.optimizer) for player in self.players}
         self.average = MovingAverage(self.model, decay=self.recipe.ema_decay)
@@ -162,6 +163,16 @@ class Learner:
         self.model.train()
         self.average.swap()
         return sums
+
+
+def freeze(module: nn.Module, names: Sequence[str]) -> None:
+    """Keep the parameters below each of `names` as they are; raises `UserError` for a name that the module does not have."""
+    known = dict(module.named_modules()) | dict(module.named_parameters())
+    for name in names:
+        if name not in known:
+            beside = {each for each in known if each.count(".") == name.count(".")}
+            raise UserError(f"frozen: the model has no '{name}'.{nearest(name, beside)}")
+        known[name].requires_grad_(False)
 
 
 def strip(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

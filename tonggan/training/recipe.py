@@ -126,6 +126,8 @@ class Recipe(Strict):
     name: str
     initial: str | None = None
     """A model (by name or folder) whose encoders, decoders and space training starts from, as far as this one has the same."""
+    frozen: tuple[str, ...] = ()
+    """What does not move: names of parts or of what is in them, such as `encoders.text`, `space.tokens.text` or `decoders`."""
     seed: int = 0
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of training; `auto` measures this machine. Weights, EMA and optimizer state are always float32."""
@@ -193,9 +195,13 @@ def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with what `changes` says otherwise, section by section."""
-    inner = {name: _merged(base[name], value) for name, value in changes.items() if isinstance(value, dict) and isinstance(base.get(name), dict)}
-    return base | dict(changes) | inner
+    """Return `base` with what `changes` says otherwise, section by section; a part of another `kind` takes the place of the one that was there."""
+
+    def goes_on(name: str, value: Any) -> bool:
+        both = isinstance(value, dict) and isinstance(base.get(name), dict)
+        return both and value.get("kind", base[name].get("kind")) == base[name].get("kind")
+
+    return base | dict(changes) | {name: _merged(base[name], value) for name, value in changes.items() if goes_on(name, value)}
 
 
 def set_dotted(settings: dict[str, Any], key: str, value: Any) -> None:
