@@ -4,7 +4,8 @@ Every competitor gets the same pack, rows, phrasings, threads and minutes (packi
 alone on the machine; see `peers/field.py` for who takes part. At fixed minutes its averaged weights draw the first test captions, at the end all of them, and the
 package's evaluation measures them; that time does not count. Peers that have a learning rate to choose get pilots, told apart from the budget.
 
-Ctrl-C stops after a checkpoint; the same command goes on. `--session-minutes` spreads a long budget over several sittings. Needs the extras 'benchmarks' and 'dev'.
+Who is through is kept in benchmarks/results and need not race again. Ctrl-C stops after a checkpoint; the same command goes on. `--session-minutes` spreads a
+long budget over several sittings. Needs the extras 'benchmarks' and 'dev'.
 """
 
 import fcntl
@@ -25,6 +26,7 @@ from peers.field import FIELD
 from peers.judging import Judge
 from peers.peer import Arena, Entry
 from peers.race import Course, stop_on_signals
+from peers.results import keep, kept_record
 from rich.console import Console
 
 from tonggan.arithmetic import choose_dtype
@@ -44,6 +46,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def race(
     minutes: Annotated[float, typer.Option(min=0.01, help="Wall-clock that each competitor has.")] = 30,
     out: Annotated[Path, typer.Option(help="Folder of the race.")] = Path("runs/peers"),
+    results: Annotated[Path | None, typer.Option(help="What is kept, a competitor a folder (default: benchmarks/results/peers-MINUTES).")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only these competitors.")] = None,
     data: Annotated[Path | None, typer.Option(help="Data set or pack (default: the recipe's).")] = None,
     split: Annotated[str, typer.Option(help="Captions that are drawn.")] = "test_pair",
@@ -60,6 +63,7 @@ def race(
     """Race text-to-picture models at equal wall-clock."""
     console = Console(soft_wrap=True, highlight=False)
     chosen = _entries(only)
+    kept = results or Path(__file__).parent / "results" / f"peers-{minutes:g}"
     command = "python " + shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     with _alone(), stop_on_signals() as asked_to_stop:
         arena, preparation = _arena(data, out, minutes=minutes, smoke=smoke, console=console)
@@ -68,13 +72,16 @@ def race(
         course = Course(minutes * 60, marks, None if session_minutes is None else session_minutes * 60)
         wishes = Wishes(course, pilot_minutes, preparation["pack_seconds"], command, matrix_repeats=2 if smoke else 12)
         for entry in chosen:
-            contest(entry, arena=arena, judge=judge, out=out, wishes=wishes, asked_to_stop=asked_to_stop)
+            if kept_record(kept / entry.name, content_hash=arena.pack.content_hash, minutes=minutes):
+                console.print(f"{entry.name}: through already, in {kept / entry.name}.")
+            elif contest(entry, arena=arena, judge=judge, out=out, wishes=wishes, asked_to_stop=asked_to_stop):
+                keep(out / entry.name, kept / entry.name, size=arena.pack.size)
             if asked_to_stop():
                 raise UserError(f"stopped; checkpoints are in {out}. The same command goes on.")
     if report:
         from peers.report import write_report
 
-        write_report(out, document=document, arena=arena, split=split)
+        write_report(kept, document=document, arena=arena, split=split)
         console.print(f"table, curves and sheet: {document}")
 
 

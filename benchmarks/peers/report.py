@@ -9,6 +9,7 @@ from PIL import Image
 
 from peers.field import FIELD
 from peers.peer import Arena
+from peers.results import STRIP_PICTURES, Record, strip_pictures
 from tonggan.errors import UserError
 from tonggan.evaluation.card import FIGURES
 from tonggan.evaluation.drawing import choose
@@ -18,28 +19,25 @@ from tonggan.modalities.sheet import contact_sheet
 START, END = "<!-- peers -->", "<!-- /peers -->"
 PLOT, SHEET = "peers-curves.png", "peers-pictures.png"
 SHOWN = ("kernel_distance", "frechet_distance", "recall_at_1", "recall_at_5")
-SHEET_CAPTIONS = 20
-Record = dict[str, Any]
 
 
-def write_report(out: Path, *, document: Path, arena: Arena, split: str) -> None:
+def write_report(results: Path, *, document: Path, arena: Arena, split: str) -> None:
     """Put the tables between the markers of `document` (at its end where it has none), plot and sheet beside it."""
-    records = read_records(out)
+    records = read_records(results)
     document.parent.mkdir(parents=True, exist_ok=True)
     plot(records, document.parent / PLOT)
-    picture_sheet(out, records, arena=arena, split=split).save(document.parent / SHEET)
+    picture_sheet(results, records, arena=arena, split=split).save(document.parent / SHEET)
     text = document.read_text(encoding="utf-8") if document.is_file() else "# Benchmarks\n"
     with replacing(document) as beside:
         beside.write_text(inserted(text, section(records, split=split)), encoding="utf-8")
 
 
-def read_records(out: Path) -> list[Record]:
+def read_records(results: Path) -> list[Record]:
     """Return the records of those that are through, in the order of the field; raises `UserError` where there are none."""
-    files = [out / entry.name / "result.json" for entry in FIELD]
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in files if path.is_file()]
-    through = [record for record in records if record.get("finished")]
+    files = [results / entry.name / "result.json" for entry in FIELD]
+    through = [json.loads(path.read_text(encoding="utf-8")) for path in files if path.is_file()]
     if not through:
-        raise UserError(f"nothing to report: no competitor in {out} is through. Race first.")
+        raise UserError(f"nothing to report: {results} holds no competitor that is through. Race first.")
     return through
 
 
@@ -71,7 +69,7 @@ def section(records: Sequence[Record], *, split: str) -> str:
         "",
         f"![kernel distance and R@5 by minutes]({PLOT})",
         "",
-        f"The first {SHEET_CAPTIONS} captions, the first seeds, nothing chosen:",
+        f"The first {STRIP_PICTURES} captions, the first seeds, nothing chosen:",
         "",
         f"![pictures of every competitor]({SHEET})",
     ]
@@ -169,15 +167,13 @@ def plot(records: Sequence[Record], path: Path) -> None:
         figure.savefig(beside, format="png", dpi=110)
 
 
-def picture_sheet(out: Path, records: Sequence[Record], *, arena: Arena, split: str) -> Image.Image:
+def picture_sheet(results: Path, records: Sequence[Record], *, arena: Arena, split: str) -> Image.Image:
     """Return the truths of the first test captions, and a row of pictures for each competitor."""
-    count = min(SHEET_CAPTIONS, *(record["captions"] for record in records))
+    count = min(STRIP_PICTURES, *(record["captions"] for record in records))
     samples = choose(arena.pack, split=split, language="en", phrasings=arena.phrasings, seed=0, limit=count).samples
     pictures = [Image.fromarray(arena.pack.pictures[sample.index].transpose(1, 2, 0)) for sample in samples]
     captions = [sample.caption for sample in samples]
     for record in records:
-        final = out / record["name"] / "final"
-        rows = (final / "rows.jsonl").read_text(encoding="utf-8").splitlines()[: len(samples)]
-        pictures += [Image.open(final / json.loads(row)["picture"]).convert("RGB") for row in rows]
+        pictures += strip_pictures(results / record["name"], size=arena.pack.size)[: len(samples)]
         captions += [record["label"], *[""] * (len(samples) - 1)]
     return contact_sheet(pictures, captions, columns=len(samples), cell=112)

@@ -1,8 +1,10 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 pytest.importorskip("diffusers")
@@ -14,9 +16,11 @@ from peers.field import FIELD
 from peers.peer import Arena, Entry, Pace, Peer, PeerDrawer, tensors_hash
 from peers.race import Clock, Course, has_checkpoint, resume, run_race, save
 from peers.report import inserted, section
+from peers.results import keep, kept_record, strip_pictures
 from text_to_image_vs_peers import make_arena
 
 from tonggan.data.pack import ensure_pack
+from tonggan.errors import UserError
 from tonggan.training.recipe import Recipe
 
 Build = Callable[[Arena, Path, float, bool], Peer]
@@ -155,3 +159,19 @@ def test_section_holds_every_competitor_and_replaces_the_last_one() -> None:
     once = inserted("# Benchmarks\n\nbefore\n", made)
     assert inserted(once, made) == once
     assert inserted(once + "after\n", "new").endswith("<!-- peers -->\nnew\n<!-- /peers -->\nafter\n")
+
+
+def test_what_is_kept_of_a_race(tmp_path: Path) -> None:
+    raced, kept = tmp_path / "raced", tmp_path / "kept"
+    (raced / "final").mkdir(parents=True)
+    colours = ["red", "green", "blue"]
+    for colour in colours:
+        Image.new("RGB", (8, 8), colour).save(raced / "final" / f"{colour}.png")
+    (raced / "final" / "rows.jsonl").write_text("".join(json.dumps({"picture": f"{colour}.png"}) + "\n" for colour in colours))
+    (raced / "result.json").write_text(json.dumps({"content_hash": "abc", "budget_minutes": 30}))
+    assert kept_record(kept, content_hash="abc", minutes=30) is None
+    keep(raced, kept, size=8)
+    assert kept_record(kept, content_hash="abc", minutes=30) == {"content_hash": "abc", "budget_minutes": 30}
+    assert [picture.getpixel((4, 4)) for picture in strip_pictures(kept, size=8)] == [(255, 0, 0), (0, 128, 0), (0, 0, 255)]
+    with pytest.raises(UserError, match="other minutes"):
+        kept_record(kept, content_hash="abc", minutes=60)
