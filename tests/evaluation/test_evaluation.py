@@ -38,6 +38,11 @@ def test_a_perfect_drawer_gets_perfect_figures(shapes: Path, tmp_path: Path) -> 
     recalls = [value for name, value in figures.items() if "recall" in name.lower() or name.lower().startswith("r")]
     assert recalls
     assert max(recalls) == pytest.approx(1.0)
+    assert figures["seed_diversity"] == 0  # it draws the same whatever the seed
+    looked_up = next(column for column in card.columns if column.name == "nearest training caption")
+    assert next(figure.value for figure in looked_up.figures if figure.name == "recall_at_1") == pytest.approx(
+        1.0
+    )  # every caption is in the training split
     assert Card.load(tmp_path / "out" / "card.json") == card
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert not re.search(r'(src|href)="https?:', page)

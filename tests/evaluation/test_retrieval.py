@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tonggan.evaluation.retrieval import caption_sensitivity, ground_truth_ranks, nearest_training, other_captions
+from tonggan.evaluation.retrieval import caption_sensitivity, ground_truth_ranks, nearest_training, other_captions, seed_diversity
 
 
 def on_circle(*degrees: float) -> np.ndarray:
@@ -56,3 +56,11 @@ def test_sensitivity_is_nought_for_the_deaf_and_one_for_the_perfect() -> None:
     assert deaf is not None
     assert perfect is not None
     assert (deaf.value, perfect.value) == (0.0, 1.0)
+
+
+def test_diversity_is_that_of_seeds_over_that_of_captions() -> None:
+    truths = np.eye(4, dtype=np.float32)
+    assert seed_diversity(truths, truths, truths).value == 0
+    moved = truths[:2] + np.array([[0, 0, 1, 0], [0, 0, 0, 1]], dtype=np.float32) * 2**0.5
+    assert seed_diversity(truths, moved, truths).value == pytest.approx(1)
+    assert seed_diversity(truths, truths, np.ones((4, 4), dtype=np.float32)) is None

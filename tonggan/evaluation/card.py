@@ -86,6 +86,14 @@ FIGURES: Mapping[str, FigureKind] = {
         " 1: pictures differ as much as real ones.",
         digits=2,
     ),
+    "seed_diversity": FigureKind(
+        "diversity over seeds",
+        "随种子的多样性",
+        "",
+        "Distance of pictures drawn for one caption from two seeds, relative to the distance of the ground truths of two captions. 0: every seed draws"
+        " the same; 1: seeds change as much as captions.",
+        digits=2,
+    ),
     "copy_rate": FigureKind(
         "copies of training pictures",
         "训练图复制率",

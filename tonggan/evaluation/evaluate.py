@@ -17,13 +17,15 @@ from tonggan.evaluation.features import FeatureExtractor, FeatureNet
 from tonggan.evaluation.findings import columns, groups, model_figures, warnings
 from tonggan.evaluation.gallery import gallery
 from tonggan.evaluation.machine import machine_facts, versions
-from tonggan.evaluation.measure import Measured, Ruler, measure, reference_pictures, shuffled_pictures
+from tonggan.evaluation.measure import Measured, Ruler, measure, reference_pictures, reseeded_pictures, shuffled_pictures
 from tonggan.evaluation.report import gallery_sections, write_report
 from tonggan.files import replacing
 from tonggan.progress import Show
 
 SHUFFLED = 256
 """Captions that are drawn a second time with another row's words."""
+RESEEDED = 64
+"""Captions that are drawn a second time from another seed."""
 
 
 def evaluate(
@@ -58,7 +60,8 @@ def evaluate(
         beside: earlier cards to show beside this one, such as the plain baseline's.
         net: feature network; EfficientNet-Lite0 unless given.
         cache: folder in which features of the pack are kept between evaluations.
-        shuffled: captions that are drawn once more with another row's words, from the same seed; 0 leaves the check out.
+        shuffled: captions that are drawn once more with another row's words, from the same seed, and (up to 64 of them) from another seed; 0 leaves
+            both checks out.
         progress: called with (what, done, total).
 
     Raises `UserError` for an unknown split, a language without captions, a limit below two, a full disk, a feature network that is not installed,
@@ -70,7 +73,16 @@ def evaluate(
     captions, seeds = [sample.caption for sample in chosen.samples], [sample.seed for sample in chosen.samples]
     drawn = draw(model, captions, seeds=seeds, batch_size=batch_size, progress=progress)
     others = shuffled_pictures(ruler, model, chosen, count=shuffled, batch_size=batch_size)
-    measured = measure(ruler, chosen, drawn, pack=pack, shuffled=others, reference=reference_pictures(ruler, pack, reference))
+    measured = measure(
+        ruler,
+        chosen,
+        drawn,
+        pack=pack,
+        phrasings=model.phrasings,
+        shuffled=others,
+        reseeded=reseeded_pictures(ruler, model, chosen, count=min(shuffled, RESEEDED), batch_size=batch_size),
+        reference=reference_pictures(ruler, pack, reference),
+    )
     card = Card(
         arrow="text->image",
         model=ModelFacts(model.name, model.weights_hash, model.settings()),

@@ -13,7 +13,7 @@ from tonggan.evaluation.drawing import Chosen, Drawn, Sample
 from tonggan.evaluation.features import Features
 from tonggan.evaluation.intervals import Interval, share_interval
 from tonggan.evaluation.measure import Measured
-from tonggan.evaluation.retrieval import Ranks, caption_sensitivity, ground_truth_ranks
+from tonggan.evaluation.retrieval import Ranks, caption_sensitivity, ground_truth_ranks, seed_diversity
 
 GROUP_VALUES = range(2, 21)
 GROUP_ROWS = 5
@@ -24,6 +24,8 @@ def model_figures(measured: Measured) -> tuple[Figure, ...]:
     figures = [*_distances(measured.drawn, measured.truths), *_retrieval(measured.ranks)]
     if measured.shuffled:
         figures += _caption_figures(measured)
+    if measured.reseeded is not None and (diversity := seed_diversity(measured.drawn, measured.reseeded, measured.truths)):
+        figures.append(_figure("seed_diversity", diversity, len(measured.reseeded)))
     if measured.nearness:
         figures.append(_figure("copy_rate", measured.nearness.copy_rate(), len(measured.drawn)))
     return tuple(figures)
@@ -32,7 +34,7 @@ def model_figures(measured: Measured) -> tuple[Figure, ...]:
 def columns(measured: Measured) -> tuple[Column, ...]:
     """Return what the model is read beside: other real pictures, the ground truths themselves, and chance."""
     found = [_truth_column(measured), _chance_column(measured.ranks)]
-    return tuple([_real_column(measured), *found] if measured.reference else found)
+    return tuple([_retrieval_column(measured), _real_column(measured), *found] if measured.reference else found)
 
 
 def groups(samples: Sequence[Sample], ranks: Ranks) -> tuple[Group, ...]:
@@ -110,6 +112,12 @@ def _caption_figures(measured: Measured) -> list[Figure]:
     sensitivity = caption_sensitivity(measured.drawn, features, measured.truths, partners=partners)
     found = {"shuffled_recall_at_5": ranks.recall(5), "caption_sensitivity": sensitivity}
     return [_figure(name, interval, len(partners)) for name, interval in found.items() if interval]
+
+
+def _retrieval_column(measured: Measured) -> Column:
+    assert measured.retrieved is not None
+    figures = [*_distances(measured.retrieved, measured.truths), *_retrieval(ground_truth_ranks(measured.retrieved, measured.truths))]
+    return Column("nearest training caption", "the training picture whose caption shares most rare words: what looking up gets", tuple(figures))
 
 
 def _real_column(measured: Measured) -> Column:

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
+from tonggan.data.loader import Phrasings, all_phrasings
 from tonggan.data.pack import Pack
 from tonggan.errors import UserError
 from tonggan.evaluation.drawing import Chosen, Drawer, Drawn, draw
 from tonggan.evaluation.features import FeatureExtractor, Features, kept_features
 from tonggan.evaluation.retrieval import Nearness, Ranks, ground_truth_ranks, nearest_training, other_captions
+from tonggan.latent.lexical import LexicalIndex
 from tonggan.progress import Show
 
+OTHER_SEED = 1_000_003
 REFERENCE_LIMIT = 20_000
 """Training pictures that are looked at; of more, so many are sampled."""
 
@@ -45,6 +48,10 @@ class Measured:
     truth_ranks: Ranks
     shuffled: Shuffled | None
     reference: Reference | None
+    reseeded: Features | None
+    """Pictures for the first captions once more, from other seeds."""
+    retrieved: Features | None
+    """For each caption the training picture whose captions are nearest to it by their words (`latent.lexical`)."""
     nearness: Nearness | None
     truth_nearness: Nearness | None
 
@@ -89,7 +96,34 @@ def shuffled_pictures(ruler: Ruler, model: Drawer, chosen: Chosen, *, count: int
     return Shuffled(tuple(partners), ruler.net.features(drawn.pictures, progress=ruler.named("shuffled pictures")))
 
 
-def measure(ruler: Ruler, chosen: Chosen, drawn: Drawn, *, pack: Pack, shuffled: Shuffled | None, reference: Reference | None) -> Measured:
+def reseeded_pictures(ruler: Ruler, model: Drawer, chosen: Chosen, *, count: int, batch_size: int) -> Features | None:
+    """Return the features of the first `count` captions drawn from other seeds; None where there is none to draw."""
+    again = chosen.samples[:count]
+    if not again:
+        return None
+    seeds = [sample.seed + OTHER_SEED for sample in again]
+    drawn = draw(model, [sample.caption for sample in again], seeds=seeds, batch_size=batch_size, what="other seeds", progress=ruler.progress)
+    return ruler.net.features(drawn.pictures, progress=ruler.named("pictures of other seeds"))
+
+
+def nearest_captions(chosen: Chosen, pack: Pack, reference: Reference, phrasings: Phrasings | None) -> Features:
+    """Return the features of the training picture that has the nearest caption, for each caption that is drawn; of none with a common word, the first."""
+    index = LexicalIndex.build(all_phrasings(pack.row(row), phrasings) for row in reference.rows)
+    found = [index.nearest(sample.caption, 1)[0] for sample in chosen.samples]
+    return reference.features[[int(rows[0]) if len(rows) else 0 for rows in found]]
+
+
+def measure(
+    ruler: Ruler,
+    chosen: Chosen,
+    drawn: Drawn,
+    *,
+    pack: Pack,
+    phrasings: Phrasings | None,
+    shuffled: Shuffled | None,
+    reseeded: Features | None,
+    reference: Reference | None,
+) -> Measured:
     """Return the features of drawn pictures and ground truths, and their neighbours."""
     truths = ruler.pack_features(pack, [sample.index for sample in chosen.samples], "ground truths")
     found = ruler.net.features(drawn.pictures, progress=ruler.named("drawn pictures"))
@@ -100,6 +134,8 @@ def measure(ruler: Ruler, chosen: Chosen, drawn: Drawn, *, pack: Pack, shuffled:
         truth_ranks=ground_truth_ranks(truths, truths),
         shuffled=shuffled,
         reference=reference,
+        reseeded=reseeded,
+        retrieved=nearest_captions(chosen, pack, reference, phrasings) if reference else None,
         nearness=nearest_training(found, reference.features) if reference else None,
         truth_nearness=nearest_training(truths, reference.features) if reference else None,
     )

@@ -156,3 +156,15 @@ def caption_sensitivity(drawn: Features, shuffled: Features, truths: Features, *
     moved = np.linalg.norm(drawn[:count] - shuffled, axis=1)
     apart = np.linalg.norm(truths[:count] - truths[list(partners)], axis=1)
     return ratio_interval(moved, apart) if apart.mean() > 0 else None
+
+
+def seed_diversity(drawn: Features, reseeded: Features, truths: Features) -> Interval | None:
+    """How much a picture changes with its seed, relative to how much ground truths differ: 0 if all seeds draw the same.
+
+    mean |f(x_i) - f(x'_i)| / mean |f(g_i) - f(g_i+1)|, where x'_i is drawn for the same caption from another seed. `reseeded` is (n, width), `drawn` and
+    `truths` (N, width) with N >= n. None where all those ground truths are alike.
+    """
+    count = len(reseeded)
+    moved = np.linalg.norm(drawn[:count] - reseeded, axis=1)
+    apart = np.linalg.norm(truths[:count] - np.roll(truths, 1, axis=0)[:count], axis=1)
+    return ratio_interval(moved, apart) if apart.mean() > 0 else None
