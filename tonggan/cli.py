@@ -98,6 +98,7 @@ def draw(
     references: Annotated[
         int | None, typer.Option(min=0, help="How many recalled pictures the model looks at; 0 draws from the weights alone.")
     ] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, or bfloat16: faster where the processor has it.")] = None,
     captions: Annotated[Path | None, typer.Option(help="JSON lines with text and file_name: one picture a row.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for --captions.")] = Path("out/pictures"),
     sheet: Annotated[Path | None, typer.Option(help="With --captions: a contact sheet of all pictures, too.")] = None,
@@ -116,7 +117,8 @@ def draw(
         raise UserError("--strength says how much of a picture is left: give the picture with --from.")
     if captions is not None and (start is not None or reference):
         raise UserError("--from and --reference go with one caption, not with --captions.")
-    wishes = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "strength": strength, "references": references}
+    wishes: dict[str, object] = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "dtype": dtype}
+    wishes |= {"strength": strength, "references": references}
     chosen = {name: value for name, value in wishes.items() if value is not None}
     beginning = None if start is None else open_picture(start)
     shown = tuple((path.name, open_picture(path)) for path in reference or ())

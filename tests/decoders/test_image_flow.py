@@ -70,6 +70,15 @@ def test_blocks_that_look_begin_as_if_they_did_not_and_then_see_what_is_there_al
     torch.testing.assert_close(look(queries, hidden_tokens, rotation), look(queries, absent_tokens, rotation))
 
 
+def test_half_precision_draws_nearly_the_same(decoder: ImageFlow) -> None:
+    latent = some(2)
+    whole, half = draw(decoder, latent, num_inference_steps=3), draw(decoder, latent, num_inference_steps=3, dtype="bfloat16")
+    assert half.dtype == torch.float32
+    assert 0 < (whole - half).abs().mean() < 0.05
+    with pytest.raises(UserError, match=r"dtype 'bfloat61' is not known\. Did you mean 'bfloat16'"):
+        draw(decoder, latent, dtype="bfloat61")
+
+
 def test_guidance_outside_of_its_interval_costs_nothing_and_does_nothing(decoder: ImageFlow) -> None:
     latent, runs = some(2), list[int]()
     decoder.network.register_forward_hook(lambda _, inputs, __: runs.append(len(inputs[0])))

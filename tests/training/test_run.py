@@ -157,7 +157,13 @@ def test_every_recipe_repeats_its_first_eight_losses(shapes: Path, tmp_path: Pat
         run.train()
         lines = [json.loads(line) for line in (tmp_path / name / "journal.jsonl").read_text().splitlines()]
         measured[name] = [line["loss"] for line in lines if line["kind"] == "train"]
-    assert {name: len(losses) for name, losses in measured.items()} == {"article": 8, "coco-64": 8, "emoji-64": 8, "emoji-64-words": 8}
+    assert {name: len(losses) for name, losses in measured.items()} == {
+        "article": 8,
+        "coco-64": 8,
+        "emoji-64": 8,
+        "emoji-64-words": 8,
+        "flickr8k-64": 8,
+    }
     if os.environ.get("TONGGAN_WRITE_LOSSES"):
         LOSSES.write_text(json.dumps(measured, indent=1) + "\n")
     stored = json.loads(LOSSES.read_text())
@@ -170,6 +176,7 @@ REAL = {
     "emoji-64": ("emoji", "openclipart"),
     "emoji-64-fast": ("emoji", "flickr8k_1k"),
     "emoji-64-words": ("emoji", "openclipart"),
+    "flickr8k-64": ("flickr8k_1k", "coco_mini"),
 }
 
 
@@ -183,7 +190,7 @@ def test_every_recipe_trains_on_real_data_of_two_layouts(tmp_path: Path) -> None
             pictures = Tonggan.from_pretrained(tmp_path / data / name).generate("a dog", to="image")
             assert pictures[0].size == (64, 64)
             ran.append((name, data))
-    assert len(ran) == 10
+    assert len(ran) == 12
 
 
 def test_threads_change_a_picture_by_rounding_at_most(small_recipe: Recipe, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Encoders: inputs of one modality -> `Latent`."""
 
 from tonggan.encoders.image import ImageConvolutional
+from tonggan.encoders.image_pretrained import ImagePretrained
 from tonggan.encoders.image_transformer import ImageTransformer
 from tonggan.encoders.pretrained import TextPretrained
 from tonggan.encoders.text import TextTransformer
@@ -11,4 +12,5 @@ ENCODERS: dict[str, type[Encoder]] = {
     "text_pretrained": TextPretrained,
     "image_convolutional": ImageConvolutional,
     "image_transformer": ImageTransformer,
+    "image_pretrained": ImagePretrained,
 }

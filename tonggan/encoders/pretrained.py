@@ -69,24 +69,28 @@ class TextPretrained(Encoder[TextPretrainedConfig]):
         return Latent(hidden, mask, pooled)
 
 
-def load_pretrained(model: str, *, download: bool) -> tuple[Any, Any]:
-    """Return tokenizer and network of a `transformers` encoder, safetensors weights only; raises `UserError` with what to do where it cannot be had."""
+def load_pretrained(model: str, *, download: bool, modality: str = "text") -> tuple[Any, Any]:
+    """Return what prepares inputs (tokenizer, image processor) and the network of a `transformers` encoder, safetensors weights only.
+
+    Raises `UserError` with what to do where it cannot be had.
+    """
     try:
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
     except ImportError as error:
-        raise UserError("a pretrained text encoder needs `transformers`: pip install transformers (the extra 'pretrained')") from error
+        raise UserError(f"a pretrained {modality} encoder needs `transformers`: pip install transformers (the extra 'pretrained')") from error
     options = {"local_files_only": not download, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, **options)
+        before = (AutoTokenizer if modality == "text" else AutoImageProcessor).from_pretrained(model, **options)
         network = AutoModel.from_pretrained(model, use_safetensors=True, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         what = (
             f"the folder {model} holds no model that can be read"
             if Path(model).is_dir()
             else f"'{model}' is neither a folder nor a model fetched before"
         )
-        allow = "" if download or Path(model).is_dir() else ", or allow the download with model.encoders.text.download=true"
+        files = "tokenizer.json" if modality == "text" else "preprocessor_config.json"
+        allow = "" if download or Path(model).is_dir() else f", or allow the download with model.encoders.{modality}.download=true"
         raise UserError(
-            f"{what}: {str(error).splitlines()[0]} Name a folder with config.json, tokenizer.json and model.safetensors{allow}."
+            f"{what}: {str(error).strip().splitlines()[0]} Name a folder with config.json, {files} and model.safetensors{allow}."
         ) from error
-    return tokenizer, network
+    return before, network

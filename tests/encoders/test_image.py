@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from tonggan.encoders.image_pretrained import ImagePretrained, ImagePretrainedConfig
+from tonggan.encoders.image_transformer import ImageTransformer, ImageTransformerConfig
+from tonggan.errors import UserError
+
+transformers = pytest.importorskip("transformers")
+
+
+@pytest.fixture
+def vit(tmp_path: Path) -> Path:
+    """A vision transformer as `transformers` saves it, small and untrained: what is tested is that it is read and fed as it wants to be."""
+    torch.manual_seed(0)
+    settings = transformers.ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=32, patch_size=8)
+    transformers.ViTModel(settings).save_pretrained(tmp_path)
+    transformers.ViTImageProcessor(size={"height": 32, "width": 32}, image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.3, 0.4]).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_a_pretrained_model_sees_what_its_own_processor_would_show_it(vit: Path) -> None:
+    made = ImagePretrained(ImagePretrainedConfig(model=str(vit)))
+    picture = torch.rand(2, 3, 32, 32) * 2 - 1
+    latent = made(picture)
+    processor, network = transformers.AutoImageProcessor.from_pretrained(vit), transformers.AutoModel.from_pretrained(vit)
+    shown = processor(list((picture + 1) / 2), do_rescale=False, return_tensors="pt")
+    torch.testing.assert_close(latent.tokens, network(**shown).last_hidden_state, rtol=1e-4, atol=1e-4)
+    assert latent.tokens.shape == (2, 1 + 16, 16)
+    assert not latent.tokens.requires_grad
+    assert made(torch.rand(1, 3, 64, 64)).tokens.shape == (1, 17, 16)
+
+
+def test_what_is_no_vision_model_is_said_to_be_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"preprocessor_config\.json .* model\.encoders\.image\.download=true"):
+        ImagePretrained(ImagePretrainedConfig(model="someone/not-there"))
+
+
+def test_our_own_has_a_token_for_every_eight_pixels() -> None:
+    made = ImageTransformer(ImageTransformerConfig(size=32, width=16, layers=1, heads=2, stem_channels=(16, 16)))
+    latent = made(torch.rand(2, 3, 32, 32))
+    assert latent.tokens.shape == (2, 16, 16)
+    torch.testing.assert_close(latent.pooled, latent.tokens.mean(1))
