@@ -1,4 +1,4 @@
-"""How fast a model draws: python benchmarks/sampling_speed.py [MODEL]
+"""How fast a model draws: python benchmarks/sampling_speed.py [MODEL] [float32|bfloat16]
 
 End to end (caption to picture), alone on the machine, at batch 1 and 64, for the default settings and for 1, 2 and 4 steps. Prints the median seconds of a
 call, pictures a second, and how often the network ran for one picture (a guided step counts as two).
@@ -18,6 +18,7 @@ REPEATS = 5
 def main() -> None:
     """Measure and print."""
     model = Tonggan.from_pretrained(sys.argv[1] if len(sys.argv) > 1 else "emoji-64")
+    model.overrides["dtype"] = sys.argv[2] if len(sys.argv) > 2 else "float32"
     network = model.model.decoders["image"].network
     rows = 0
 

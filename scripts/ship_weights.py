@@ -1,4 +1,4 @@
-"""Put a run's model among those that ship, in half precision, with the figures of its evaluations: python scripts/ship_weights.py RUN [CARD.json ...]"""
+"""Put a run's model among those that ship, its matrices in eight bits, with the figures of its evaluations: python scripts/ship_weights.py RUN [CARD.json ...]"""
 
 import json
 import sys
@@ -22,7 +22,7 @@ def main() -> None:
         )
     model.config = dict(model.config) | {"figures": evaluations}
     folder = Path(__file__).parents[1] / "tonggan" / "weights" / model.name
-    model.save_pretrained(folder, dtype="float16")
+    model.save_pretrained(folder, dtype="int8")
     for path in sorted(folder.iterdir()):
         print(f"{path.stat().st_size / 2**20:6.1f} MiB  {path.name}")
         if path.stat().st_size > LARGEST:

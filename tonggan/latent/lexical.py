@@ -74,8 +74,8 @@ class LexicalIndex:
         return {
             "words": used.astype(np.int32),
             "counts": np.diff(self.starts)[used].astype(np.int32),
-            "postings": self.postings,
-            "owners": self.owners,
+            "postings": _squeezed(self.postings),
+            "owners": _squeezed(self.owners),
         }
 
     @classmethod
@@ -83,7 +83,7 @@ class LexicalIndex:
         """Return the index that `arrays` was taken of."""
         counts = np.zeros(BUCKETS, dtype=np.int64)
         counts[arrays["words"].astype(np.int64)] = arrays["counts"]
-        return cls(np.concatenate([[0], np.cumsum(counts)]), arrays["postings"].astype(np.int32), arrays["owners"].astype(np.int32))
+        return cls(np.concatenate([[0], np.cumsum(counts)]), _unsqueezed(arrays["postings"]), _unsqueezed(arrays["owners"]))
 
     def nearest(self, text: str, count: int, *, excluded: int | None = None) -> tuple[Integers, Floats]:
         """Return up to `count` rows with their scores in (0, 1], the first by cosine alone; `excluded` is never among them.
@@ -115,6 +115,21 @@ class LexicalIndex:
             scale[owners == owners[best]] = 0
             weights = np.where(has[:, best] > 0, FATIGUE * weights, weights)
         return np.asarray(rows, dtype=np.int64), np.asarray(scores, dtype=np.float32)
+
+
+def _squeezed(values: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
+    """Return numbers that mostly rise by little as few bytes: differences, all their lowest bytes first, deflated."""
+    steps = np.diff(values, prepend=np.int32(0)).astype("<i4")
+    return np.frombuffer(zlib.compress(steps.view(np.uint8).reshape(-1, 4).T.tobytes(), 9), dtype=np.uint8)
+
+
+def _unsqueezed(stored: npt.NDArray[np.generic]) -> npt.NDArray[np.int32]:
+    """Return the numbers that `_squeezed` was given; raises `ValueError` where they are damaged."""
+    try:
+        planes = np.frombuffer(zlib.decompress(stored.tobytes()), dtype=np.uint8).reshape(4, -1)
+    except zlib.error as error:
+        raise ValueError(f"the index is damaged: {error}") from error
+    return np.cumsum(np.ascontiguousarray(planes.T).view("<i4").ravel(), dtype=np.int32)
 
 
 def _contains(sorted_values: npt.NDArray[np.int32], wanted: npt.NDArray[np.int32]) -> Floats:
