@@ -12,7 +12,7 @@ import torch
 
 from tonggan.pipeline import Tonggan
 
-REPEATS = 5
+REPEATS = 3
 
 
 def main() -> None:

@@ -42,9 +42,16 @@ def model_card(config: Mapping[str, Any]) -> str:
 
 
 def _told(trained: Mapping[str, Any], name: str) -> str:
-    """Return a count of a run, with that of the model it began from."""
-    before = trained.get("before")
-    return f"{trained[name]:,}" + (f", after {_told(before, name)} of '{before['model']}'" if before else "")
+    """Return a count of a run, and the sum of those of the models that it began from, one after another."""
+    earlier, before = list[Mapping[str, Any]](), trained.get("before")
+    while before:
+        earlier.insert(0, before)
+        before = before.get("before")
+    if not earlier:
+        return f"{trained[name]:,}"
+    parts = " + ".join(f"{each[name]:,}" for each in earlier)
+    total = f"{round(sum(each[name] for each in earlier), 3):,}"
+    return f"{trained[name]:,}, after {total} of '{earlier[-1]['model']}'" + (f" ({parts})" if len(earlier) > 1 else "")
 
 
 def _memory_line(recipe: Mapping[str, Any]) -> list[str]:
