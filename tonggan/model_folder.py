@@ -74,8 +74,8 @@ def unpacked(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors that `packed` stored, quantised ones as float32."""
     tensors = {name: tensor for name, tensor in stored.items() if not name.endswith(SCALE)}
     for name, scale in stored.items():
-        if name.endswith(SCALE):
-            of = name.removesuffix(SCALE)
+        of = name.removesuffix(SCALE)
+        if name.endswith(SCALE) and of in tensors:  # a tensor that is missing is found where the architecture is compared
             tensors[of] = tensors[of].float() * scale.reshape(-1, *[1] * (tensors[of].ndim - 1))
     return tensors
 
