@@ -26,6 +26,7 @@ class Language:
 
 
 Phrasings = Mapping[str, Language]
+AS_IT_IS = Language()
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _choices(row: PackedRow, language: str, templates: Sequence[str], draw: int)
 
 def chosen_caption(row: PackedRow, phrasings: Phrasings | None, draw: int) -> Caption:
     """Return the caption of a row that the number `draw` (uniform, 63 bits) stands for; a row with nothing that fits gives any caption it has."""
-    offered = phrasings or {language: Language() for language in row.captions}
+    offered = phrasings or dict.fromkeys(row.captions, AS_IT_IS)
     names = [name for name, each in offered.items() if each.weight > 0 and row.captions.get(name)]
     while names:
         weights = np.cumsum([offered[name].weight for name in names])
@@ -120,7 +121,7 @@ def first_caption(row: PackedRow, language: str, phrasings: Phrasings | None) ->
 
 def all_phrasings(row: PackedRow, phrasings: Phrasings | None) -> list[str]:
     """Return every phrasing of every caption of a row."""
-    offered = phrasings or {language: Language() for language in row.captions}
+    offered = phrasings or dict.fromkeys(row.captions, AS_IT_IS)
     told = (
         fill(template, row, caption)
         for language, each in offered.items()

@@ -44,9 +44,10 @@ class Pack:
         self.size: int = self.facts["size"]
         shape = (self.facts["count"], 3, self.size, self.size)
         try:
-            self.pictures = np.memmap(path / "pictures.u8", dtype=np.uint8, mode="r", shape=shape)
-            self._lines = np.memmap(path / "rows.jsonl", dtype=np.uint8, mode="r")
-            self._offsets = np.load(path / "offsets.npy", mmap_mode="r")
+            # Plain arrays over the maps: every slice of a memmap object costs a microsecond more.
+            self.pictures = np.asarray(np.memmap(path / "pictures.u8", dtype=np.uint8, mode="r", shape=shape))
+            self._lines = np.asarray(np.memmap(path / "rows.jsonl", dtype=np.uint8, mode="r"))
+            self._offsets = np.asarray(np.load(path / "offsets.npy", mmap_mode="r"))
             self._splits = np.load(path / "splits.npy", mmap_mode="r")
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: the pack is damaged ({error}). Remove it and pack again.") from error
