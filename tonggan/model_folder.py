@@ -125,7 +125,7 @@ def load_model(name: str, *, device: str = "cpu") -> Loaded:
     model = CrossModalModel(architecture)
     _load_weights(model, tensors, path)
     broken = next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)
-    if broken or _hash(path) != config.get("weights_hash", _hash(path)):
+    if broken or config.get("weights_hash") not in (None, _hash(path)):  # None: written before there was one
         found = f"{broken} is not finite" if broken else "it is not what was saved with config.json"
         raise UserError(f"{path} is damaged ({found}). Copy the model again.")
     model.load_assets(folder)
