@@ -89,6 +89,9 @@ def draw(
     model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
     guidance_scale: Annotated[float | None, typer.Option(help="How closely the caption is followed; 1 is unguided.")] = None,
     num_inference_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the solver.")] = None,
+    smoothing: Annotated[
+        float | None, typer.Option(min=0, help="Colours that differ by less (black to white is 2) are levelled; 0 for none.")
+    ] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What the picture is led away from.")] = None,
     start: Annotated[Path | None, typer.Option("--from", help="A picture to start from.")] = None,
     strength: Annotated[float | None, typer.Option(min=0, max=1, help="With --from: 1 leaves nothing of the picture, 0 all.")] = None,
@@ -99,6 +102,7 @@ def draw(
         int | None, typer.Option(min=0, help="How many recalled pictures the model looks at; 0 draws from the weights alone.")
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, or bfloat16: faster where the processor has it.")] = None,
+    variations: Annotated[Path | None, typer.Option(help="A picture: others of what it shows, instead of a caption.")] = None,
     captions: Annotated[Path | None, typer.Option(help="JSON lines with text and file_name: one picture a row.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for --captions.")] = Path("out/pictures"),
     sheet: Annotated[Path | None, typer.Option(help="With --captions: a contact sheet of all pictures, too.")] = None,
@@ -111,17 +115,19 @@ def draw(
     from tonggan.modalities.image import open_picture
     from tonggan.pipeline import Tonggan
 
-    if (caption is None) == (captions is None):
-        raise UserError("give a caption, or a file with --captions.")
+    if sum(each is not None for each in (caption, captions, variations)) != 1:
+        raise UserError("give a caption, or a file with --captions, or a picture with --variations.")
     if strength is not None and start is None:
         raise UserError("--strength says how much of a picture is left: give the picture with --from.")
     if captions is not None and (start is not None or reference):
         raise UserError("--from and --reference go with one caption, not with --captions.")
+    if variations is not None and reference:
+        raise UserError("--variations looks at its picture alone: leave out --reference.")
     wishes: dict[str, object] = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "dtype": dtype}
-    wishes |= {"strength": strength, "references": references}
+    wishes |= {"strength": strength, "references": references, "smoothing": smoothing}
     chosen = {name: value for name, value in wishes.items() if value is not None}
     beginning = None if start is None else open_picture(start)
-    shown = tuple((path.name, open_picture(path)) for path in reference or ())
+    shown = tuple((path.name, open_picture(path)) for path in reference or ([variations] if variations else ()))
     request = Request(seed=seed, settings=chosen, negative=negative_prompt, include_prompt=metadata, start=beginning, shown=shown)
     loaded = Tonggan.from_pretrained(model)
     if captions is not None:
@@ -129,20 +135,23 @@ def draw(
             count = draw_file(loaded, captions, out, request=request, warn=_warn, sheet=sheet, progress=show)
         console.print(f"{count} pictures in {out}" + (f", sheet: {sheet}" if sheet else ""))
         return
+    if variations is not None:
+        caption = loaded.generate(shown[0][1], to="text")[0]
+        _warn(f"{variations}: {caption}")
     for path in draw_one(loaded, str(caption), output, n=n, request=request, warn=_warn):
         print(path)
 
 
 @app.command()
 def morph(
-    first: Annotated[str, typer.Argument(help="The caption at one end.")],
-    second: Annotated[str, typer.Argument(help="The caption at the other end.")],
+    first: Annotated[str, typer.Argument(help="The caption, or the file of a picture, at one end.")],
+    second: Annotated[str, typer.Argument(help="The caption, or the file of a picture, at the other end.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="GIF, WebP or PNG.")] = Path("out/morph.gif"),
     frames: Annotated[int, typer.Option(min=2, help="Pictures from one end to the other.")] = 24,
     seed: Annotated[int, typer.Option(min=0, help="All pictures are drawn from this seed.")] = 0,
     model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
 ) -> None:
-    """Draw a walk through the shared space from one caption to another, and back, as an animation."""
+    """Draw a walk through the shared space from one caption or picture to another, and back, as an animation."""
     from tonggan.drawing import Request, draw_morph
     from tonggan.pipeline import Tonggan
 
@@ -306,6 +315,7 @@ def evaluate(
     guidance_scale: Annotated[float | None, typer.Option(help="As in draw.")] = None,
     num_inference_steps: Annotated[int | None, typer.Option(min=1, help="As in draw.")] = None,
     references: Annotated[int | None, typer.Option(min=0, help="As in draw.")] = None,
+    smoothing: Annotated[float | None, typer.Option(min=0, help="As in draw.")] = None,
 ) -> None:
     """Draw (or describe) a split and measure what was made against the ground truth."""
     from tonggan.data.pack import ensure_pack
@@ -318,6 +328,7 @@ def evaluate(
         raise UserError(f"'{arrow}' cannot be evaluated.{nearest(arrow, ['text->image', 'image->text'])}")
     loaded = Tonggan.from_pretrained(model)
     wishes = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "references": references}
+    wishes |= {"smoothing": smoothing}
     loaded.overrides |= {name: value for name, value in wishes.items() if value is not None}
     cards = [Card.load(path) for path in beside or []]
     with progress_bars() as show:

@@ -13,6 +13,7 @@ from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, find_col
 from tonggan.data.layouts.tables import read_table
 from tonggan.errors import UserError
 from tonggan.files import replacing
+from tonggan.modalities.image import ENDINGS, open_picture
 from tonggan.modalities.provenance import Provenance, save_picture
 from tonggan.modalities.sheet import contact_sheet
 from tonggan.modalities.text import clean_caption
@@ -122,8 +123,9 @@ def draw_file(
 
 
 def draw_morph(model: Tonggan, first: str, second: str, output: Path, *, frames: int, request: Request) -> Path:
-    """Draw a walk from one caption to another and back as an animation (GIF, WebP or PNG) and return the file."""
-    there = model.morph(first, second, frames=frames, seed=request.seed, settings=request.settings)
+    """Draw a walk from one end to the other and back as an animation (GIF, WebP or PNG) and return the file. An end is a caption or a picture's file."""
+    ends = [open_picture(Path(each)) if Path(each).suffix.lower() in ENDINGS else each for each in (first, second)]
+    there = model.morph(*ends, frames=frames, seed=request.seed, settings=request.settings)
     whole = [*there, *reversed(there[1:-1])]
     _save(model, whole[0], output, caption=f"{first} -> {second}", seed=request.seed, request=request, frames=whole[1:])
     return output

@@ -162,14 +162,16 @@ class CrossModalModel(nn.Module):
         recalled = memory.recall(inputs, **how)
         return latent if recalled is None else replace(latent, references=recalled.to(latent.tokens.device))
 
-    def _shown(self, shown: Tensor, target: str, *, count: int) -> References:
+    def show(self, latent: Latent, shown: Tensor, *, target: str) -> Latent:
+        """Let the decoder of `target` look at `shown` (references, *shape of one output) in every row, instead of what the memory recalled."""
         room = self.part(self.decoders, target, "decoder").references
         if len(shown) > room:
             raise UserError(f"{len(shown)} references given; the {target} decoder of this model looks at {room or 'none'}.")
         values = shown.new_zeros(room, *shown.shape[1:])
         values[: len(shown)] = shown
-        present = torch.arange(room) < len(shown)
-        return References(values.expand(count, *values.shape), present.expand(count, room)).to(self.space.null_point.device)
+        present, count = torch.arange(room) < len(shown), len(latent)
+        recalled = References(values.expand(count, *values.shape), present.expand(count, room))
+        return replace(latent, references=recalled.to(latent.tokens.device))
 
     def players(self, objectives: ObjectivesConfig, *, teacher: "CrossModalModel | None" = None) -> list[Player]:
         """Return whom the loop trains; with `objectives.distil` the decoder alone, taught by `teacher`'s."""
@@ -233,31 +235,9 @@ class CrossModalModel(nn.Module):
         pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
         return torch.stack([self.alignment(latents[a].pooled, latents[b].pooled) for a, b in pairs]).mean()
 
-    @torch.no_grad()
-    def generate(
-        self,
-        inputs: Any,
-        *,
-        source: str,
-        target: str,
-        seeds: list[int],
-        settings: Mapping[str, Any] | None = None,
-        negative: Any | None = None,
-        start: Tensor | None = None,
-        shown: Tensor | None = None,
-    ) -> Any:
-        """Lead inputs along the arrow source -> target: row i from `seeds[i]`.
-
-        `settings` override the decoder's `default_settings`; `negative` are inputs of the same modality that guidance leads away from; `start` are
-        outputs to start from; `shown` (references, *shape of one output) are looked at instead of what the memory recalls. Raises `UserError` where the
-        model has no such part, the decoder no such setting, or looks at fewer references.
-        """
-        if shown is None:
-            latent = self.latent(inputs, source=source, target=target)
-        else:
-            latent = replace(self.encode(inputs, source).latent, references=self._shown(shown, target, count=len(seeds)))
-        against = None if negative is None else self.encode(negative, source).latent
-        return self.decode(latent, target=target, seeds=seeds, settings=settings, against=against, start=start)
+    def generate(self, inputs: Any, *, source: str, target: str, seeds: list[int], settings: Mapping[str, Any] | None = None) -> Any:
+        """Lead inputs along the arrow source -> target, row i from `seeds[i]`, as `decode` does."""
+        return self.decode(self.latent(inputs, source=source, target=target), target=target, seeds=seeds, settings=settings)
 
     @torch.no_grad()
     def decode(
@@ -270,7 +250,11 @@ class CrossModalModel(nn.Module):
         against: Latent | None = None,
         start: Tensor | None = None,
     ) -> Any:
-        """Lead latents of the shared space out of it, as `generate` does; `against` is "no condition" unless given."""
+        """Lead latents out of the shared space: row i from `seeds[i]`.
+
+        `settings` override the decoder's `default_settings`; guidance leads away from `against`, "no condition" unless given; `start` are outputs to start
+        from. Raises `UserError` where the model has no such decoder, or the decoder no such setting.
+        """
         decoder = self.part(self.decoders, target, "decoder")
         defaults = decoder.default_settings()
         for name in settings or {}:

@@ -78,31 +78,29 @@ class Tonggan:
             start: an output (for images a PIL picture) that every output starts from, as far as the setting `strength` leaves of it.
             references: outputs to look at instead of those that the model's memory recalls for each input.
 
+        An arrow that the model was not trained on goes by way of a third modality where two that it was trained on lead there: a picture becomes other
+        pictures of what it shows through its sentence, and the decoder looks at the picture itself.
+
         Returns a list (for images PIL pictures), `n` outputs for each input in order. Raises `UserError` for an empty caption, a modality or a setting
         that the model does not have.
         """
         given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         if not given or n < 1:
             raise UserError("there is nothing to make: give at least one input, and n of at least 1.")
-        kind, target = modality_of(given[0]), modalities().get(to)
+        target = modalities().get(to)
         if target is None:
             raise UserError(f"'{to}' is not a modality.{nearest(to, modalities())}")
-        repeated = kind.to_inputs([each for each in given for _ in range(n)], self.framing)
-        chosen = list(seeds) if seeds is not None else [seed + i for i in range(len(repeated))]
-        if len(chosen) != len(repeated):
-            raise UserError(f"{len(chosen)} seeds for {len(repeated)} outputs: give one seed for each.")
-        against = None if negative is None else kind.to_inputs([negative] * len(repeated), self.framing)
-        begin = None if start is None else target.to_inputs([start] * len(repeated), self.framing)
+        chosen = list(seeds) if seeds is not None else [seed + i for i in range(len(given) * n)]
+        if len(chosen) != len(given) * n:
+            raise UserError(f"{len(chosen)} seeds for {len(given) * n} outputs: give one seed for each.")
         shown = None if not references else target.to_inputs(list(references), self.framing)
-        made = self.model.generate(
-            repeated,
-            source=kind.name,
+        made = self.model.decode(
+            self._latent(given, to, shown=shown).repeat(n),
             target=to,
             seeds=chosen,
             settings=self.overrides | dict(settings or {}),
-            negative=against,
-            start=begin,
-            shown=shown,
+            against=None if negative is None else self._latent([negative]).repeat(len(chosen)),
+            start=None if start is None else target.to_inputs([start] * len(chosen), self.framing),
         )
         return target.to_outputs(made)
 
@@ -129,10 +127,29 @@ class Tonggan:
         return self._latent(inputs).pooled.float().cpu()
 
     @torch.no_grad()
-    def _latent(self, inputs: Any, to: str = "") -> Latent:
+    def _latent(self, inputs: Any, to: str = "", *, shown: torch.Tensor | None = None) -> Latent:
+        """Place inputs in the space, one row each, with what a decoder of `to` looks at: `shown`, or what its memory recalls."""
         given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         kind = modality_of(given[0])
-        return self.model.latent(kind.to_inputs(given, self.framing), source=kind.name, target=to)
+        middle = self._middle(kind.name, to) if to else None
+        if middle is not None:
+            latent = self._latent(self.generate(given, to=middle), to, shown=shown)
+            alike = kind.name == to and shown is None and latent.references is not None
+            return latent.look_first(kind.to_inputs(given, self.framing)) if alike else latent
+        latent = self.model.latent(kind.to_inputs(given, self.framing), source=kind.name, target=to)
+        return latent if shown is None else self.model.show(latent, shown, target=to)
+
+    def _middle(self, source: str, target: str) -> str | None:
+        """Return the modality by way of which `source` leads to `target`, None where it leads there itself; raises `UserError` where no way does."""
+        self.model.part(self.model.encoders, source, "encoder")
+        self.model.part(self.model.decoders, target, "decoder")
+        arrows = self.recipe.objectives.arrows
+        if f"{source}->{target}" in arrows:
+            return None
+        for middle in self.model.decoders:
+            if f"{source}->{middle}" in arrows and f"{middle}->{target}" in arrows:
+                return str(middle)
+        raise UserError(f"the model was not trained on {source}->{target}. It knows {', '.join(arrows)}.")
 
     def recalled(self, caption: str, to: str = "image") -> list[str]:
         """Return the names of the training rows that the memory of modality `to` shows the decoder for a caption, best first."""

@@ -5,6 +5,7 @@ import torch
 
 from tonggan.decoders.image_deconv import ImageDeconv
 from tonggan.decoders.image_flow import ImageFlow, ImageFlowConfig
+from tonggan.decoders.smoothing import bilateral
 from tonggan.errors import UserError
 from tonggan.latent.record import Latent, References
 from tonggan.model import DistilConfig
@@ -147,3 +148,17 @@ def test_other_decoders_cannot_be_distilled() -> None:
     made = ImageDeconv(ImageDeconv.Config(kind="image_deconv"))
     with pytest.raises(UserError, match="cannot be distilled"):
         made.distil(some(1), None, against=some(1), teacher=None, how=None, randomness=None)
+
+
+def test_smoothing_levels_grain_and_keeps_edges() -> None:
+    grain = 0.03 * torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    halves = torch.ones(1, 3, 16, 16)
+    halves[..., 8:] = -0.5
+    smooth = bilateral(halves + grain, 0.16)
+    assert (smooth - halves).abs().mean() < (grain.abs().mean() / 4)
+    assert (smooth[..., 7] - smooth[..., 8]).min() > 1.4
+
+
+def test_smoothing_is_a_setting_of_drawing(decoder: ImageFlow) -> None:
+    latent = some(1)
+    torch.testing.assert_close(draw(decoder, latent, smoothing=0.2), bilateral(draw(decoder, latent), 0.2))

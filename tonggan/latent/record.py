@@ -68,6 +68,14 @@ class Latent:
             and References(*(each.repeat_interleave(times, 0) for each in (self.references.values, self.references.present))),
         )
 
+    def look_first(self, values: Tensor) -> "Latent":
+        """Return this with values[i] (of `values`, (batch, *shape of one output)) as the first reference of row i; the last gives way."""
+        assert self.references is not None
+        before = self.references
+        present = torch.cat([torch.ones_like(before.present[:, :1]), before.present[:, :-1]], dim=1)
+        first = values.to(before.values.device, before.values.dtype).unsqueeze(1)
+        return replace(self, references=References(torch.cat([first, before.values[:, :-1]], dim=1), present))
+
 
 def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
     """Return the mean over the real tokens: (batch, tokens, width), (batch, tokens) -> (batch, width)."""

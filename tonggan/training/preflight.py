@@ -11,6 +11,7 @@ from tonggan.arithmetic import choose_dtype
 from tonggan.data.loader import Language, Loader, Phrasings, batch_of, first_caption
 from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
+from tonggan.model_folder import begin_from
 from tonggan.training.loop import Learner
 from tonggan.training.recipe import Recipe
 from tonggan.training.run import fit_parts, open_data, open_pack
@@ -34,14 +35,15 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
     loader = Loader(pack, rows, batch_size=schedule.batch_size, seed=recipe.seed, phrasings=phrasings, target_phrasings=said)
     torch.manual_seed(recipe.seed)
     model = CrossModalModel(recipe.model)
-    fit_parts(model, loader, samples=1)
+    known = [] if recipe.initial is None else begin_from(model, recipe.initial)[1]
+    fit_parts(model, loader, samples=1, known=known)
     dtype = choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
     learner = Learner(model, recipe, 10**9, dtype)
     packed = [pack.row(int(row)) for row in rows]
     language = next(iter(phrasings or packed[0].captions))
     captions, sentences = ([first_caption(row, language, each) or "" for row in packed] for each in (phrasings, said))
     batch = batch_of(pack, rows, captions, sentences)
-    source, target = ends(next(iter(recipe.objectives.arrows)))
+    source, target = ends(next(arrow for arrow, weight in recipe.objectives.arrows.items() if weight))
     modality = modalities()[target]
     assert modality.closeness is not None
     passed = False
