@@ -78,3 +78,7 @@ def test_a_label_may_go_on_behind_a_comma() -> None:
     assert has_label("Red heart, noto style", "red heart")
     assert has_label("红心，noto 风格", "红心")
     assert not has_label("red hearts", "red heart")
+
+
+def test_full_width_is_no_other_letter() -> None:
+    assert has_label("旗: 刚果(布)，noto 风格", "旗: 刚果（布）")

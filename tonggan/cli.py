@@ -96,7 +96,7 @@ def draw(
     start: Annotated[Path | None, typer.Option("--from", help="A picture to start from.")] = None,
     strength: Annotated[float | None, typer.Option(min=0, max=1, help="With --from: 1 leaves nothing of the picture, 0 all.")] = None,
     reference: Annotated[
-        list[Path] | None, typer.Option(help="A picture to be redrawn, instead of those that the model recalls for the caption; can be repeated.")
+        list[Path] | None, typer.Option(help="A picture to be redrawn, seen before those that the model recalls for the caption; can be repeated.")
     ] = None,
     references: Annotated[
         int | None, typer.Option(min=0, help="How many recalled pictures the model looks at; 0 draws from the weights alone.")

@@ -34,10 +34,10 @@ class Request:
     start: Image.Image | None = None
     """A picture to start from, as far as the setting `strength` leaves of it."""
     shown: Sequence[tuple[str, Image.Image]] = ()
-    """Pictures, with their names, that the model looks at instead of those it recalls."""
+    """Pictures, with their names, that the model looks at before those it recalls."""
 
     def references(self) -> list[Image.Image] | None:
-        """Return the pictures to look at, None for those that the model recalls."""
+        """Return the pictures to look at first, None for those alone that the model recalls."""
         return [picture for _, picture in self.shown] or None
 
 
@@ -45,7 +45,7 @@ def _save(model: Tonggan, picture: Image.Image, path: Path, *, caption: str, see
     settings = model.settings() | dict(request.settings)
     if request.start is None:
         settings.pop("strength", None)
-    references = [name for name, _ in request.shown] or model.recalled(caption)[: settings.get("references", 0)]
+    references = [*(name for name, _ in request.shown), *model.recalled(caption)][: settings.get("references", 0)]
     provenance = Provenance(
         prompt=caption,
         negative_prompt=request.negative,

@@ -163,15 +163,12 @@ class CrossModalModel(nn.Module):
         return latent if recalled is None else replace(latent, references=recalled.to(latent.tokens.device))
 
     def show(self, latent: Latent, shown: Tensor, *, target: str) -> Latent:
-        """Let the decoder of `target` look at `shown` (references, *shape of one output) in every row, instead of what the memory recalled."""
-        room = self.part(self.decoders, target, "decoder").references
-        if len(shown) > room:
-            raise UserError(f"{len(shown)} references given; the {target} decoder of this model looks at {room or 'none'}.")
-        values = shown.new_zeros(room, *shown.shape[1:])
-        values[: len(shown)] = shown
-        present, count = torch.arange(room) < len(shown), len(latent)
-        recalled = References(values.expand(count, *values.shape), present.expand(count, room))
-        return replace(latent, references=recalled.to(latent.tokens.device))
+        """Let the decoder of `target` look at `shown` (rows, references, *shape of one output) first; what the memory recalled fills the places left."""
+        room, given = self.part(self.decoders, target, "decoder").references, shown.shape[1]
+        if given > room:
+            raise UserError(f"{given} references given; the {target} decoder of this model looks at {room or 'none'}.")
+        first = References(shown, torch.ones(shown.shape[:2], dtype=torch.bool)).to(latent.tokens.device)
+        return replace(latent, references=first.then(latent.references, room=room))
 
     def players(self, objectives: ObjectivesConfig, *, teacher: "CrossModalModel | None" = None) -> list[Player]:
         """Return whom the loop trains; with `objectives.distil` the decoder alone, taught by `teacher`'s."""

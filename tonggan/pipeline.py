@@ -76,7 +76,7 @@ class Tonggan:
             negative: what guidance leads away from.
             settings: `num_inference_steps`, `guidance_scale`, ... as the decoder names them.
             start: an output (for images a PIL picture) that every output starts from, as far as the setting `strength` leaves of it.
-            references: outputs to look at instead of those that the model's memory recalls for each input.
+            references: outputs to look at first; what the model's memory recalls for each input fills the places left.
 
         An arrow that the model was not trained on goes by way of a third modality where two that it was trained on lead there: a picture becomes other
         pictures of what it shows through its sentence, and the decoder looks at the picture itself.
@@ -128,16 +128,16 @@ class Tonggan:
 
     @torch.no_grad()
     def _latent(self, inputs: Any, to: str = "", *, shown: torch.Tensor | None = None) -> Latent:
-        """Place inputs in the space, one row each, with what a decoder of `to` looks at: `shown`, or what its memory recalls."""
+        """Place inputs in the space, one row each, with what a decoder of `to` looks at: `shown`, then what its memory recalls."""
         given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         kind = modality_of(given[0])
         middle = self._middle(kind.name, to) if to else None
         if middle is not None:
             latent = self._latent(self.generate(given, to=middle), to, shown=shown)
-            alike = kind.name == to and shown is None and latent.references is not None
-            return latent.look_first(kind.to_inputs(given, self.framing)) if alike else latent
+            looks = kind.name == to and self.model.decoders[to].references
+            return self.model.show(latent, kind.to_inputs(given, self.framing).unsqueeze(1), target=to) if looks else latent
         latent = self.model.latent(kind.to_inputs(given, self.framing), source=kind.name, target=to)
-        return latent if shown is None else self.model.show(latent, shown, target=to)
+        return latent if shown is None else self.model.show(latent, shown.expand(len(given), *shown.shape), target=to)
 
     def _middle(self, source: str, target: str) -> str | None:
         """Return the modality by way of which `source` leads to `target`, None where it leads there itself; raises `UserError` where no way does."""

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tonggan.decoders.text_autoregressive import TextAutoregressive, TextAutoregressiveConfig
+from tonggan.decoders.text_autoregressive import TextAutoregressive, TextAutoregressiveConfig, typeset
 from tonggan.errors import UserError
 from tonggan.latent.record import Latent
 from tonggan.layers.transformer import Past
@@ -95,3 +95,8 @@ def test_mistakes(decoder: TextAutoregressive, latent: Latent) -> None:
     with pytest.raises(UserError, match="num_beams must be at least 1"):
         write(decoder, latent, num_beams=0)
     assert len(write(decoder, latent, max_new_tokens=1)) == 4
+
+
+def test_commas_are_those_of_the_language() -> None:
+    assert typeset("红心, noto 风格", "zh") == "红心，noto 风格"
+    assert typeset("red heart, noto style", "en") == "red heart, noto style"

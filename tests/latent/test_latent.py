@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional as F
 
 from tonggan.latent.alignment import Alignment
-from tonggan.latent.record import Latent, blend, masked_mean, stack
+from tonggan.latent.record import Latent, References, blend, masked_mean, stack
 from tonggan.latent.space import SharedSpace, SpaceConfig
 
 
@@ -70,3 +70,15 @@ def test_a_blend_has_both_ends_and_stays_on_the_sphere() -> None:
     torch.testing.assert_close(end.pooled, second.pooled)
     torch.testing.assert_close(middle.pooled.norm(dim=-1), torch.ones(1))
     torch.testing.assert_close((middle.pooled * first.pooled).sum(), (middle.pooled * second.pooled).sum())
+
+
+def test_references_stand_before_others_and_leave_empty_places() -> None:
+    def some(value: float, count: int) -> References:
+        return References(torch.full((2, count, 3), value), torch.ones(2, count, dtype=torch.bool))
+
+    both = some(1, 1).then(some(2, 4), room=4)
+    assert both.values[0, :, 0].tolist() == [1, 2, 2, 2]
+    assert both.present.all()
+    alone = some(1, 1).then(None, room=3)
+    assert alone.values[0, :, 0].tolist() == [1, 0, 0]
+    assert alone.present[0].tolist() == [True, False, False]

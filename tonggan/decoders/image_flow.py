@@ -295,7 +295,7 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         grid = begin + (1 - begin) * flow.time_grid(max(1, math.ceil(steps * (1 - begin))), shift=float(settings["time_shift"]))
         made = flow.SOLVERS[solver](field, x, grid).clamp(-1, 1)
         smoothing = float(settings["smoothing"])
-        return bilateral(made, smoothing) if smoothing > 0 else made
+        return bilateral(made, smoothing) if smoothing > 0 and begin < 1 else made
 
 
 def seeded_noise(seeds: list[int], shape: tuple[int, ...]) -> Tensor:

@@ -4,6 +4,7 @@ Training compares every next token with the truth at once (teacher forcing); `ge
 ones kept. The first token behind the start names the language.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -19,6 +20,8 @@ from tonggan.layers.vocabulary import Vocabulary, WithVocabulary
 from tonggan.modalities.text import Caption
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, PartConfig
+
+COMMA = re.compile(r", ?")
 
 
 class TextAutoregressiveConfig(PartConfig):
@@ -153,7 +156,12 @@ class TextAutoregressive(WithVocabulary, Decoder[TextAutoregressiveConfig]):
         beams = search.num_beams if search.temperature == 0 else 1
         writer = _Writer(self, latent.repeat(beams) if beams > 1 else latent)
         found = beam_search(writer, len(latent), search) if search.temperature == 0 else sample(writer, seeds, search)
-        return [Caption(vocabulary.decode(each.ids), language=language, score=each.score) for each in found]
+        return [Caption(typeset(vocabulary.decode(each.ids), language), language=language, score=each.score) for each in found]
+
+
+def typeset(sentence: str, language: str) -> str:
+    """Return a sentence with the commas of its language: the vocabulary (NFKC) knows one comma alone."""
+    return COMMA.sub("，", sentence) if language == "zh" else sentence
 
 
 class _Writer:

@@ -137,11 +137,12 @@ def _similarity(made: Sequence[Mapping[tuple[str, ...], float]], truth: Sequence
 
 def exact(candidates: Sequence[str], truths: Sequence[str]) -> float:
     """Return the share of sentences that are the truth, letter for letter but for case and white space."""
-    same = sum(_plain(one) == _plain(other) for one, other in zip(candidates, truths, strict=True))
+    same = sum(plain(one) == plain(other) for one, other in zip(candidates, truths, strict=True))
     return same / max(len(candidates), 1)
 
 
-def _plain(sentence: str) -> str:
+def plain(sentence: str) -> str:
+    """Return a sentence without what does not count when two are compared: case, white space, full width."""
     return " ".join(unicodedata.normalize("NFKC", sentence).lower().split())
 
 

@@ -13,7 +13,7 @@ import torch
 
 from tonggan.data.loader import Phrasings, first_caption
 from tonggan.data.pack import Pack, PackedRow
-from tonggan.evaluation.captions import SMALLEST_CORPUS, Said, bleu, cider_d, distinct, exact, repeat_rate, rouge_l
+from tonggan.evaluation.captions import SMALLEST_CORPUS, Said, bleu, cider_d, distinct, exact, plain, repeat_rate, rouge_l
 from tonggan.evaluation.card import FIGURES, Card, Column, DataFacts, Figure, ModelFacts, NetFacts, SpeedFacts
 from tonggan.evaluation.drawing import Chosen, choose
 from tonggan.evaluation.evaluate import check_folder, remove_earlier
@@ -52,8 +52,8 @@ class Row:
 
 def has_label(sentence: str, label: str) -> bool:
     """Return whether a sentence is a label, or the label with more behind a comma."""
-    said, wanted = sentence.lower().strip(), label.lower().strip()
-    return said == wanted or said.startswith((f"{wanted},", f"{wanted}，", f"{wanted}、"))
+    said, wanted = plain(sentence), plain(label)
+    return said == wanted or said.startswith((f"{wanted},", f"{wanted}、"))
 
 
 def figures(sentences: Sequence[str], rows: Sequence[Row]) -> list[Figure]:

@@ -28,6 +28,16 @@ class References:
         slots = torch.arange(self.present.shape[1], device=self.present.device) < count
         return replace(self, values=self.values * slots[(None, slice(None), *[None] * (self.values.ndim - 2))], present=self.present & slots)
 
+    def then(self, others: Self | None, *, room: int) -> Self:
+        """Return these and behind them `others`, as many as there is `room` for; places left over are empty."""
+        values, present = [self.values], [self.present]
+        if others is not None:
+            values, present = [*values, others.values], [*present, others.present]
+        missing = max(0, room - sum(each.shape[1] for each in present))
+        values.append(self.values.new_zeros(len(self.values), missing, *self.values.shape[2:]))
+        present.append(self.present.new_zeros(len(self.present), missing))
+        return replace(self, values=torch.cat(values, dim=1)[:, :room], present=torch.cat(present, dim=1)[:, :room])
+
     def where(self, kept: Tensor) -> Self:
         """Return these with nothing in the rows where `kept` (batch,) is False."""
         mask = kept[(..., *[None] * (self.values.ndim - 1))]
@@ -67,14 +77,6 @@ class Latent:
             references=self.references
             and References(*(each.repeat_interleave(times, 0) for each in (self.references.values, self.references.present))),
         )
-
-    def look_first(self, values: Tensor) -> "Latent":
-        """Return this with values[i] (of `values`, (batch, *shape of one output)) as the first reference of row i; the last gives way."""
-        assert self.references is not None
-        before = self.references
-        present = torch.cat([torch.ones_like(before.present[:, :1]), before.present[:, :-1]], dim=1)
-        first = values.to(before.values.device, before.values.dtype).unsqueeze(1)
-        return replace(self, references=References(torch.cat([first, before.values[:, :-1]], dim=1), present))
 
 
 def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:

@@ -68,11 +68,13 @@ def open_unchanged(source: Path | bytes, *, name: str = "") -> Image.Image:
     except FileNotFoundError as error:
         raise UserError(f"{called}: no such file.") from error
     except Image.DecompressionBombError as error:
-        raise UserError(f"{called}: a decompression-bomb ({error}).") from error
+        raise UserError(f"{called}: a decompression-bomb (more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels). Scale it down first.") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{called}: not a picture that can be read, or broken.") from error
     if picture.width * picture.height > MAX_PIXELS:
-        raise UserError(f"{called}: a decompression-bomb ({picture.width} x {picture.height} pixels, the limit is {MAX_PIXELS:,}).")
+        raise UserError(
+            f"{called}: a decompression-bomb ({picture.width} x {picture.height} pixels, the limit is {MAX_PIXELS:,}). Scale it down first."
+        )
     return picture
 
 
