@@ -68,7 +68,7 @@ def open_unchanged(source: Path | bytes, *, name: str = "") -> Image.Image:
     except FileNotFoundError as error:
         raise UserError(f"{called}: no such file.") from error
     except Image.DecompressionBombError as error:
-        raise UserError(f"{called}: a decompression-bomb (more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels). Scale it down first.") from error
+        raise UserError(f"{called}: a decompression-bomb (more than {MAX_PIXELS:,} pixels). Scale it down first.") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{called}: not a picture that can be read, or broken.") from error
     if picture.width * picture.height > MAX_PIXELS:
