@@ -200,5 +200,13 @@ def _decode(stored: bytes) -> np.ndarray:
         return to_array(picture.convert("RGB"))
 
 
+def show(picture: Image.Image, made_from: Any, path: Path) -> Path:
+    """Write one picture as a PNG that says nothing of its making, and return the file."""
+    file = path.with_name(f"{path.name}.png")
+    with replacing(file) as beside:
+        picture.save(beside, format="PNG")
+    return file
+
+
 STORE = Store(_encode, _decode, to_float)
-MODALITY = Modality("image", lambda value: isinstance(value, Image.Image), _to_inputs, _to_outputs, preview, _closeness, STORE)
+MODALITY = Modality("image", lambda value: isinstance(value, Image.Image), _to_inputs, _to_outputs, preview, _closeness, STORE, open_picture, show)
