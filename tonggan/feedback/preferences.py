@@ -61,7 +61,7 @@ def import_preferences(store: VoteStore, source: Path, folder: Path, *, arrow: s
     """
     if not source.is_file():
         raise UserError(f"{source}: no such file.")
-    read = [_read(row, where=f"{source}, row {number}", source=source, arrow=arrow) for number, row in enumerate(read_table(source), 1)]
+    read = [_read(row, number, source, arrow=arrow) for number, row in enumerate(read_table(source), 1)]
     for each in read:
         for file, name in each.files:
             _copy(file, folder / name)
@@ -109,12 +109,13 @@ def _copy(file: Path, to: Path) -> None:
             shutil.copyfile(file, beside)
 
 
-def _read(row: Mapping[str, Any], *, where: str, source: Path, arrow: str) -> Preference:
+def _read(row: Mapping[str, Any], number: int, source: Path, *, arrow: str) -> Preference:
+    where = f"{source}, row {number}"
     texts = {name: _text(row.get(name)) for name in COLUMNS}
     empty = [name for name, text in texts.items() if not text]
     if empty:
         raise UserError(f"{where}: no {' and no '.join(empty)}. Preferences are rows of {', '.join(COLUMNS)}; nothing was stored.")
-    mime, files = str(row.get("mime") or "text/plain"), []
+    mime, files = str(row.get("mime") or "text/plain")[:64], []
 
     def output(role: str) -> Output:
         content, name = texts[role], str(row.get(f"{role}_output") or "")
@@ -122,14 +123,14 @@ def _read(row: Mapping[str, Any], *, where: str, source: Path, arrow: str) -> Pr
             file = inside(source.parent, content, where=where)
             content = f"{OUTPUTS}/{_digest(file.read_bytes() if file.is_file() else b'')}{file.suffix}"
             files.append((file, content))
-        model, weights = str(row.get(f"{role}_model") or role), str(row.get(f"{role}_weights") or "")
-        known = {"arrow": str(row.get("arrow") or arrow), "prompt": texts["prompt"], "model": model, "weights": weights, "content": content}
+        model, weights = str(row.get(f"{role}_model") or role)[:255], str(row.get(f"{role}_weights") or "")[:64]
+        known = {"arrow": str(row.get("arrow") or arrow)[:64], "prompt": texts["prompt"], "model": model, "weights": weights, "content": content}
         return Output(id=name[:64] or _digest(json.dumps(known, sort_keys=True).encode()), mime=mime, **known)
 
     chosen, rejected = output("chosen"), output("rejected")
     if chosen.id == rejected.id:
         raise UserError(f"{where}: chosen and rejected are the same. Remove the row; nothing was stored.")
-    return Preference(chosen, rejected, str(row.get("voter") or where)[:64], where, tuple(files))
+    return Preference(chosen, rejected, str(row.get("voter") or f"row {number} of {source.name}")[:64], where, tuple(files))
 
 
 def _digest(content: bytes) -> str:
@@ -137,7 +138,7 @@ def _digest(content: bytes) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return a text; of a conversation (a list of messages) the content of the last message."""
+    """Return a text, without NUL (PostgreSQL has none); of a conversation (a list of messages) the content of the last message."""
     if isinstance(value, list) and value and isinstance(value[-1], Mapping):
-        return str(value[-1].get("content") or "")
-    return value if isinstance(value, str) else ""
+        value = value[-1].get("content")
+    return value.replace("\0", "") if isinstance(value, str) else ""

@@ -20,6 +20,20 @@ MINUS = "−"
 
 
 @dataclass(frozen=True)
+class MeanStars:
+    """Mean stars of a model; the interval is over the ratings, None where there is one alone."""
+
+    ratings: int
+    mean: float
+    interval: Interval | None
+
+    def told(self) -> str:
+        """Return the mean in words."""
+        span = "" if self.interval is None else f" ({self.interval.low:.1f} to {self.interval.high:.1f})"
+        return f"{self.mean:.1f}{span} of {self.ratings}"
+
+
+@dataclass(frozen=True)
 class Report:
     """What the votes on one arrow say."""
 
@@ -31,8 +45,8 @@ class Report:
     """Voters whose votes are not counted, since they failed most of their attention checks."""
     ranking: Ranking
     agreement: Agreement
-    stars: dict[str, Interval]
-    """Mean stars by model, with its interval over the ratings."""
+    stars: dict[str, MeanStars]
+    """By model, of those that were rated."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -42,26 +56,28 @@ class Report:
         """Print the report as tables."""
         prompts = f"{self.votes} votes of {self.voters} voters on {self.prompts} prompts"
         without = f"; {self.left_out} more failed most of their attention checks and are left out" if self.left_out else ""
-        console.print(f"{self.arrow}: {prompts}{without}")
-        console.print(self._standings(), self._duels())
-        console.print(self._agreement())
+        console.print(f"{self.arrow}: {prompts}{without}", soft_wrap=True)
+        console.print(self._standings(), self._matrix())
+        for duel in self.ranking.duels:
+            console.print(told(duel), soft_wrap=True)
+        console.print(self._agreement(), soft_wrap=True)
 
     def _standings(self) -> Table:
         table = Table("model", "votes", "wins", "strength (Elo)", "95 %", *(["stars"] if self.stars else []))
         for each in self.ranking.standings:
-            stars = self.stars.get(each.model)
-            told = [] if not self.stars else ["–" if stars is None else f"{stars.value:.2f} ({stars.low:.2f} to {stars.high:.2f})"]
-            strength = each.strength
-            span = f"{_signed(strength.low)} to {_signed(strength.high)}"
-            table.add_row(each.model, str(each.votes), f"{100 * each.share:.0f} %", _signed(strength.value), span, *told)
+            stars = [self.stars[each.model].told() if each.model in self.stars else "–"] if self.stars else []
+            span = f"{_signed(each.strength.low)} to {_signed(each.strength.high)}"
+            table.add_row(each.model, str(each.votes), f"{100 * each.share:.0f} %", _signed(each.strength.value), span, *stars)
         return table
 
-    def _duels(self) -> Table:
-        table = Table("", "won", "lost", "tie", "both bad", "share (95 %)", "told apart", "more votes")
-        for duel in self.ranking.duels:
-            share = f"{100 * duel.share.value:.0f} % ({100 * duel.share.low:.0f} to {100 * duel.share.high:.0f})"
-            counts = map(str, (duel.wins, duel.losses, duel.ties, duel.bad))
-            table.add_row(f"{duel.first} : {duel.second}", *counts, share, "yes" if duel.told_apart else "no", more_votes(duel))
+    def _matrix(self) -> Table:
+        names = [each.model for each in self.ranking.standings]
+        shares = {(duel.first, duel.second): (duel.share.value, duel.votes) for duel in self.ranking.duels}
+        shares |= {(other, one): (1 - share, votes) for (one, other), (share, votes) in shares.items()}
+        table = Table("wins against", *names)
+        for row in names:
+            found = (shares.get((row, column)) for column in names)
+            table.add_row(row, *("" if cell is None else f"{100 * cell[0]:.0f} % of {cell[1]}" for cell in found))
         return table
 
     def _agreement(self) -> str:
@@ -76,14 +92,18 @@ def _signed(points: float) -> str:
     return f"{round(points):+d}".replace("-", MINUS)
 
 
-def more_votes(duel: Duel) -> str:
-    """Return how many more votes would tell two models apart, in words."""
+def told(duel: Duel) -> str:
+    """Return a duel in words, and how many more votes would tell the two apart."""
+    share = f"{100 * duel.share.value:.0f} % ({100 * duel.share.low:.0f} to {100 * duel.share.high:.0f})"
+    counts = f"{duel.wins} won, {duel.losses} lost, {duel.ties} the same, {duel.bad} both bad: {share}"
+    missing = None if duel.votes_needed is None else duel.votes_needed - duel.votes
     if duel.told_apart:
-        return "none"
-    if duel.votes_needed is None:
-        return "no difference is seen"
-    missing = duel.votes_needed - duel.votes
-    return f"about {missing:,}" if missing > 0 else "some; prompts differ much"
+        more = "told apart"
+    elif missing is None:
+        more = "not told apart: no difference is seen"
+    else:
+        more = f"not told apart: about {missing:,} more votes" if missing > 0 else "not told apart: prompts differ much, try others"
+    return f"{duel.first} against {duel.second}: {counts}; {more}."
 
 
 def report(store: VoteStore, *, everyone: bool = False) -> list[Report]:
@@ -118,8 +138,12 @@ def _report(arrow: str, ballots: Sequence[Ballot], ratings: Sequence[Stars], *, 
         left_out=len(excluded),
         ranking=rank(comparisons),
         agreement=agreement(counted),
-        stars={model: mean_interval(values) for model, values in stars.items()},
+        stars={model: _mean_stars(values) for model, values in stars.items()},
     )
+
+
+def _mean_stars(values: Sequence[int]) -> MeanStars:
+    return MeanStars(len(values), sum(values) / len(values), mean_interval(values) if len(values) > 1 else None)
 
 
 def plot(found: Report, path: Path) -> None:

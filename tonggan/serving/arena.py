@@ -29,7 +29,7 @@ LARGEST_BODY = 16 * 1024
 COOKIE_SECONDS = 365 * 24 * 3600
 VOTER = re.compile(r"[\w-]{22}", re.ASCII)
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; img-src 'self'; media-src 'self'; connect-src 'self'; script-src 'unsafe-inline';"
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; media-src 'self'; connect-src 'self'; script-src 'unsafe-inline';"
     " style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -43,11 +43,11 @@ class Said(Strict):
     choice: Literal["left", "right", "tie", "bad"]
     comment: str = Field(default="", max_length=LONGEST_COMMENT)
 
-    @field_validator("comment")
+    @field_validator("comment", mode="before")
     @classmethod
-    def _storable(cls, comment: str) -> str:
-        """Leave out what no database stores: NUL, halves of surrogate pairs."""
-        return comment.replace("\0", "").encode("utf-8", "replace").decode()
+    def _storable(cls, comment: Any) -> Any:
+        """Leave out what no database stores: NUL, and the half of an emoji that a browser's limit cut in two."""
+        return comment.replace("\0", "").encode("utf-8", "replace").decode() if isinstance(comment, str) else comment
 
 
 class Stars(Strict):
