@@ -42,15 +42,17 @@ def arena(
         from tonggan.serving.arena import build_app, listen, serve
     except ImportError as error:
         raise UserError(f"the arena needs more packages: pip install 'tonggan[arena]' ({error}).") from error
-    from tonggan.serving.contest import Contest
+    from tonggan.serving.contest import Contest, modalities_of
+    from tonggan.serving.prompts import read_prompts
 
     names = [*models, *(more or [])]
-    if len(set(names)) < len(names):
-        raise UserError("a model is named twice in --models: there is nothing to tell apart.")
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise UserError("an arena needs two different models or more: --models A B.")
+    asked = read_prompts(prompts, modalities_of(arrow)[0])
+    loaded = {name: Tonggan.from_pretrained(name) for name in names}
     waiting = listen(host, port)
     store = VoteStore(store_url(out, votes))
-    loaded = {name: Tonggan.from_pretrained(name) for name in names}
-    contest = Contest(loaded, prompts, out, store, arrow=arrow, seed=seed)
+    contest = Contest(loaded, asked, out, store, arrow=arrow, seed=seed)
     if not on_demand:
         with progress_bars() as show:
             made = contest.prepare(show)

@@ -5,8 +5,10 @@ import torch
 from rich.console import Console
 
 from tonggan.feedback.votes import VoteStore
+from tonggan.modalities import modalities
 from tonggan.pipeline import Tonggan
 from tonggan.serving.contest import Contest
+from tonggan.serving.prompts import Prompt, read_prompts
 from tonggan.training.recipe import load_recipe
 from tonggan.training.run import Run
 
@@ -37,7 +39,7 @@ def sketchers(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 
 
 @pytest.fixture
-def prompts(tmp_path: Path) -> Path:
+def prompts_file(tmp_path: Path) -> Path:
     """A file of twelve prompts."""
     file = tmp_path / "prompts.txt"
     file.write_text("".join(f"{colour} {shape}\n" for colour in ("red", "green", "blue", "红色") for shape in ("square", "circle", "bar")))
@@ -45,7 +47,13 @@ def prompts(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def contest(sketchers: tuple[Path, Path], prompts: Path, store: VoteStore, tmp_path: Path) -> Contest:
+def prompts(prompts_file: Path) -> list[Prompt]:
+    """The same, read."""
+    return read_prompts(prompts_file, modalities()["text"])
+
+
+@pytest.fixture
+def contest(sketchers: tuple[Path, Path], prompts: list[Prompt], store: VoteStore, tmp_path: Path) -> Contest:
     """Both models on all prompts, nothing made yet."""
     models = {path.name: Tonggan.from_pretrained(path) for path in sketchers}
     return Contest(models, prompts, tmp_path / "arena", store, arrow="text->image")

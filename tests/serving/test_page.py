@@ -17,7 +17,7 @@ from tonggan.serving.arena import build_app, listen
 from tonggan.serving.contest import Contest
 
 CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: run the tests by `make test` or scripts/debian_packages.sh first")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: run the tests by `make test` or scripts/debian_packages.sh first")]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "locale": "zh-CN"}
 
 
@@ -25,6 +25,13 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 def votes_url(tmp_path: Path) -> str:
     """One kind of store is enough here."""
     return f"sqlite:///{tmp_path / 'votes.sqlite'}"
+
+
+@pytest.fixture
+def prompts_file(tmp_path: Path) -> Path:
+    """Four prompts, which are five rounds: settling takes its time after each."""
+    (tmp_path / "prompts.txt").write_text("red square\ngreen circle\n蓝色\nblack frame\n")
+    return tmp_path / "prompts.txt"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +67,7 @@ def opened(chromium: Browser, address: str, **kind: object) -> Page:
 
 def ready(page: Page, done: int) -> None:
     """Wait until the page takes the vote number `done`, from zero."""
-    expect(page.locator("#count")).to_have_text(f"{done} / 14")
+    expect(page.locator("#count")).to_have_text(f"{done} / 5")
     expect(page.locator("[data-choice=left]")).to_be_enabled()
 
 
@@ -100,7 +107,7 @@ def test_on_a_phone_in_chinese_to_the_end(chromium: Browser, address: str, store
     ready(page, 0)
     page.locator("label[for=star-right-4]").tap()
     expect(page.get_by_role("group", name="给它打星").nth(1).get_by_role("radio", name="4 星（共 5 星）")).to_be_checked()
-    for done in range(14):
+    for done in range(5):
         ready(page, done)
         button = page.get_by_role("button", name="左边好")
         box = button.bounding_box()
@@ -109,15 +116,18 @@ def test_on_a_phone_in_chinese_to_the_end(chromium: Browser, address: str, store
         assert box["y"] + box["height"] <= 844
         button.tap()
     expect(page.get_by_text("全部完成")).to_be_visible()
-    assert len(ballots(store)) == 14
+    assert len(ballots(store)) == 5
     assert [rating.stars for rating in store.ratings()["text->image"]] == [4]
     assert page.complaints == []  # type: ignore[attr-defined]
 
 
 def test_a_double_click_is_one_vote(chromium: Browser, address: str, store: VoteStore) -> None:
     page = opened(chromium, address)
-    page.locator("[data-choice=tie]").dblclick(delay=20)
-    page.keyboard.press("1")
+    box = page.locator("[data-choice=tie]").bounding_box()
+    assert box is not None
+    for _ in range(2):
+        page.mouse.click(box["x"] + 5, box["y"] + 5)
+        page.wait_for_timeout(150)
     ready(page, 1)
     page.wait_for_timeout(300)
     assert [ballot.choice for ballot in ballots(store)] == [Choice.TIE]

@@ -15,11 +15,11 @@ from tonggan.errors import UserError, nearest
 from tonggan.feedback.tables import Output
 from tonggan.feedback.votes import VoteStore
 from tonggan.files import replacing
-from tonggan.modalities import modalities
+from tonggan.modalities import Modality, modalities
 from tonggan.model import ends
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
-from tonggan.serving.prompts import Prompt, read_prompts
+from tonggan.serving.prompts import Prompt
 
 BATCH = 16
 OUTPUTS = "outputs"
@@ -39,18 +39,15 @@ class Entry:
 class Contest:
     """Models side by side on the same prompts and seeds."""
 
-    def __init__(self, models: Mapping[str, Tonggan], prompts: Path, folder: Path, store: VoteStore, *, arrow: str, seed: int = 0) -> None:
+    def __init__(
+        self, models: Mapping[str, Tonggan], prompts: Sequence[Prompt], folder: Path, store: VoteStore, *, arrow: str, seed: int = 0
+    ) -> None:
         """Find what was made before; nothing is made yet. Raises `UserError` where a model has no such arrow, or two models are one and the same."""
-        source, self.target = ends(arrow)
-        for name in (source, self.target):
-            if name not in modalities():
-                raise UserError(f"'{name}' is not a modality.{nearest(name, modalities())}")
+        self.source, self.target = modalities_of(arrow)
         for each in models.values():
-            each.model.part(each.model.encoders, source, "encoder")
-            each.model.part(each.model.decoders, self.target, "decoder")
-        self.models, self.arrow, self.folder, self.store = models, arrow, folder, store
-        self.source = modalities()[source]
-        self.prompts = read_prompts(prompts, self.source)
+            each.model.part(each.model.encoders, self.source.name, "encoder")
+            each.model.part(each.model.decoders, self.target.name, "decoder")
+        self.models, self.prompts, self.arrow, self.folder, self.store = models, prompts, arrow, folder, store
         self.secret = _secret(folder / "secret")
         made = [Entry(self._id(name, prompt, seed + i), name, i, seed + i) for i, prompt in enumerate(self.prompts) for name in models]
         self.entries = {entry.id: entry for entry in made}
@@ -90,9 +87,9 @@ class Contest:
         if not entries:
             return
         values = [self.prompts[entry.prompt].value for entry in entries]
-        made = self.models[entries[0].model].generate(values, to=self.target, seeds=[entry.seed for entry in entries])
-        show = modalities()[self.target].show
-        assert show is not None, f"outputs of {self.target} cannot be shown"
+        made = self.models[entries[0].model].generate(values, to=self.target.name, seeds=[entry.seed for entry in entries])
+        show = self.target.show
+        assert show is not None, f"outputs of {self.target.name} cannot be shown"
         files = {entry.id: show(each, value, self.folder / OUTPUTS / entry.id) for entry, each, value in zip(entries, made, values, strict=True)}
         self.store.register([self._output(self.entries[name], file) for name, file in files.items()])
         self.files |= files
@@ -107,7 +104,7 @@ class Contest:
             model=entry.model,
             weights=model.weights_hash[:64],
             seed=entry.seed,
-            settings=model.settings(self.target),
+            settings=model.settings(self.target.name),
             mime=mime,
             content=content,
         )
@@ -115,12 +112,10 @@ class Contest:
     def _id(self, name: str, prompt: Prompt, seed: int) -> str:
         """Return a name that follows from all that an output is made by, and that nobody without the secret can trace back."""
         model = self.models[name]
-        made_by = json.dumps([self.arrow, model.weights_hash, model.settings(self.target), prompt.identity, seed], sort_keys=True)
+        made_by = json.dumps([self.arrow, model.weights_hash, model.settings(self.target.name), prompt.identity, seed], sort_keys=True)
         return hmac.new(self.secret, made_by.encode(), "sha256").hexdigest()[:32]
 
     def _refuse_twins(self) -> None:
-        if len(self.models) < 2:
-            raise UserError("an arena needs two models or more: --models A B.")
         if len(self.entries) < len(self.models) * len(self.prompts):
             raise UserError(f"two of {', '.join(self.models)} are the same model with the same settings: there is nothing to tell apart.")
 
@@ -134,6 +129,15 @@ class Contest:
             there = next((self.folder / PROMPTS).glob(f"{name}.*"), None)
             shown[place] = there or self.source.show(prompt.value, None, self.folder / PROMPTS / name)
         return shown
+
+
+def modalities_of(arrow: str) -> tuple[Modality, Modality]:
+    """Return both ends of an arrow; raises `UserError` where there is no such modality."""
+    source, target = ends(arrow)
+    for name in (source, target):
+        if name not in modalities():
+            raise UserError(f"--arrow {arrow}: '{name}' is not a modality.{nearest(name, modalities())}")
+    return modalities()[source], modalities()[target]
 
 
 def mime_of(file: Path) -> str:

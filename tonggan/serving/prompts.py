@@ -26,7 +26,7 @@ class Prompt:
 
 
 def read_prompts(path: Path, source: Modality) -> list[Prompt]:
-    """Read all prompts for models that start from `source`; raises `UserError` that names the line for an empty one or a file that cannot be read."""
+    """Read all prompts that are of the modality `source`; raises `UserError` that names the line for an empty one or a file that cannot be read."""
     if not path.is_file():
         raise UserError(f"{path}: no such file. It should hold a prompt a line, or be a table with a column for them.")
     found = []
