@@ -56,7 +56,7 @@ def test_tables_and_plot(judged: VoteStore, tmp_path: Path, capsys: pytest.Captu
     found.print(Console(width=200))
     told = capsys.readouterr().out
     for words in (
-        "40 votes of 2 voters on 20 prompts",
+        "40 votes on 20 prompts; voters: 2; left out",
         "75 % of 40",
         "25 % of 40",
         "A against B: 30 won, 10 lost",

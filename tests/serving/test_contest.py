@@ -7,7 +7,7 @@ from PIL import Image
 from tonggan.errors import UserError
 from tonggan.feedback.tables import Choice, Vote
 from tonggan.feedback.votes import VoteStore
-from tonggan.modalities import modalities
+from tonggan.modalities import Framing, modalities
 from tonggan.pipeline import Tonggan
 from tonggan.serving.contest import Contest
 from tonggan.serving.prompts import Prompt, read_prompts
@@ -84,7 +84,7 @@ def test_prompts_that_are_refused(tmp_path: Path, text: str, name: str, said: st
 def test_prompts_that_are_files(shapes: Path, tmp_path: Path) -> None:
     found = read_prompts(shapes / "metadata.jsonl", modalities()["image"])
     assert len(found) == 16
-    assert found[0].value.size == (64, 64)
+    assert found[0].value(modalities()["image"], Framing()).size == (64, 64)
     (tmp_path / "pictures.txt").write_text("gone.png\n")
     with pytest.raises(UserError, match=r"gone\.png: no such file"):
         read_prompts(tmp_path / "pictures.txt", modalities()["image"])

@@ -17,7 +17,10 @@ from tonggan.serving.arena import build_app, listen
 from tonggan.serving.contest import Contest
 
 CHROMIUM = shutil.which("chromium")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: run the tests by `make test` or scripts/debian_packages.sh first")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: run the tests by `make test` or scripts/debian_packages.sh first"),
+]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "locale": "zh-CN"}
 
 
@@ -179,7 +182,8 @@ def test_what_shows_an_output_follows_from_its_kind(chromium: Browser, address: 
             place = contest.folder / "outputs" / f"{output}{file.suffix}"
             shutil.copy(file, place)
             contest.files[output] = place
-        page = opened(chromium, address)
+        page = opened(chromium, address, **PHONE)
+        expect(page.get_by_role("button", name="左边好" if tag == "img" else "上面好")).to_be_visible()
         shown = page.locator(f"[data-side=left] .output > {tag}")
         expect(shown).to_be_visible()
         if tag == "p":

@@ -16,8 +16,6 @@ from tonggan.feedback.ranking import Comparison, Duel, Ranking, rank
 from tonggan.feedback.votes import Ballot, Stars, VoteStore, model_names
 from tonggan.files import replacing
 
-MINUS = "−"
-
 
 @dataclass(frozen=True)
 class MeanStars:
@@ -54,9 +52,8 @@ class Report:
 
     def print(self, console: Console) -> None:
         """Print the report as tables."""
-        prompts = f"{self.votes} votes of {self.voters} voters on {self.prompts} prompts"
-        without = f"; {self.left_out} more failed most of their attention checks and are left out" if self.left_out else ""
-        console.print(f"{self.arrow}: {prompts}{without}", soft_wrap=True)
+        without = f"; left out, since they failed most of their attention checks: {self.left_out}" if self.left_out else ""
+        console.print(f"{self.arrow}: {self.votes} votes on {self.prompts} prompts; voters: {self.voters}{without}", soft_wrap=True)
         console.print(self._standings(), self._matrix())
         for duel in self.ranking.duels:
             console.print(told(duel), soft_wrap=True)
@@ -89,7 +86,7 @@ class Report:
 
 
 def _signed(points: float) -> str:
-    return f"{round(points):+d}".replace("-", MINUS)
+    return f"{round(points):+d}".replace("-", "−")
 
 
 def told(duel: Duel) -> str:
@@ -159,7 +156,7 @@ def plot(found: Report, path: Path) -> None:
     strengths, wins = figure.subplots(1, 2, width_ratios=[3, 2])
     _draw_strengths(strengths, found)
     _draw_wins(wins, found)
-    figure.suptitle(f"{found.arrow}: {found.votes} votes, {found.voters} voters, {found.prompts} prompts")
+    figure.suptitle(f"{found.arrow}: {found.votes} votes on {found.prompts} prompts; voters: {found.voters}")
     with replacing(path) as beside:
         figure.savefig(beside, dpi=160, format=path.suffix[1:].lower())
 

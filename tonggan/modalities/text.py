@@ -78,7 +78,7 @@ def preview(made: Sequence[str], path: Path) -> None:
         beside.write_text("".join(f"{text}\n" for text in made), encoding="utf-8")
 
 
-def show(text: str, made_from: Any, path: Path) -> Path:
+def show(text: str, made_from: Path | None, path: Path) -> Path:
     """Write one sentence into a text file and return it."""
     file = path.with_name(f"{path.name}.txt")
     with replacing(file) as beside:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import uvicorn
-from fastapi import Cookie, Depends, FastAPI, HTTPException, Request, Response
+from fastapi import BackgroundTasks, Cookie, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from pydantic import Field, field_validator
@@ -93,13 +93,15 @@ def build_app(contest: Contest, store: VoteStore) -> FastAPI:
         return response
 
     @app.get("/next")
-    def hand_out(voter: Voter) -> dict[str, Any]:
+    def hand_out(voter: Voter, meanwhile: BackgroundTasks) -> dict[str, Any]:
         left, total = open_places(voter), len(schedule.rounds(voter))
         progress = {"done": total - len(left), "total": total}
         if not left:
             return progress
-        asked = schedule.rounds(voter)[left[0]]
+        asked, *following = (schedule.rounds(voter)[place] for place in left[:2])
         contest.ensure((asked.left, asked.right))
+        for later in following:  # while the voter looks
+            meanwhile.add_task(contest.ensure, (later.left, later.right))
         prompt, file = contest.prompt_of(asked.left)
         outputs = {"left": _shown(contest.files[asked.left]), "right": _shown(contest.files[asked.right])}
         return progress | {

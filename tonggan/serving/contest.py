@@ -15,7 +15,7 @@ from tonggan.errors import UserError, nearest
 from tonggan.feedback.tables import Output
 from tonggan.feedback.votes import VoteStore
 from tonggan.files import replacing
-from tonggan.modalities import Modality, modalities
+from tonggan.modalities import Framing, Modality, modalities
 from tonggan.model import ends
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
@@ -86,11 +86,14 @@ class Contest:
     def _make(self, entries: Sequence[Entry]) -> None:
         if not entries:
             return
-        values = [self.prompts[entry.prompt].value for entry in entries]
-        made = self.models[entries[0].model].generate(values, to=self.target.name, seeds=[entry.seed for entry in entries])
+        model, prompts = self.models[entries[0].model], [self.prompts[entry.prompt] for entry in entries]
+        values = [prompt.value(self.source, model.framing) for prompt in prompts]
+        made = model.generate(values, to=self.target.name, seeds=[entry.seed for entry in entries])
         show = self.target.show
         assert show is not None, f"outputs of {self.target.name} cannot be shown"
-        files = {entry.id: show(each, value, self.folder / OUTPUTS / entry.id) for entry, each, value in zip(entries, made, values, strict=True)}
+        files = {
+            entry.id: show(each, prompt.file, self.folder / OUTPUTS / entry.id) for entry, prompt, each in zip(entries, prompts, made, strict=True)
+        }
         self.store.register([self._output(self.entries[name], file) for name, file in files.items()])
         self.files |= files
 
@@ -127,7 +130,7 @@ class Contest:
         for place, prompt in enumerate(self.prompts):
             name = hashlib.sha256(prompt.identity.encode()).hexdigest()[:32]
             there = next((self.folder / PROMPTS).glob(f"{name}.*"), None)
-            shown[place] = there or self.source.show(prompt.value, None, self.folder / PROMPTS / name)
+            shown[place] = there or self.source.show(prompt.value(self.source, Framing()), prompt.file, self.folder / PROMPTS / name)
         return shown
 
 

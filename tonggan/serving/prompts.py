@@ -10,7 +10,7 @@ from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, find_col
 from tonggan.data.layouts.tables import read_table
 from tonggan.errors import UserError
 from tonggan.files import read_text
-from tonggan.modalities import Modality
+from tonggan.modalities import Framing, Modality
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,14 @@ class Prompt:
 
     text: str
     """The caption, or the file's name as the table has it."""
-    value: Any
-    """What the model gets."""
+    file: Path | None
+    """None for a caption."""
     identity: str
     """Two prompts of the same content have the same."""
+
+    def value(self, source: Modality, framing: Framing) -> Any:
+        """Return what a model of this framing gets."""
+        return self.text if self.file is None or source.open is None else source.open(self.file, framing)
 
 
 def read_prompts(path: Path, source: Modality) -> list[Prompt]:
@@ -54,6 +58,6 @@ def _cells(path: Path, source: Modality) -> Iterator[tuple[str, str]]:
 
 def _prompt(text: str, folder: Path, source: Modality) -> Prompt:
     if source.open is None:
-        return Prompt(text, text, text)
-    value = source.open(folder / text)
-    return Prompt(text, value, hashlib.sha256((folder / text).read_bytes()).hexdigest())
+        return Prompt(text, None, text)
+    source.open(folder / text, Framing())  # raises for one that cannot be read, before anything is made
+    return Prompt(text, folder / text, hashlib.sha256((folder / text).read_bytes()).hexdigest())
