@@ -49,8 +49,8 @@ def arena(
     if len(names) < 2 or len(set(names)) < len(names):
         raise UserError("an arena needs two different models or more: --models A B.")
     asked = read_prompts(prompts, modalities_of(arrow)[0])
-    loaded = {name: Tonggan.from_pretrained(name) for name in names}
     waiting = listen(host, port)
+    loaded = {name: Tonggan.from_pretrained(name) for name in names}
     store = VoteStore(store_url(out, votes))
     contest = Contest(loaded, asked, out, store, arrow=arrow, seed=seed)
     if not on_demand:

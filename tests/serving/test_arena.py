@@ -6,9 +6,10 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
+from tonggan.errors import UserError
 from tonggan.feedback.tables import Choice, Vote
 from tonggan.feedback.votes import VoteStore
-from tonggan.serving.arena import build_app
+from tonggan.serving.arena import build_app, listen
 from tonggan.serving.contest import Contest
 
 
@@ -130,3 +131,10 @@ def test_who_has_no_cookie_or_the_ticket_of_another(browser: TestClient, store: 
 @pytest.mark.parametrize("name", ["../secret", "%2e%2e/secret", "secret", "..%2fsecret", "x.png", "%00", "outputs"])
 def test_nothing_else_of_the_folder_is_served(browser: TestClient, name: str) -> None:
     assert browser.get(f"/media/{name}").status_code == 404
+
+
+def test_an_address_that_is_taken_or_another_machine_s() -> None:
+    with listen("127.0.0.1", 0) as waiting, pytest.raises(UserError, match="already in use"):
+        listen("127.0.0.1", waiting.getsockname()[1])
+    with pytest.raises(UserError, match="Choose another --port or --host"):
+        listen("192.0.2.1", 8000)

@@ -170,8 +170,8 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a socket that waits for voters; raises `UserError` where the address is taken or not this machine's."""
     try:
         return socket.create_server((host, port), backlog=1024)
-    except (OSError, OverflowError) as error:
-        raise UserError(f"{host}:{port} cannot be served from ({error}). Choose another --port or --host.") from error
+    except OSError as error:
+        raise UserError(f"{host}:{port} cannot be listened on: {error.strerror}. Choose another --port or --host.") from error
 
 
 def serve(app: FastAPI, waiting: socket.socket) -> None:
