@@ -18,13 +18,13 @@ demo: .venv/core.stamp
 	@$(BIN)/tonggan draw --captions docs/demo.jsonl --out out/demo --sheet out/demo.png
 
 test: .venv/dev.stamp
-	$(BIN)/pytest
+	scripts/with_postgresql.sh $(BIN)/pytest
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
-	$(BIN)/pytest -m 'not slow'
+	scripts/with_postgresql.sh $(BIN)/pytest -m 'not slow'
 
 format: .venv/dev.stamp
 	$(BIN)/ruff format $(CODE)

@@ -1,5 +1,6 @@
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
@@ -8,7 +9,10 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 from rich.console import Console
+from sqlalchemy import create_engine
 
+from tonggan.feedback.tables import Base
+from tonggan.feedback.votes import VoteStore
 from tonggan.pipeline import Tonggan
 from tonggan.training.recipe import Recipe, load_recipe
 from tonggan.training.run import Run
@@ -78,3 +82,27 @@ def describer(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Tonggan
     recipe = load_recipe("emoji-64", smoke=True, overrides=[f"data.path={shapes}", *DESCRIBER])
     Run(recipe, folder / "run", resume=False, console=Console(quiet=True), cache=folder).train()
     return Tonggan.from_pretrained(folder / "run")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def votes_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A store of votes that is empty: a file, and a real PostgreSQL server."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'votes.sqlite'}"
+        return
+    server = os.environ.get("TONGGAN_POSTGRESQL")
+    if not server:
+        pytest.skip("no PostgreSQL server: run the tests by `make test` or scripts/with_postgresql.sh")
+    engine = create_engine(server)
+    Base.metadata.drop_all(engine)
+    yield server
+    Base.metadata.drop_all(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def store(votes_url: str) -> Iterator[VoteStore]:
+    """An empty store of votes, of both kinds."""
+    opened = VoteStore(votes_url)
+    yield opened
+    opened.close()

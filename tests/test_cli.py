@@ -19,6 +19,7 @@ from tonggan import cli
 from tonggan.model_folder import shipped_models
 
 ships = pytest.mark.skipif("emoji-64" not in shipped_models(), reason="no weights ship")
+DEMO = Path(__file__).parents[1] / "docs" / "demo.jsonl"
 SMALL = ["data.phrasings=null", "data.hold_out=0.2", "dtype=float32", "model.encoders.text.vocabulary=300", "model.encoders.text.width=64"]
 
 
@@ -88,6 +89,13 @@ def test_help_does_not_import_torch() -> None:
         (["draw", "a heart", "--strength", "0.5"], "give the picture with --from"),
         (["inspect", "nowhere.png"], "nowhere.png: no such file"),
         (["evaluate", "emoji-46", "--data", ".", "--out", "x"], "Did you mean 'emoji-64'"),
+        (["arena", "--models", "emoji-64", "emoji-46", "--prompts", f"{DEMO}"], "Did you mean 'emoji-64'"),
+        (["arena", "--models", "emoji-64", "--prompts", f"{DEMO}"], "two different models or more"),
+        (["arena", "--models", "emoji-64", "emoji-64", "--prompts", f"{DEMO}"], "two different models or more"),
+        (["arena", "--models", "a", "b", "--prompts", "nowhere.txt"], "nowhere.txt: no such file"),
+        (["arena", "--models", "a", "b", "--prompts", f"{DEMO}", "--arrow", "text->imag"], "Did you mean 'image'"),
+        (["votes", "report", "nowhere"], "nowhere holds no votes"),
+        (["votes", "export", "--votes", "mysql://a/b"], "SQLite or PostgreSQL"),
         (["data", "pack", "nowhere", "--out", "x"], "nowhere: no such file or folder"),
         (["data", "check", "nowhere"], "nowhere: no such file or folder"),
     ],

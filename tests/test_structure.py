@@ -9,6 +9,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"cli"},
+    {"cli_votes"},
+    {"serving"},
+    {"feedback"},
     {"alt_text", "searching"},
     {"describing", "drawing", "doctor", "evaluation"},
     {"pipeline"},

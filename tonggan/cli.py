@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from tonggan import __version__
+from tonggan.cli_votes import arena, votes_app
 from tonggan.errors import UserError, nearest
 from tonggan.progress import progress_bars
 
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Check and pack data sets.")
 app.add_typer(data_app, name="data")
+app.add_typer(votes_app, name="votes")
 console = Console()
 
 
@@ -411,6 +413,8 @@ def pack(
     for name, reason in facts["skipped"].items():
         console.print(f"skipped {name}: {reason}")
 
+
+app.command()(arena)
 
 if __name__ == "__main__":
     main()

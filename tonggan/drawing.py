@@ -12,7 +12,7 @@ from tonggan import __version__
 from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, find_column
 from tonggan.data.layouts.tables import read_table
 from tonggan.errors import UserError
-from tonggan.files import replacing
+from tonggan.files import inside, replacing
 from tonggan.modalities.image import ENDINGS, open_picture
 from tonggan.modalities.provenance import Provenance, save_picture
 from tonggan.modalities.sheet import contact_sheet
@@ -110,7 +110,7 @@ def draw_file(
         seeds = [request.seed + start + i for i in range(len(part))]
         made = model.generate([str(row[text]) for row in part], to="image", seeds=seeds, negative=request.negative, settings=request.settings)
         for row, seed, picture in zip(part, seeds, made, strict=True):
-            path = _inside(out, str(row[name]), where=str(captions))
+            path = inside(out, str(row[name]), where=str(captions))
             _save(model, picture, path, caption=str(row[text]), seed=seed, request=request)
         pictures += made if sheet is not None else []
         if progress is not None:
@@ -129,10 +129,3 @@ def draw_morph(model: Tonggan, first: str, second: str, output: Path, *, frames:
     whole = [*there, *reversed(there[1:-1])]
     _save(model, whole[0], output, caption=f"{first} -> {second}", seed=request.seed, request=request, frames=whole[1:])
     return output
-
-
-def _inside(folder: Path, name: str, *, where: str) -> Path:
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise UserError(f"{where}: file_name '{name}' leads out of {folder}.")
-    return path

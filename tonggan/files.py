@@ -21,6 +21,14 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
 
 
+def inside(folder: Path, name: str, *, where: str) -> Path:
+    """Return the path of a file that a table names within `folder`; raises `UserError`, beginning with `where`, for a name that leads out of it."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{where}: file_name '{name}' leads out of {folder}.")
+    return path
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; on success it takes the place of `path` in one rename, on failure nothing is left behind.

@@ -41,6 +41,13 @@ class Modality:
     """(made, truth) -> (figure, its unit, the least that counts as learned by heart)."""
     store: Store | None = None
     """The form in which a memory keeps values; None where there is none."""
+    open: Callable[[Path, Framing], Any] | None = None
+    """Read a value from a file; None where values stand in tables themselves, as captions do."""
+    show: Callable[[Any, Path | None, Path], Path] | None = None
+    """(one value, the file that it was read or made from, path without an ending) -> the file written, which a browser can show by its ending.
+
+    What it was made from matters where both are perceived together, as a sound and its video are.
+    """
 
 
 def modalities() -> dict[str, Modality]:

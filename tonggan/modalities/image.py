@@ -178,6 +178,10 @@ def _to_inputs(pictures: Sequence[Any], framing: Framing) -> Tensor:
     return torch.stack([to_tensor(square(flatten(picture), framing.size, fit=framing.fit)) for picture in pictures])
 
 
+def _open(path: Path, framing: Framing) -> Image.Image:
+    return open_picture(path)
+
+
 def _to_outputs(made: Tensor) -> list[Any]:
     return [to_picture(tensor) for tensor in made]
 
@@ -202,5 +206,13 @@ def _decode(stored: bytes) -> np.ndarray:
         return to_array(picture.convert("RGB"))
 
 
+def show(picture: Image.Image, made_from: Path | None, path: Path) -> Path:
+    """Write one picture as a PNG that says nothing of its making, and return the file."""
+    file = path.with_name(f"{path.name}.png")
+    with replacing(file) as beside:
+        picture.save(beside, format="PNG")
+    return file
+
+
 STORE = Store(_encode, _decode, to_float)
-MODALITY = Modality("image", lambda value: isinstance(value, Image.Image), _to_inputs, _to_outputs, preview, _closeness, STORE)
+MODALITY = Modality("image", lambda value: isinstance(value, Image.Image), _to_inputs, _to_outputs, preview, _closeness, STORE, _open, show)

@@ -78,9 +78,17 @@ def preview(made: Sequence[str], path: Path) -> None:
         beside.write_text("".join(f"{text}\n" for text in made), encoding="utf-8")
 
 
+def show(text: str, made_from: Path | None, path: Path) -> Path:
+    """Write one sentence into a text file and return it."""
+    file = path.with_name(f"{path.name}.txt")
+    with replacing(file) as beside:
+        beside.write_text(text, encoding="utf-8")
+    return file
+
+
 def _closeness(made: Sequence[str], truth: Sequence[str]) -> tuple[float, str, float]:
     same = sum(one == clean_caption(other) for one, other in zip(made, truth, strict=True))
     return 100 * same / max(len(truth), 1), "% of the sentences", 100.0
 
 
-MODALITY = Modality("text", lambda value: isinstance(value, str), _to_inputs, _to_outputs, preview, _closeness)
+MODALITY = Modality("text", lambda value: isinstance(value, str), _to_inputs, _to_outputs, preview, _closeness, show=show)

@@ -1,0 +1,103 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from tonggan.errors import UserError
+from tonggan.feedback.tables import Choice, Output, Vote
+from tonggan.feedback.votes import AlreadyVotedError, VoteStore, model_names
+
+
+@pytest.fixture
+def filled(store: VoteStore) -> VoteStore:
+    """A store with four outputs."""
+    store.register(
+        [Output(id=name, arrow="text->text", prompt="a red heart", model=name.upper(), weights="", content=f"made by {name}") for name in "abcd"]
+    )
+    return store
+
+
+def said(choice: Choice = Choice.FIRST, voter: str = "one", first: str = "a", second: str = "b", comment: str = "") -> Vote:
+    return Vote(voter=voter, first=first, second=second, choice=choice, left=second, comment=comment)
+
+
+def test_a_vote_comes_back_with_what_it_was_about(filled: VoteStore) -> None:
+    assert filled.vote(said(Choice.BAD, comment="both are 红心 ❤️"))
+    ballot = filled.ballots()["text->text"][0]
+    assert (ballot.voter, ballot.choice, ballot.first.content, ballot.second.model) == ("one", Choice.BAD, "made by a", "B")
+    assert not ballot.is_check
+    assert filled.answered("one") == {("a", "b")}
+    assert filled.answered("two") == set()
+
+
+def test_the_same_word_twice_is_one_vote_and_another_word_is_refused(filled: VoteStore) -> None:
+    assert filled.vote(said())
+    assert not filled.vote(said())
+    with pytest.raises(AlreadyVotedError):
+        filled.vote(said(Choice.SECOND))
+    assert [ballot.choice for ballot in filled.ballots()["text->text"]] == [Choice.FIRST]
+
+
+def test_a_hundred_clicks_at_once_are_one_vote(filled: VoteStore) -> None:
+    with ThreadPoolExecutor(20) as clicks:
+        new = list(clicks.map(lambda _: filled.vote(said()), range(100)))
+    assert sum(new) == 1
+    assert len(filled.ballots()["text->text"]) == 1
+
+
+def test_a_vote_can_be_taken_back(filled: VoteStore) -> None:
+    filled.vote(said())
+    filled.vote(said(Choice.TIE, first="c", second="d"))
+    assert filled.withdraw_last("one")
+    assert filled.answered("one") == {("a", "b")}
+    assert filled.withdraw_last("one")
+    assert not filled.withdraw_last("one")
+    assert filled.vote(said(Choice.SECOND))
+
+
+def test_the_last_stars_count(filled: VoteStore) -> None:
+    with ThreadPoolExecutor(8) as clicks:
+        list(clicks.map(lambda stars: filled.rate("one", "a", stars), (1, 2, 3, 4) * 4))
+    filled.rate("one", "a", 5)
+    filled.rate("two", "a", 2)
+    assert [(each.voter, each.stars) for each in filled.ratings()["text->text"]] == [("one", 5), ("two", 2)]
+
+
+def test_an_output_nobody_made_gets_no_vote(filled: VoteStore) -> None:
+    with pytest.raises(IntegrityError):
+        filled.vote(said(second="z"))
+    assert filled.ballots() == {}
+
+
+def test_outputs_are_registered_once(filled: VoteStore) -> None:
+    filled.register([Output(id="a", arrow="text->text", prompt="other", model="other", content="other")])
+    filled.vote(said())
+    assert filled.ballots()["text->text"][0].first.content == "made by a"
+
+
+def test_one_name_for_two_weights() -> None:
+    outputs = [Output(model=model, weights=weights) for model, weights in (("run", "abcdefgh"), ("run", "12345678"), ("other", "xyz"))]
+    assert sorted(model_names(outputs).values()) == ["other", "run (123456)", "run (abcdef)"]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("votes", "not a URL"),
+        ("mysql://a@b/c", "SQLite or PostgreSQL"),
+        ("postgresql://someone:secret@127.0.0.1:1/votes", "cannot be reached"),
+        ("sqlite:////proc/nowhere/votes.sqlite", "/proc/nowhere"),
+    ],
+)
+def test_a_store_that_cannot_be_had(url: str, said: str) -> None:
+    with pytest.raises((UserError, OSError)) as refused:
+        VoteStore(url)
+    assert said in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_file_that_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "votes.sqlite").write_text("no database, though long enough to look like one " * 100)
+    with pytest.raises(UserError, match="cannot be reached: file is not a database"):
+        VoteStore(f"sqlite:///{tmp_path / 'votes.sqlite'}")

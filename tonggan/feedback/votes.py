@@ -1,0 +1,169 @@
+"""The store of people's votes: SQLite in a folder by default, PostgreSQL by URL. What was stored has reached the disk when the call returns."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url, select
+from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.orm import aliased, sessionmaker
+
+from tonggan.errors import UserError
+from tonggan.feedback.tables import Base, Choice, Output, Rating, Vote
+
+LOCK_SECONDS = 30
+"""How long a writer waits for its turn."""
+
+
+class AlreadyVotedError(Exception):
+    """The voter has said something else of this pair before; that word stands."""
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """A vote with what it was about."""
+
+    voter: str
+    choice: Choice
+    first: Output
+    second: Output
+
+    @property
+    def is_check(self) -> bool:
+        """Whether one and the same output stood on both sides."""
+        return self.first.id == self.second.id
+
+
+@dataclass(frozen=True)
+class Stars:
+    """A rating with what it was about."""
+
+    voter: str
+    stars: int
+    output: Output
+
+
+def store_url(folder: Path, url: str | None) -> str:
+    """Return the URL of the store of an arena's folder: `url`, or the SQLite file in the folder."""
+    return url or f"sqlite:///{folder / 'votes.sqlite'}"
+
+
+class VoteStore:
+    """Outputs, votes and ratings behind one URL; safe for many threads and processes at once."""
+
+    def __init__(self, url: str) -> None:
+        """Open the store and make its tables where they are missing; raises `UserError` where it cannot be reached."""
+        self.engine = _engine(url)
+        try:
+            Base.metadata.create_all(self.engine)
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", error)).splitlines()[0]
+            raise UserError(f"the votes at {self.engine.url} cannot be reached: {reason}. Check --votes.") from error
+        self.sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+    def register(self, outputs: Sequence[Output]) -> None:
+        """Store the outputs that are not known yet."""
+        with self.sessions.begin() as session:
+            known = set(session.scalars(select(Output.id).where(Output.id.in_([output.id for output in outputs]))))
+            session.add_all({output.id: output for output in outputs if output.id not in known}.values())
+
+    def vote(self, vote: Vote) -> bool:
+        """Store a vote and return whether it is new; the same word once more is no other vote.
+
+        Raises `AlreadyVotedError` where the voter said something else of this pair.
+        """
+        try:
+            with self.sessions.begin() as session:
+                session.add(vote)
+            return True
+        except IntegrityError:
+            with self.sessions() as session:
+                theirs = (Vote.voter == vote.voter, Vote.first == vote.first, Vote.second == vote.second)
+                stored = session.scalar(select(Vote).where(*theirs))
+            if stored is None:
+                raise
+            if stored.choice != vote.choice:
+                raise AlreadyVotedError from None
+            return False
+
+    def withdraw_last(self, voter: str) -> bool:
+        """Take the voter's latest vote back and return whether there was one."""
+        with self.sessions.begin() as session:
+            last = session.scalar(select(Vote).where(Vote.voter == voter).order_by(Vote.id.desc()).limit(1))
+            if last is not None:
+                session.delete(last)
+            return last is not None
+
+    def rate(self, voter: str, output: str, stars: int) -> None:
+        """Store stars for an output; the last word counts."""
+        with self.sessions.begin() as session:
+            found = session.scalar(select(Rating).where(Rating.voter == voter, Rating.output == output))
+            if found is not None:
+                found.stars = stars
+                return
+        try:
+            with self.sessions.begin() as session:
+                session.add(Rating(voter=voter, output=output, stars=stars))
+        except IntegrityError:  # a double click: the other one was faster
+            with self.sessions.begin() as session:
+                session.scalars(select(Rating).where(Rating.voter == voter, Rating.output == output)).one().stars = stars
+
+    def answered(self, voter: str) -> set[tuple[str, str]]:
+        """Return the pairs of output ids that a voter has voted on."""
+        with self.sessions() as session:
+            return {(first, second) for first, second in session.execute(select(Vote.first, Vote.second).where(Vote.voter == voter))}
+
+    def ballots(self) -> dict[str, list[Ballot]]:
+        """Return all votes by arrow, oldest first."""
+        first, second = aliased(Output), aliased(Output)
+        asked = select(Vote, first, second).join(first, first.id == Vote.first).join(second, second.id == Vote.second).order_by(Vote.id)
+        found: dict[str, list[Ballot]] = defaultdict(list)
+        with self.sessions() as session:
+            for vote, one, other in session.execute(asked):
+                found[one.arrow].append(Ballot(vote.voter, Choice(vote.choice), one, other))
+        return dict(found)
+
+    def ratings(self) -> dict[str, list[Stars]]:
+        """Return all ratings by arrow."""
+        found: dict[str, list[Stars]] = defaultdict(list)
+        with self.sessions() as session:
+            for rating, output in session.execute(select(Rating, Output).join(Output).order_by(Rating.id)):
+                found[output.arrow].append(Stars(rating.voter, rating.stars, output))
+        return dict(found)
+
+
+def model_names(outputs: Iterable[Output]) -> dict[tuple[str, str], str]:
+    """Return what each (model, weights) is called: its name, with the weights behind where one name stands for several."""
+    kinds = {(output.model, output.weights) for output in outputs}
+    names = [name for name, _ in kinds]
+    return {(name, weights): name if names.count(name) == 1 else f"{name} ({weights[:6]})" for name, weights in kinds}
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+            raise UserError(f"--votes {parsed}: votes are kept in SQLite or PostgreSQL: sqlite:///FILE or postgresql://USER@HOST/NAME.")
+        if parsed.get_backend_name() == "postgresql":
+            return create_engine(parsed, pool_pre_ping=True, pool_size=20)
+        if parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, pool_size=20, connect_args={"timeout": LOCK_SECONDS})
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise UserError(f"--votes: not a URL of a database. Give sqlite:///FILE or postgresql://USER@HOST/NAME ({error}).") from error
+    except ModuleNotFoundError as error:
+        raise UserError(f"votes in PostgreSQL need psycopg: pip install 'psycopg[binary]' (the extra 'postgresql'). {error}.") from error
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, record: Any) -> None:
+    """Readers do not wait for writers (WAL); a commit returns when the disk has it (FULL)."""
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
