@@ -18,8 +18,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Tonggan (通感): train, judge and use your own cross-modal generator.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Check and pack data sets.")
+data_app = typer.Typer(no_args_is_help=True, help="Check, pack and make data sets.")
 app.add_typer(data_app, name="data")
+synth_app = typer.Typer(no_args_is_help=True, help="Make data sets by code: any amount, nothing to download.")
+data_app.add_typer(synth_app, name="synth")
 console = Console()
 
 
@@ -285,9 +287,9 @@ def search(
 
 
 @app.command()
-def inspect(file: Annotated[Path, typer.Argument(help="A picture.")]) -> None:
-    """Print what a picture file says of its making."""
-    from tonggan.modalities.provenance import inspect_file
+def inspect(file: Annotated[Path, typer.Argument(help="A picture, a sound or a video.")]) -> None:
+    """Print what a file says of its making."""
+    from tonggan.modalities.inspecting import inspect_file
 
     print(json.dumps(inspect_file(file), indent=1, ensure_ascii=False, default=str))
 
@@ -399,6 +401,20 @@ def pack(
     console.print(f"{len(made):,} rows ({splits}); {facts['uncaptioned']} without caption; {len(facts['skipped'])} unreadable; in {out}")
     for name, reason in facts["skipped"].items():
         console.print(f"skipped {name}: {reason}")
+
+
+@synth_app.command()
+def foley(
+    out: Annotated[Path, typer.Option(help="The new folder.")],
+    clips: Annotated[int, typer.Option(help="How many clips.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Clip i is a function of (seed, i).")] = 0,
+) -> None:
+    """Make clips of things that fall, bounce, slide and shatter, with sound and the exact second of everything that is heard."""
+    from tonggan.data.synthesis.foley import make_foley
+
+    with progress_bars() as show:
+        make_foley(out, clips=clips, seed=seed, progress=show)
+    console.print(f"{clips:,} clips in {out}")
 
 
 if __name__ == "__main__":

@@ -40,8 +40,8 @@ class Tonggan:
 
     @property
     def framing(self) -> Framing:
-        """The form that pictures had in training."""
-        return Framing(self.recipe.data.size, self.recipe.data.fit)
+        """The form that pictures, videos and sounds had in training."""
+        return self.recipe.data.framing
 
     @property
     def phrasings(self) -> Phrasings | None:
@@ -104,7 +104,7 @@ class Tonggan:
             start=begin,
             shown=shown,
         )
-        return target.to_outputs(made)
+        return target.to_outputs(made, self.framing)
 
     def morph(
         self, first: Any, second: Any, *, to: str = "image", frames: int = 24, seed: int = 0, settings: Mapping[str, Any] | None = None
@@ -121,7 +121,8 @@ class Tonggan:
         for begin in range(0, frames, MORPH_BATCH):
             weights = [frame / (frames - 1) for frame in range(begin, min(begin + MORPH_BATCH, frames))]
             walk = stack(*(blend(one, two, weight) for weight in weights))
-            made += modalities()[to].to_outputs(self.model.decode(walk, target=to, seeds=[seed] * len(weights), settings=chosen_settings))
+            decoded = self.model.decode(walk, target=to, seeds=[seed] * len(weights), settings=chosen_settings)
+            made += modalities()[to].to_outputs(decoded, self.framing)
         return made
 
     def encode(self, inputs: Any) -> torch.Tensor:

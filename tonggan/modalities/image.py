@@ -161,7 +161,7 @@ def psnr(made: Tensor, truth: Tensor) -> float:
     return float((10 * torch.log10(4 / errors)).mean())
 
 
-def preview(made: Tensor, path: Path) -> None:
+def preview(made: Tensor, path: Path, framing: Framing) -> None:
     """Write a batch as one PNG, a near-square grid; `path` comes without the ending."""
     columns = math.ceil(math.sqrt(len(made)))
     rows, (height, width) = -(-len(made) // columns), made.shape[-2:]
@@ -176,7 +176,7 @@ def _to_inputs(pictures: Sequence[Any], framing: Framing) -> Tensor:
     return torch.stack([to_tensor(square(flatten(picture), framing.size, fit=framing.fit)) for picture in pictures])
 
 
-def _to_outputs(made: Tensor) -> list[Any]:
+def _to_outputs(made: Tensor, framing: Framing) -> list[Any]:
     return [to_picture(tensor) for tensor in made]
 
 

@@ -58,8 +58,8 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
         passed = figure >= needed
         console.print(f"step {learner.step}: loss {report.losses['loss']:.4f}, closeness {figure:.1f} {unit} (passes at {needed:.0f})")
         if modality.preview is not None:
-            modality.preview(made, out / "overfit-made")
-            modality.preview(batch.targets[target], out / "overfit-truth")
+            modality.preview(made, out / "overfit-made", recipe.data.framing)
+            modality.preview(batch.targets[target], out / "overfit-truth", recipe.data.framing)
     console.print(f"overfit {'passed' if passed else 'FAILED'}: {len(rows)} samples, {learner.step} steps; look at {out}")
     return passed
 

@@ -272,7 +272,7 @@ class Run:
             write = modalities()[target].preview
             if write is not None:
                 made = self.model.generate(batch.inputs[source], source=source, target=target, seeds=list(range(len(batch.indices))))
-                write(made, self.out / "samples" / f"{source}-to-{target}-{learner.step:07d}")
+                write(made, self.out / "samples" / f"{source}-to-{target}-{learner.step:07d}", self.recipe.data.framing)
         self.model.train()
         learner.average.swap()
 
