@@ -323,7 +323,7 @@ def evaluate(
     loaded.overrides |= {name: value for name, value in wishes.items() if value is not None}
     cards = [Card.load(path) for path in beside or []]
     with progress_bars() as show:
-        pack = ensure_pack(data, size=loaded.recipe.data.size, fit=loaded.recipe.data.fit, cache=out.parent / "packs", progress=show)
+        pack = ensure_pack(data, framing=loaded.framing, cache=out.parent / "packs", progress=show)
         features = out.parent / "features"
         if arrow == "image->text":
             card = evaluate_sentences(loaded, pack=pack, split=split, out=out, language=language, limit=limit, cache=features, progress=show)
@@ -386,15 +386,19 @@ def pack(
     out: Annotated[Path, typer.Option(help="The new folder.")],
     size: Annotated[int, typer.Option(min=8, help="Pixels a side.")] = 64,
     fit: Annotated[str, typer.Option(help="crop or pad.")] = "crop",
-    max_broken_rate: Annotated[float, typer.Option(help="Share of unreadable pictures above which the pack is refused.")] = 0.01,
+    frames_per_second: Annotated[float, typer.Option(min=1, help="Of clips.")] = 25.0,
+    sample_rate_hz: Annotated[int, typer.Option(min=8000, help="Of clips and sounds.")] = 16_000,
+    max_broken_rate: Annotated[float, typer.Option(help="Share of unreadable files above which the pack is refused.")] = 0.01,
 ) -> None:
-    """Pack a data set: pictures decoded once, memory-mapped."""
+    """Pack a data set: pictures, clips or sounds decoded once, memory-mapped."""
     from tonggan.data.pack import pack as make
+    from tonggan.modalities import Framing
 
     if fit not in ("crop", "pad"):
         raise UserError(f"--fit '{fit}' is not known. Known: crop, pad.")
     with progress_bars() as show:
-        made = make(path, size=size, out=out, fit="pad" if fit == "pad" else "crop", max_broken_rate=max_broken_rate, progress=show)
+        framing = Framing(size, "pad" if fit == "pad" else "crop", frames_per_second, sample_rate_hz)
+        made = make(path, framing=framing, out=out, max_broken_rate=max_broken_rate, progress=show)
     facts = made.facts
     console.print(f"recognised: {facts['description']}")
     splits = ", ".join(f"{name} {count:,}" for name, count in facts["splits"].items())

@@ -28,6 +28,10 @@ class Framing:
         return round(self.clip_seconds * self.sample_rate_hz)
 
 
+AS_PACKED = Framing()
+"""The form that things have unless another is asked for."""
+
+
 @dataclass(frozen=True)
 class Store:
     """How values of a modality are kept in few bytes; arrays are as packs have them."""
