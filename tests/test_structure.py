@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"cli"},
     {"alt_text", "searching"},
-    {"describing", "drawing", "doctor", "evaluation"},
+    {"describing", "drawing", "doctor", "evaluation", "sounding"},
     {"pipeline"},
     {"training"},
     {"model_folder", "model_card"},

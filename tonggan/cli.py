@@ -136,6 +136,34 @@ def draw(
 
 
 @app.command()
+def sound(
+    clip: Annotated[Path, typer.Argument(help="A video.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="MP4, MOV, MKV or WebM (pictures copied), WAV or FLAC; with -n the number is added.")
+    ] = Path("out/sound.mp4"),
+    n: Annotated[int, typer.Option("-n", min=1, help="How many sounds.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Sound i is made from seed + i.")] = 0,
+    mix: Annotated[float, typer.Option(help="Share of the clip's own sound in what is heard.")] = 0.0,
+    keep_original: Annotated[bool, typer.Option("--keep-original", help="Keep the clip's own sound as a further track.")] = False,
+    preview: Annotated[Path | None, typer.Option(help="A PNG of key frames over waveform and spectrogram, with the onsets.")] = None,
+    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "foley",
+    guidance_scale: Annotated[float | None, typer.Option(help="How closely what is seen is followed; 1 is unguided.")] = None,
+    num_inference_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the solver.")] = None,
+) -> None:
+    """Give a silent clip its sound, in time with what is seen; the pictures are copied, not encoded again."""
+    from tonggan.pipeline import Tonggan
+    from tonggan.sounding import Request, sound_clip
+
+    wishes = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps}
+    chosen = {name: value for name, value in wishes.items() if value is not None}
+    request = Request(seed=seed, settings=chosen, mix=mix, keep_original=keep_original)
+    loaded = Tonggan.from_pretrained(model)
+    with progress_bars() as show:
+        for path in sound_clip(loaded, clip, output, n=n, request=request, warn=_warn, preview=preview, progress=show):
+            print(path)
+
+
+@app.command()
 def morph(
     first: Annotated[str, typer.Argument(help="The caption at one end.")],
     second: Annotated[str, typer.Argument(help="The caption at the other end.")],

@@ -75,7 +75,8 @@ class Tonggan:
             seeds: a seed for each output instead, inputs' first.
             negative: what guidance leads away from.
             settings: `num_inference_steps`, `guidance_scale`, ... as the decoder names them.
-            start: an output (for images a PIL picture) that every output starts from, as far as the setting `strength` leaves of it.
+            start: an output (for images a PIL picture) that every output starts from, as far as the setting `strength` leaves of it; or a tensor with a
+                row for each output, as the decoder takes it (for audio the waveforms that the outputs begin with).
             references: outputs to look at instead of those that the model's memory recalls for each input.
 
         Returns a list (for images PIL pictures), `n` outputs for each input in order. Raises `UserError` for an empty caption, a modality or a setting
@@ -92,7 +93,8 @@ class Tonggan:
         if len(chosen) != len(repeated):
             raise UserError(f"{len(chosen)} seeds for {len(repeated)} outputs: give one seed for each.")
         against = None if negative is None else kind.to_inputs([negative] * len(repeated), self.framing)
-        begin = None if start is None else target.to_inputs([start] * len(repeated), self.framing)
+        given_as_is = start is None or isinstance(start, torch.Tensor)
+        begin = start if given_as_is else target.to_inputs([start] * len(repeated), self.framing)
         shown = None if not references else target.to_inputs(list(references), self.framing)
         made = self.model.generate(
             repeated,

@@ -12,17 +12,18 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from tonggan.errors import UserError, nearest
+from tonggan.decoders.flow_sampling import SETTINGS, FlowConfig, FlowNetwork, guided, led_field, seeded_noise, velocity_loss
+from tonggan.errors import UserError
 from tonggan.latent.record import Latent, stack
 from tonggan.layers.convolutional import ResidualBlock, norm_groups
 from tonggan.layers.embeddings import TimeEmbedding
 from tonggan.layers.transformer import KeysValues, ModulatedBlock, RMSNorm, axial_angles, mask_bias
 from tonggan.objectives import flow
 from tonggan.objectives.terms import LossTerms
-from tonggan.parts import Decoder, PartConfig
+from tonggan.parts import Decoder
 
 
-class ImageFlowConfig(PartConfig):
+class ImageFlowConfig(FlowConfig):
     """Settings of `ImageFlow`."""
 
     kind: Literal["image_flow"] = "image_flow"
@@ -41,17 +42,6 @@ class ImageFlowConfig(PartConfig):
     """Pictures from the model's memory that are seen beside x_t, as further channels of the stem."""
     look_every: int = 0
     """Every so many blocks attend to the references, too, as tokens of 8 x 8 pixels: so that one of several shapes can be chosen, and moved; 0 for none."""
-    time_mean: float = -0.4
-    time_spread: float = 1.0
-    num_inference_steps: int = 12
-    guidance_scale: float = 2.5
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
-    """Guidance acts at these times t alone (arXiv:2404.07724); elsewhere the network runs once, not twice, a step."""
-    solver: Literal["euler", "heun", "multistep", "dpm"] = "multistep"
-    time_shift: float = 1.0
-    """Above 1, the solver's steps are closer together near noise."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of drawing. bfloat16 is 1.6 times faster where the processor has it; a seed then draws the same picture but for small differences."""
     strength: float = 0.6
     """How far a picture that is started from is taken back to noise: 1 leaves nothing of it, 0 all."""
 
@@ -95,7 +85,7 @@ class ReferenceTokens(nn.Module):
         return self.norm(cells.unflatten(0, pictures.shape[:2]) + self.slots).flatten(1, 2)
 
 
-class FlowNetwork(nn.Module):
+class PictureNetwork(FlowNetwork):
     """(x_t, t, condition) -> predicted picture."""
 
     cosine: Tensor
@@ -202,19 +192,12 @@ class ImageFlow(Decoder[ImageFlowConfig]):
             raise UserError(f"image_flow: size {config.size} is not a multiple of 8.")
         if config.look_every and not config.references:
             raise UserError("image_flow: look_every needs references: 1 or more.")
-        self.network = FlowNetwork(config)
+        self.network = PictureNetwork(config)
         self.references = config.references
 
     def loss(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> LossTerms:
         """Mean square error of the velocity at logit-normal times (flow matching, arXiv:2210.02747, equation 23)."""
-        config = self.config
-        times = flow.sample_times(len(target), randomness=randomness, mean=config.time_mean, spread=config.time_spread).to(target.device)
-        noise = torch.randn(target.shape, generator=randomness).to(target.device)
-        x_t = flow.interpolate(noise, target, times)
-        predicted = self.network(x_t, times, self.network.prepare(latent)).float()
-        # Both velocities through the same clamp, so that a perfect prediction has loss zero at every t.
-        error = flow.velocity_from_data(predicted, x_t, times) - flow.velocity_from_data(target, x_t, times)
-        return LossTerms({"flow": (error**2).mean()})
+        return LossTerms({"flow": velocity_loss(self.network, target, self.network.prepare(latent), config=self.config, randomness=randomness)})
 
     def distil(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "ImageFlow", how: Any, randomness: torch.Generator) -> LossTerms:
         """Mean square error of the velocity that leads, in one of our `num_inference_steps`, where several guided steps of a teacher lead.
@@ -235,7 +218,7 @@ class ImageFlow(Decoder[ImageFlowConfig]):
             # Time runs from 0 to 1 within every sample's own interval, so that one solver serves all.
             span = flow.expand_as(then - now, x_now)
             x_then = flow.multistep(
-                lambda x, share: span * teacher.guided(x, now + share * (then - now), both, how.guidance_scale),
+                lambda x, share: span * guided(teacher.network, x, now + share * (then - now), both, how.guidance_scale),
                 x_now,
                 flow.time_grid(how.steps // steps),
             )
@@ -243,45 +226,20 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         error = flow.velocity_from_data(predicted, x_now, now) - (x_then - x_now) / span
         return LossTerms({"flow": (error**2).mean()})
 
-    def guided(self, x: Tensor, times: Tensor, both: Condition, scale: float) -> Tensor:
-        """Return the velocity at x (batch, 3, size, size), times (batch,), led by `scale` from the second half of the conditions `both` to the first."""
-        twice, when = torch.cat([x, x]), torch.cat([times, times])
-        with_condition, without = flow.velocity_from_data(self.network(twice, when, both).float(), twice, when).chunk(2)
-        return without + scale * (with_condition - without)
-
     def default_settings(self) -> dict[str, Any]:
         """Steps, guidance and solver as the recipe has them."""
-        names = ("num_inference_steps", "guidance_scale", "guidance_interval", "solver", "time_shift", "strength", "references", "dtype")
-        return {name: getattr(self.config, name) for name in names}
+        return {name: getattr(self.config, name) for name in (*SETTINGS, "strength", "references")}
 
     def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any], start: Tensor | None = None) -> Tensor:
         """Integrate from each seed's own noise, led away from `against` by `guidance_scale` (arXiv:2207.12598, equation 6; 1 means unguided).
 
         With `start` (batch, 3, size, size) the path begins at t = 1 - `strength`, at that picture under its noise (SDEdit, arXiv:2108.01073).
         """
-        steps, scale = int(settings["num_inference_steps"]), float(settings["guidance_scale"])
-        solver = str(settings["solver"])
-        if solver not in flow.SOLVERS:
-            raise UserError(f"solver '{solver}' is not known.{nearest(solver, flow.SOLVERS)}")
-        if settings["dtype"] not in ("float32", "bfloat16"):
-            raise UserError(f"dtype '{settings['dtype']}' is not known.{nearest(str(settings['dtype']), ['float32', 'bfloat16'])}")
-        first, last = settings["guidance_interval"]
-        arithmetic = torch.autocast(latent.tokens.device.type, dtype=torch.bfloat16, enabled=settings["dtype"] == "bfloat16")
         latent = replace(latent, references=latent.references and latent.references.first(int(settings["references"])))
-        with arithmetic:
-            alone = self.network.prepare(latent)
-            both = self.network.prepare(stack(latent, against)) if scale != 1.0 else alone
-
-        def field(x: Tensor, t: Tensor) -> Tensor:
-            times = t.expand(len(x)).to(x.device)
-            with arithmetic:
-                if scale != 1.0 and first <= float(t) <= last:
-                    return self.guided(x, times, both, scale)
-                return flow.velocity_from_data(self.network(x, times, alone).float(), x, times)
-
-        shift = float(settings["time_shift"])
+        field = led_field(self.network, latent, against, settings)
+        steps, shift = int(settings["num_inference_steps"]), float(settings["time_shift"])
         noise = seeded_noise(seeds, (3, self.config.size, self.config.size)).to(latent.tokens.device)
-        integrate = flow.SOLVERS[solver]
+        integrate = flow.SOLVERS[settings["solver"]]
         if start is None:
             return integrate(field, noise, flow.time_grid(steps, shift=shift)).clamp(-1, 1)
         strength = float(settings["strength"])
@@ -291,8 +249,3 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         x = flow.interpolate(noise, start.to(noise), torch.full((len(noise),), begin, device=noise.device))
         grid = begin + strength * flow.time_grid(max(1, math.ceil(steps * strength)), shift=shift)
         return integrate(field, x, grid).clamp(-1, 1)
-
-
-def seeded_noise(seeds: list[int], shape: tuple[int, ...]) -> Tensor:
-    """Return (len(seeds), *shape) normal noise on the CPU, each row from its own seed alone."""
-    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])

@@ -69,5 +69,6 @@ def magnitude(values: Tensor) -> Tensor:
 
 def log_mel(waveform: Tensor, mel: Mel) -> Tensor:
     """Return natural logarithms (..., bands, frames) of mel magnitudes of waveforms (..., samples)."""
-    found = magnitude(spectrum(waveform.float(), window_length=mel.window_length, hop_length=mel.hop_length))
-    return (filters(mel).to(found.device) @ found).clamp_min(FLOOR).log()
+    with torch.autocast(waveform.device.type, enabled=False):  # eight bits are too few for what is 80 dB down
+        found = magnitude(spectrum(waveform.float(), window_length=mel.window_length, hop_length=mel.hop_length))
+        return (filters(mel).to(found.device) @ found).clamp_min(FLOOR).log()

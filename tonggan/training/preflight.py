@@ -24,7 +24,9 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
     Writes what was made and the truth beside it into `out`, and returns whether it passed.
     """
     space = recipe.model.space.model_copy(update={"condition_dropout": 0.0})
-    schedule = recipe.schedule.model_copy(update={"samples": 10**9, "epochs": None, "batch_size": max(32, count), "warmup_samples": 1000})
+    schedule = recipe.schedule.model_copy(
+        update={"samples": 10**9, "epochs": None, "batch_size": max(count, min(32, recipe.schedule.batch_size)), "warmup_samples": 1000}
+    )
     recipe = recipe.model_copy(update={"schedule": schedule, "ema_decay": 0.9, "model": recipe.model.model_copy(update={"space": space})})
     pack = open_pack(recipe, cache=cache)
     rows = pack.indices(recipe.data.train_split)

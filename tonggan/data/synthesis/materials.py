@@ -65,8 +65,10 @@ class Voice:
 
     def struck(self, *, sample_rate_hz: int, strength: float, random: np.random.Generator) -> np.ndarray:
         """Return what is heard from the moment of a blow (samples,): the place of the blow colours it, a harder one is brighter."""
-        heard = (self.frequencies < 0.45 * sample_rate_hz) & (self.gains > 1e-4)
-        frequencies, decays = self.frequencies[heard], self.decays[heard]
+        highest = 0.45 * sample_rate_hz
+        heard = (self.frequencies < highest) & (self.gains > 1e-4)
+        heard[self.frequencies.argmin()] = True
+        frequencies, decays = np.minimum(self.frequencies[heard], highest), self.decays[heard]
         gains = self.gains[heard] * random.uniform(0.6, 1.0, heard.sum()) * strength ** (1 + 0.15 * np.arange(heard.sum()))
         seconds = np.arange(int(INAUDIBLE / decays.min() * sample_rate_hz)) / sample_rate_hz
         modes = np.exp(-decays[:, None] * seconds) * np.sin(2 * np.pi * frequencies[:, None] * seconds)

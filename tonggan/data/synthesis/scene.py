@@ -56,12 +56,12 @@ def _impact(thing: Thing, event: Event, random: np.random.Generator, sample_rate
 
 
 def _shatter(thing: Thing, event: Event, random: np.random.Generator, sample_rate_hz: int) -> np.ndarray:
-    """A blow, and grains of the pieces' higher voices that thin out."""
+    """A blow, and grains of the pieces' higher voices that thin out, each too soft to be an event of its own."""
     heard = np.zeros(int(0.9 * sample_rate_hz))
-    grains = [0.0, *np.sort(random.exponential(0.09, 3 * len(thing.shards)))]
+    grains = [0.0, *np.sort(random.exponential(0.06, 4 * len(thing.shards)))]
     for number, second in enumerate(grains):
         pitched = type(thing.voice)(thing.voice.frequencies * random.uniform(1.1, 2.6), thing.voice.decays * 2.5, thing.voice.gains)
-        strength = event.strength * (1.0 if number == 0 else random.uniform(0.15, 0.5) * np.exp(-second / 0.2))
+        strength = event.strength * (1.0 if number == 0 else random.uniform(0.04, 0.2) * np.exp(-second / 0.15))
         part = pitched.struck(sample_rate_hz=sample_rate_hz, strength=strength, random=random)
         first = int(second * sample_rate_hz)
         heard[first : first + len(part)] += part[: max(0, len(heard) - first)]
