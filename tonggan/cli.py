@@ -332,7 +332,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Row i is drawn from seed + i.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Only so many rows.")] = None,
     beside: Annotated[list[Path] | None, typer.Option(help="Cards to show beside this one.")] = None,
-    arrow: Annotated[str, typer.Option(help="text->image, or image->text.")] = "text->image",
+    arrow: Annotated[str, typer.Option(help="text->image, image->text, or video->audio.")] = "text->image",
+    truth: Annotated[str, typer.Option(help="video->audio: the rows' events, or the onsets of the true sound.")] = "sound",
+    tolerance_seconds: Annotated[float, typer.Option(help="video->audio: how far an onset may be off.")] = 0.05,
     guidance_scale: Annotated[float | None, typer.Option(help="As in draw.")] = None,
     num_inference_steps: Annotated[int | None, typer.Option(min=1, help="As in draw.")] = None,
     references: Annotated[int | None, typer.Option(min=0, help="As in draw.")] = None,
@@ -342,10 +344,14 @@ def evaluate(
     from tonggan.evaluation.card import Card
     from tonggan.evaluation.evaluate import evaluate as judge
     from tonggan.evaluation.sentences import evaluate_sentences
+    from tonggan.evaluation.sounds import Truth, evaluate_sounds
     from tonggan.pipeline import Tonggan
 
-    if arrow not in ("text->image", "image->text"):
-        raise UserError(f"'{arrow}' cannot be evaluated.{nearest(arrow, ['text->image', 'image->text'])}")
+    arrows = ("text->image", "image->text", "video->audio")
+    if arrow not in arrows:
+        raise UserError(f"'{arrow}' cannot be evaluated.{nearest(arrow, arrows)}")
+    if truth not in ("events", "sound"):
+        raise UserError(f"--truth '{truth}' is not known. Known: events, sound.")
     loaded = Tonggan.from_pretrained(model)
     wishes = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "references": references}
     loaded.overrides |= {name: value for name, value in wishes.items() if value is not None}
@@ -353,7 +359,12 @@ def evaluate(
     with progress_bars() as show:
         pack = ensure_pack(data, framing=loaded.framing, cache=out.parent / "packs", progress=show)
         features = out.parent / "features"
-        if arrow == "image->text":
+        if arrow == "video->audio":
+            kind: Truth = "events" if truth == "events" else "sound"
+            card = evaluate_sounds(
+                loaded, pack=pack, split=split, out=out, seed=seed, limit=limit, truth=kind, tolerance_seconds=tolerance_seconds, progress=show
+            )
+        elif arrow == "image->text":
             card = evaluate_sentences(loaded, pack=pack, split=split, out=out, language=language, limit=limit, cache=features, progress=show)
         else:
             card = judge(

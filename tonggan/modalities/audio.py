@@ -3,6 +3,7 @@
 In a file with a video, time 0 is when its first frame is shown: sound that starts later is preceded by silence, sound from before is left out.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
 """File endings by which sounds are looked for in a folder."""
 GAP_SECONDS = 0.02
 """Time stamps that leave out more are a gap, filled with silence; less is rounding."""
+AUDIBLE = math.log(1e-3)
+"""Logarithm of the mel magnitude, 60 dB under a full sine, below which sounds are not compared."""
 MEMORISED = 90.0
 """Correlation of log-mel spectrograms in percent from which a sound counts as learned by heart."""
 
@@ -133,7 +136,7 @@ def preview(made: Tensor, path: Path, framing: Framing) -> None:
 
 
 def _closeness(made: Tensor, truth: Tensor) -> tuple[float, str, float]:
-    pairs = (log_mel(each.float().cpu(), Mel()).flatten(1) for each in (made, truth))
+    pairs = (log_mel(each.float().cpu(), Mel()).clamp_min(AUDIBLE).flatten(1) for each in (made, truth))
     one, other = (each - each.mean(1, keepdim=True) for each in pairs)
     correlation = torch.nn.functional.cosine_similarity(one, other).mean()
     return 100 * float(correlation), "% correlation of log-mel spectrograms", MEMORISED

@@ -40,7 +40,7 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
     dtype = choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
     learner = Learner(model, recipe, 10**9, dtype)
     packed = [pack.row(int(row)) for row in rows]
-    language = next(iter(phrasings or packed[0].captions))
+    language = next(iter(phrasings or packed[0].captions), "en")  # clips need no captions
     captions, sentences = ([first_caption(row, language, each) or "" for row in packed] for each in (phrasings, said))
     batch = batch_of(pack, rows, captions, sentences)
     source, target = ends(next(iter(recipe.objectives.arrows)))
