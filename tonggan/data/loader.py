@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -179,7 +179,10 @@ def hold_out(pack: Pack, indices: np.ndarray, *, share: float, seed: int) -> tup
 
 
 class Loader:
-    """An endless stream of samples: epoch after epoch, each in its own order; a batch may straddle two."""
+    """An endless stream of samples: epoch after epoch, each in its own order; a batch may straddle two.
+
+    Of clips that are longer than a window, it takes one from anywhere, or the first.
+    """
 
     def __init__(
         self,
@@ -191,8 +194,9 @@ class Loader:
         phrasings: Phrasings | None = None,
         target_phrasings: Phrasings | None = None,
         augmentation: Augmentation | None = None,
+        windows: Literal["anywhere", "first"] = "anywhere",
     ) -> None:
-        self.pack, self.rows, self.augmentation = pack, indices, augmentation
+        self.pack, self.rows, self.augmentation, self.windows = pack, indices, augmentation, windows
         self.batch_size, self.seed, self.phrasings, self.target_phrasings = batch_size, seed, phrasings, target_phrasings
 
     def batch(self, position: int) -> Batch:
@@ -208,7 +212,8 @@ class Loader:
         if self.target_phrasings is not None:
             others = mix(draws) >> np.uint64(1)
             targets = [chosen_caption(row, self.target_phrasings, int(draw)) for row, draw in zip(rows, others, strict=True)]
-        batch = batch_of(self.pack, indices, captions, targets, places=(mix(~draws) >> np.uint64(11)).astype(np.float64) / 2**53)
+        places = (mix(~draws) >> np.uint64(11)).astype(np.float64) / 2**53 if self.windows == "anywhere" else None
+        batch = batch_of(self.pack, indices, captions, targets, places=places)
         return batch if self.augmentation is None else self._augmented(batch, self.augmentation, draws)
 
     def _augmented(self, batch: Batch, augmentation: Augmentation, draws: np.ndarray) -> Batch:
