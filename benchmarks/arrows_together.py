@@ -82,7 +82,7 @@ def _trained(objectives: dict[str, Any], *, seconds: float, out: Path) -> Run:
 def _judged(model: Tonggan, *, split: str, limit: int, sentences: bool) -> list[str]:
     """Return the share of exact labels, and R@5 in the shared space."""
     data = model.recipe.data
-    pack, phrasings = ensure_pack(Path(data.path), size=data.size, fit=data.fit, cache=Path("runs/packs")), data.loader_target_phrasings()
+    pack, phrasings = ensure_pack(Path(data.path), framing=data.framing, cache=Path("runs/packs")), data.loader_target_phrasings()
     chosen = choose(pack, split=split, language="en", phrasings=phrasings, seed=0, limit=limit)
     rows = [Row.of(pack.row(sample.index), "en", phrasings) for sample in chosen.samples]
     exact = "-"

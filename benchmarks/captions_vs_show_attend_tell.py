@@ -47,7 +47,7 @@ def main(
     data, seed = ours.recipe.data, ours.recipe.seed
     said = data.loader_target_phrasings() or data.loader_phrasings()
     only: Phrasings | None = {language: said[language]} if said else None
-    pack = ensure_pack(Path(data.path), size=data.size, fit=data.fit, cache=cache)
+    pack = ensure_pack(Path(data.path), framing=data.framing, cache=cache)
     rows, held = hold_out(pack, pack.indices(data.train_split), share=data.hold_out, seed=seed)
     loader, watched = (Loader(pack, each, batch_size=BATCH, seed=seed, phrasings=only) for each in (rows, held))
     seconds = 60 * minutes if minutes is not None else 3600 * float(ours.config["trained"]["hours"])

@@ -34,7 +34,7 @@ def main(
     console = Console(soft_wrap=True, highlight=False)
     loaded, net = Tonggan.from_pretrained(model), FeatureNet.load()
     data = loaded.recipe.data
-    pack = ensure_pack(Path(data.path), size=data.size, fit=data.fit, cache=cache)
+    pack = ensure_pack(Path(data.path), framing=data.framing, cache=cache)
     _, held = hold_out(pack, pack.indices(data.train_split), share=data.hold_out, seed=loaded.recipe.seed)
     rows = [int(row) for row in np.random.default_rng(0).permutation(held)[:captions]]
     asked = [first_caption(pack.row(row), "en", loaded.phrasings) or "" for row in rows]

@@ -112,7 +112,7 @@ def _arena(data: Path | None, out: Path, *, minutes: float, smoke: bool, console
     recipe = load_recipe("emoji-64", smoke=smoke)
     source = data or Path(recipe.data.path)
     began = time.perf_counter()
-    pack = ensure_pack(source, size=recipe.data.size, fit=recipe.data.fit, cache=out / "packs")
+    pack = ensure_pack(source, framing=recipe.data.framing, cache=out / "packs")
     kept = out / "preparation.json"
     fresh = {"minutes": minutes, "smoke": smoke, "content_hash": pack.content_hash}
     if kept.is_file():

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from sqlalchemy import create_engine
 
+from tonggan.data.synthesis.foley import make_foley
 from tonggan.feedback.tables import Base
 from tonggan.feedback.votes import VoteStore
 from tonggan.pipeline import Tonggan
@@ -39,6 +40,27 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
     (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of ten clips with sound and what is heard in them, made here."""
+    folder = tmp_path_factory.mktemp("clips") / "foley"
+    make_foley(folder, clips=10, seed=2)
+    return folder
+
+
+SOUNDING = ["data.hold_out=0.2", "dtype=float32", "monitor.tensorboard=false"]
+
+
+@pytest.fixture(scope="session")
+def sounder(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Tonggan:
+    """The smoke form of foley after eight steps."""
+    torch.set_num_threads(2)
+    folder = tmp_path_factory.mktemp("sounder")
+    recipe = load_recipe("foley", smoke=True, overrides=[f"data.path={clips}", *SOUNDING])
+    Run(recipe, folder / "run", resume=False, console=Console(quiet=True), cache=folder).train()
+    return Tonggan.from_pretrained(folder / "run")
 
 
 SMALL = [

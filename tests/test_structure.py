@@ -13,7 +13,7 @@ LEVELS = [
     {"serving"},
     {"feedback"},
     {"alt_text", "searching"},
-    {"describing", "drawing", "doctor", "evaluation"},
+    {"describing", "drawing", "doctor", "evaluation", "sounding"},
     {"pipeline"},
     {"training"},
     {"model_folder", "model_card"},

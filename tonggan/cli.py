@@ -19,9 +19,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Tonggan (通感): train, judge and use your own cross-modal generator.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Check and pack data sets.")
+data_app = typer.Typer(no_args_is_help=True, help="Check, pack and make data sets.")
 app.add_typer(data_app, name="data")
 app.add_typer(votes_app, name="votes")
+synth_app = typer.Typer(no_args_is_help=True, help="Make data sets by code: any amount, nothing to download.")
+data_app.add_typer(synth_app, name="synth")
 console = Console()
 
 
@@ -142,6 +144,34 @@ def draw(
         _warn(f"{variations}: {caption}")
     for path in draw_one(loaded, str(caption), output, n=n, request=request, warn=_warn):
         print(path)
+
+
+@app.command()
+def sound(
+    clip: Annotated[Path, typer.Argument(help="A video.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="MP4, MOV, MKV or WebM (pictures copied), WAV or FLAC; with -n the number is added.")
+    ] = Path("out/sound.mp4"),
+    n: Annotated[int, typer.Option("-n", min=1, help="How many sounds.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Sound i is made from seed + i.")] = 0,
+    mix: Annotated[float, typer.Option(help="Share of the clip's own sound in what is heard.")] = 0.0,
+    keep_original: Annotated[bool, typer.Option("--keep-original", help="Keep the clip's own sound as a further track.")] = False,
+    preview: Annotated[Path | None, typer.Option(help="A PNG of key frames over waveform and spectrogram, with the onsets.")] = None,
+    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "foley",
+    guidance_scale: Annotated[float | None, typer.Option(help="How closely what is seen is followed; 1 is unguided.")] = None,
+    num_inference_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the solver.")] = None,
+) -> None:
+    """Give a silent clip its sound, in time with what is seen; the pictures are copied, not encoded again."""
+    from tonggan.pipeline import Tonggan
+    from tonggan.sounding import Request, sound_clip
+
+    wishes = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps}
+    chosen = {name: value for name, value in wishes.items() if value is not None}
+    request = Request(seed=seed, settings=chosen, mix=mix, keep_original=keep_original)
+    loaded = Tonggan.from_pretrained(model)
+    with progress_bars() as show:
+        for path in sound_clip(loaded, clip, output, n=n, request=request, warn=_warn, preview=preview, progress=show):
+            print(path)
 
 
 @app.command()
@@ -296,9 +326,9 @@ def search(
 
 
 @app.command()
-def inspect(file: Annotated[Path, typer.Argument(help="A picture.")]) -> None:
-    """Print what a picture file says of its making."""
-    from tonggan.modalities.provenance import inspect_file
+def inspect(file: Annotated[Path, typer.Argument(help="A picture, a sound or a video.")]) -> None:
+    """Print what a file says of its making."""
+    from tonggan.modalities.inspecting import inspect_file
 
     print(json.dumps(inspect_file(file), indent=1, ensure_ascii=False, default=str))
 
@@ -313,7 +343,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Row i is drawn from seed + i.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Only so many rows.")] = None,
     beside: Annotated[list[Path] | None, typer.Option(help="Cards to show beside this one.")] = None,
-    arrow: Annotated[str, typer.Option(help="text->image, or image->text.")] = "text->image",
+    arrow: Annotated[str, typer.Option(help="text->image, image->text, or video->audio.")] = "text->image",
+    truth: Annotated[str, typer.Option(help="video->audio: the rows' events, or the onsets of the true sound.")] = "sound",
+    tolerance_seconds: Annotated[float, typer.Option(help="video->audio: how far an onset may be off.")] = 0.05,
     guidance_scale: Annotated[float | None, typer.Option(help="As in draw.")] = None,
     num_inference_steps: Annotated[int | None, typer.Option(min=1, help="As in draw.")] = None,
     references: Annotated[int | None, typer.Option(min=0, help="As in draw.")] = None,
@@ -324,19 +356,28 @@ def evaluate(
     from tonggan.evaluation.card import Card
     from tonggan.evaluation.evaluate import evaluate as judge
     from tonggan.evaluation.sentences import evaluate_sentences
+    from tonggan.evaluation.sounds import Truth, evaluate_sounds
     from tonggan.pipeline import Tonggan
 
-    if arrow not in ("text->image", "image->text"):
-        raise UserError(f"'{arrow}' cannot be evaluated.{nearest(arrow, ['text->image', 'image->text'])}")
+    arrows = ("text->image", "image->text", "video->audio")
+    if arrow not in arrows:
+        raise UserError(f"'{arrow}' cannot be evaluated.{nearest(arrow, arrows)}")
+    if truth not in ("events", "sound"):
+        raise UserError(f"--truth '{truth}' is not known. Known: events, sound.")
     loaded = Tonggan.from_pretrained(model)
     wishes = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "references": references}
     wishes |= {"smoothing": smoothing}
     loaded.overrides |= {name: value for name, value in wishes.items() if value is not None}
     cards = [Card.load(path) for path in beside or []]
     with progress_bars() as show:
-        pack = ensure_pack(data, size=loaded.recipe.data.size, fit=loaded.recipe.data.fit, cache=out.parent / "packs", progress=show)
+        pack = ensure_pack(data, framing=loaded.framing, cache=out.parent / "packs", progress=show)
         features = out.parent / "features"
-        if arrow == "image->text":
+        if arrow == "video->audio":
+            kind: Truth = "events" if truth == "events" else "sound"
+            card = evaluate_sounds(
+                loaded, pack=pack, split=split, out=out, seed=seed, limit=limit, truth=kind, tolerance_seconds=tolerance_seconds, progress=show
+            )
+        elif arrow == "image->text":
             card = evaluate_sentences(loaded, pack=pack, split=split, out=out, language=language, limit=limit, cache=features, progress=show)
         else:
             card = judge(
@@ -397,21 +438,39 @@ def pack(
     out: Annotated[Path, typer.Option(help="The new folder.")],
     size: Annotated[int, typer.Option(min=8, help="Pixels a side.")] = 64,
     fit: Annotated[str, typer.Option(help="crop or pad.")] = "crop",
-    max_broken_rate: Annotated[float, typer.Option(help="Share of unreadable pictures above which the pack is refused.")] = 0.01,
+    frames_per_second: Annotated[float, typer.Option(min=1, help="Of clips.")] = 25.0,
+    sample_rate_hz: Annotated[int, typer.Option(min=8000, help="Of clips and sounds.")] = 16_000,
+    max_broken_rate: Annotated[float, typer.Option(help="Share of unreadable files above which the pack is refused.")] = 0.01,
 ) -> None:
-    """Pack a data set: pictures decoded once, memory-mapped."""
+    """Pack a data set: pictures, clips or sounds decoded once, memory-mapped."""
     from tonggan.data.pack import pack as make
+    from tonggan.modalities import Framing
 
     if fit not in ("crop", "pad"):
         raise UserError(f"--fit '{fit}' is not known. Known: crop, pad.")
     with progress_bars() as show:
-        made = make(path, size=size, out=out, fit="pad" if fit == "pad" else "crop", max_broken_rate=max_broken_rate, progress=show)
+        framing = Framing(size, "pad" if fit == "pad" else "crop", frames_per_second, sample_rate_hz)
+        made = make(path, framing=framing, out=out, max_broken_rate=max_broken_rate, progress=show)
     facts = made.facts
     console.print(f"recognised: {facts['description']}")
     splits = ", ".join(f"{name} {count:,}" for name, count in facts["splits"].items())
     console.print(f"{len(made):,} rows ({splits}); {facts['uncaptioned']} without caption; {len(facts['skipped'])} unreadable; in {out}")
     for name, reason in facts["skipped"].items():
         console.print(f"skipped {name}: {reason}")
+
+
+@synth_app.command()
+def foley(
+    out: Annotated[Path, typer.Option(help="The new folder.")],
+    clips: Annotated[int, typer.Option(help="How many clips.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Clip i is a function of (seed, i).")] = 0,
+) -> None:
+    """Make clips of things that fall, bounce, slide and shatter, with sound and the exact second of everything that is heard."""
+    from tonggan.data.synthesis.foley import make_foley
+
+    with progress_bars() as show:
+        make_foley(out, clips=clips, seed=seed, progress=show)
+    console.print(f"{clips:,} clips in {out}")
 
 
 app.command()(arena)

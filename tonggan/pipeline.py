@@ -40,8 +40,8 @@ class Tonggan:
 
     @property
     def framing(self) -> Framing:
-        """The form that pictures had in training."""
-        return Framing(self.recipe.data.size, self.recipe.data.fit)
+        """The form that pictures, videos and sounds had in training."""
+        return self.recipe.data.framing
 
     @property
     def phrasings(self) -> Phrasings | None:
@@ -75,7 +75,8 @@ class Tonggan:
             seeds: a seed for each output instead, inputs' first.
             negative: what guidance leads away from.
             settings: `num_inference_steps`, `guidance_scale`, ... as the decoder names them.
-            start: an output (for images a PIL picture) that every output starts from, as far as the setting `strength` leaves of it.
+            start: an output (for images a PIL picture) that every output starts from, as far as the setting `strength` leaves of it; or a tensor with a
+                row for each output, as the decoder takes it (for audio the waveforms that the outputs begin with).
             references: outputs to look at first; what the model's memory recalls for each input fills the places left.
 
         An arrow that the model was not trained on goes by way of a third modality where two that it was trained on lead there: a picture becomes other
@@ -93,6 +94,8 @@ class Tonggan:
         chosen = list(seeds) if seeds is not None else [seed + i for i in range(len(given) * n)]
         if len(chosen) != len(given) * n:
             raise UserError(f"{len(chosen)} seeds for {len(given) * n} outputs: give one seed for each.")
+        given_as_is = start is None or isinstance(start, torch.Tensor)
+        begin = start if given_as_is else target.to_inputs([start] * len(chosen), self.framing)
         shown = None if not references else target.to_inputs(list(references), self.framing)
         made = self.model.decode(
             self._latent(given, to, shown=shown).repeat(n),
@@ -100,9 +103,9 @@ class Tonggan:
             seeds=chosen,
             settings=self.overrides | dict(settings or {}),
             against=None if negative is None else self._latent([negative]).repeat(len(chosen)),
-            start=None if start is None else target.to_inputs([start] * len(chosen), self.framing),
+            start=begin,
         )
-        return target.to_outputs(made)
+        return target.to_outputs(made, self.framing)
 
     def morph(
         self, first: Any, second: Any, *, to: str = "image", frames: int = 24, seed: int = 0, settings: Mapping[str, Any] | None = None
@@ -119,7 +122,8 @@ class Tonggan:
         for begin in range(0, frames, MORPH_BATCH):
             weights = [frame / (frames - 1) for frame in range(begin, min(begin + MORPH_BATCH, frames))]
             walk = stack(*(blend(one, two, weight) for weight in weights))
-            made += modalities()[to].to_outputs(self.model.decode(walk, target=to, seeds=[seed] * len(weights), settings=chosen_settings))
+            decoded = self.model.decode(walk, target=to, seeds=[seed] * len(weights), settings=chosen_settings)
+            made += modalities()[to].to_outputs(decoded, self.framing)
         return made
 
     def encode(self, inputs: Any) -> torch.Tensor:

@@ -16,7 +16,7 @@ from peers.descent import Descent
 from peers.peer import Arena, Pace, Pictures, to_bytes
 from peers.sentences import Sentences
 from tonggan.data.loader import Batch
-from tonggan.decoders.image_flow import seeded_noise
+from tonggan.decoders.flow_sampling import seeded_noise
 from tonggan.training.checkpoint import Checkpoint
 from tonggan.training.loop import step_randomness
 from tonggan.training.recipe import OptimizerConfig

@@ -21,6 +21,7 @@ from text_to_image_vs_peers import make_arena
 
 from tonggan.data.pack import ensure_pack
 from tonggan.errors import UserError
+from tonggan.modalities import Framing
 from tonggan.training.recipe import Recipe
 
 Build = Callable[[Arena, Path, float, bool], Peer]
@@ -28,7 +29,7 @@ Build = Callable[[Arena, Path, float, bool], Peer]
 
 @pytest.fixture
 def arena(small_recipe: Recipe, tmp_path: Path) -> Arena:
-    pack = ensure_pack(Path(small_recipe.data.path), size=64, fit="pad", cache=tmp_path / "packs")
+    pack = ensure_pack(Path(small_recipe.data.path), framing=Framing(64, "pad"), cache=tmp_path / "packs")
     return make_arena(small_recipe, pack, dtype="float32", budget_seconds=60, smoke=True, console=Console(quiet=True))
 
 

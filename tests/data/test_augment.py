@@ -60,7 +60,7 @@ def test_each_change_comes_as_often_as_asked() -> None:
 
 
 def test_what_is_done_depends_on_the_position_alone(shapes: Path, tmp_path: Path) -> None:
-    pack = ensure_pack(shapes, size=64, cache=tmp_path)
+    pack = ensure_pack(shapes, cache=tmp_path)
     augmentation = Augmentation(probability=0.5, flip=True, shift=0.1, rotate=20)
     one, many = (Loader(pack, np.arange(len(pack)), batch_size=size, seed=3, augmentation=augmentation) for size in (1, 12))
     whole = many.batch(0)

@@ -84,7 +84,7 @@ def test_webdataset(tmp_path: Path) -> None:
     assert (found.missing_pictures, found.uncaptioned) == (("c in train-000.tar",), ("d.png",))
     rows = list(found.rows())[:2]
     assert [row.captions["en"] for row in rows] == [("red",), ("two",)]
-    assert rows[0].image.read() == buffer.getvalue()
+    assert rows[0].source.read() == buffer.getvalue()
     assert rows[1].tags == {"x": 1}
 
 
@@ -121,7 +121,7 @@ def test_coco_with_pictures_and_entries_missing(tmp_path: Path) -> None:
     (tmp_path / "annotations").mkdir()
     (tmp_path / "annotations" / "captions_train2017.json").write_text(json.dumps(whole))
     assert recognise(tmp_path).missing_pictures == ("2.jpg", "image_id 3 of captions_train2017.json")
-    with pytest.raises(UserError, match=r"1 of 2 pictures cannot be read .*2\.jpg"):
+    with pytest.raises(UserError, match=r"1 of 2 files cannot be read .*2\.jpg"):
         pack(tmp_path, out=tmp_path / "pack")
     assert pack(tmp_path, out=tmp_path / "pack", max_broken_rate=0.5).facts["skipped"].keys() == {"2.jpg"}
 

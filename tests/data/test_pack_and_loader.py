@@ -8,6 +8,7 @@ from PIL import Image
 from tonggan.data.loader import Language, Loader, first_caption, hold_out, permuted
 from tonggan.data.pack import Pack, ensure_pack, pack
 from tonggan.errors import UserError
+from tonggan.modalities import Framing
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -48,11 +49,11 @@ def test_phrasings_fill_from_tags_and_skip_what_is_missing(shapes: Path, tmp_pat
 def test_a_pack_is_made_anew_when_a_file_far_down_changes(shapes: Path, tmp_path: Path) -> None:
     data = tmp_path / "data" / "deep"
     shutil.copytree(shapes, data / "train")
-    first = ensure_pack(data, size=8, cache=tmp_path)
-    assert ensure_pack(data, size=8, cache=tmp_path).path == first.path
+    first = ensure_pack(data, framing=Framing(8), cache=tmp_path)
+    assert ensure_pack(data, framing=Framing(8), cache=tmp_path).path == first.path
     table = data / "train" / "metadata.jsonl"
     table.write_text(table.read_text().replace("red square", "red box!!"))
-    again = ensure_pack(data, size=8, cache=tmp_path)
+    again = ensure_pack(data, framing=Framing(8), cache=tmp_path)
     assert again.path != first.path
     assert again.content_hash != first.content_hash
 
@@ -78,6 +79,6 @@ def test_broken_pictures_are_named_and_above_the_rate_refused(shapes: Path, tmp_
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data sets are not here")
 def test_emoji_as_it_is(tmp_path: Path) -> None:
-    packed = ensure_pack(SHARED / "emoji", size=64, fit="pad", cache=tmp_path)
+    packed = ensure_pack(SHARED / "emoji", framing=Framing(64, "pad"), cache=tmp_path)
     assert packed.facts["splits"] == {"train": 13609, "test_concept": 628, "test_pair": 693}
     assert "zh" in packed.row(0).captions

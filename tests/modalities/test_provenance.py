@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tonggan.errors import UserError
-from tonggan.modalities.provenance import Provenance, inspect_file, parameters_text, read_provenance, save_picture
+from tonggan.modalities.provenance import Provenance, inspect_picture_file, parameters_text, read_provenance, save_picture
 
 MADE = Provenance(
     "red heart 红心",
@@ -25,7 +25,7 @@ def test_provenance_round_trip(ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{ending}"
     save_picture(Image.new("RGB", (8, 8), "red"), path, MADE)
     assert read_provenance(path) == MADE
-    told = inspect_file(path)
+    told = inspect_picture_file(path)
     assert told["made_by_trained_algorithm"]
     assert told["parameters"] == parameters_text(MADE)
 
@@ -35,13 +35,13 @@ def test_without_the_prompt_no_byte_of_it_is_left(ending: str, tmp_path: Path) -
     path = tmp_path / f"a.{ending}"
     save_picture(Image.new("RGB", (8, 8), "red"), path, MADE, include_prompt=False)
     raw = path.read_bytes()
-    told = str(inspect_file(path))
+    told = str(inspect_picture_file(path))
     for secret in ("red heart", "红心", "blurry"):
         assert secret not in told
         assert secret.encode() not in raw
         assert secret.encode("utf-16-be") not in raw
         assert zlib.compress(secret.encode()) not in raw
-    assert inspect_file(path)["made_by_trained_algorithm"]
+    assert inspect_picture_file(path)["made_by_trained_algorithm"]
     assert read_provenance(path).seed == 7
 
 
@@ -55,10 +55,10 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"Known: \.png"):
         save_picture(Image.new("RGB", (8, 8)), tmp_path / "a.bmp", MADE)
     with pytest.raises(UserError, match="no such file"):
-        inspect_file(tmp_path / "none.png")
+        inspect_picture_file(tmp_path / "none.png")
     (tmp_path / "text.png").write_text("hello")
     with pytest.raises(UserError, match="not a picture"):
-        inspect_file(tmp_path / "text.png")
+        inspect_picture_file(tmp_path / "text.png")
 
 
 def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,4 +80,4 @@ def test_an_animation_moves_and_says_how_it_was_made(ending: str, tmp_path: Path
     with Image.open(path) as opened:
         assert getattr(opened, "n_frames", 1) == 3
     assert read_provenance(path) == MADE
-    assert inspect_file(path)["made_by_trained_algorithm"]
+    assert inspect_picture_file(path)["made_by_trained_algorithm"]

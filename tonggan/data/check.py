@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -12,7 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tonggan.data.layouts import recognise
+from tonggan.data.layouts.tables import WHAT
+from tonggan.data.records import Row
 from tonggan.errors import UserError
+from tonggan.modalities.clip_facts import inspect_clip, inspect_sound
 from tonggan.modalities.image import inspect_picture, open_picture
 from tonggan.progress import Show
 
@@ -31,7 +34,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found. `problems` and `missing_pictures` are errors; `remarks` are handled when packing; `duplicates` are pictures alike in two splits."""
+    """What was found. `problems` and `missing_pictures` are errors; `remarks` are handled when packing; `duplicates` are files alike in two splits."""
 
     layout: str
     description: str
@@ -42,6 +45,7 @@ class Report:
     missing_pictures: tuple[str, ...]
     uncaptioned: tuple[str, ...]
     duplicates: tuple[tuple[str, ...], ...]
+    modality: str = "image"
 
     @property
     def has_errors(self) -> bool:
@@ -64,8 +68,9 @@ class Report:
         for name, problem in self.problems.items():
             kinds[f"[red]{problem}[/red]"].append(name)
         kinds |= {kind: names for kind, names in self.remarks.items()}
-        kinds |= {"[red]captions without picture[/red]": list(self.missing_pictures), "pictures without caption": list(self.uncaptioned)}
-        kinds["same picture in two splits"] = [" = ".join(names) for names in self.duplicates]
+        what = WHAT[self.modality]
+        kinds |= {f"[red]captions without {what}[/red]": list(self.missing_pictures), f"{what} without caption": list(self.uncaptioned)}
+        kinds[f"same {what} in two splits"] = [" = ".join(names) for names in self.duplicates]
         for kind, names in kinds.items():
             if names:
                 table.add_row(kind, f"{len(names):,}", ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else ""))
@@ -73,8 +78,40 @@ class Report:
         console.print("[red]errors: mend them, or let pack skip them[/red]" if self.has_errors else "no errors")
 
 
+@dataclass(frozen=True)
+class Found:
+    """What was found in one file: a problem (empty for none), remarks, and a digest that is the same for the same contents."""
+
+    problem: str = ""
+    remarks: tuple[str, ...] = ()
+    digest: str = ""
+
+
+def _look_at_picture(row: Row) -> Found:
+    data = row.source.read()
+    facts = inspect_picture(data)
+    if facts.problems:
+        return Found(facts.problems[0], facts.remarks)
+    picture = open_picture(data, name=row.file_name)
+    return Found("", facts.remarks, hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).hexdigest())
+
+
+def _look_at_clip(row: Row) -> Found:
+    facts = inspect_clip(row.source.path, sound=row.sound)
+    return Found(next(iter(facts.problems), ""), facts.remarks, facts.digest)
+
+
+def _look_at_sound(row: Row) -> Found:
+    facts = inspect_sound(row.source.path)
+    return Found(next(iter(facts.problems), ""), facts.remarks, facts.digest)
+
+
+LOOKS: Mapping[str, Callable[[Row], Found]] = {"image": _look_at_picture, "video": _look_at_clip, "audio": _look_at_sound}
+"""Modality of a data set -> what looks at a row."""
+
+
 def check(path: Path, *, progress: Show | None = None) -> Report:
-    """Look through the data set at `path`; every picture is decoded. Raises `UserError` where nothing is recognised."""
+    """Look through the data set at `path`; every file is decoded. Raises `UserError` where nothing is recognised."""
     dataset = recognise(path)
     splits: Counter[str] = Counter()
     lengths: dict[str, list[int]] = defaultdict(list)
@@ -92,17 +129,15 @@ def check(path: Path, *, progress: Show | None = None) -> Report:
         if row.file_name in absent:
             continue
         try:
-            data = row.image.read()
-            facts = inspect_picture(data)
-            for remark in facts.remarks:
-                remarks[remark].append(row.file_name)
-            if facts.problems:
-                problems[row.file_name] = facts.problems[0]
-                continue
-            picture = open_picture(data, name=row.file_name)
-            alike[hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).hexdigest()].append((row.split, row.file_name))
+            found = LOOKS[dataset.modality](row)
         except UserError as error:
-            problems[row.file_name] = str(error)
+            found = Found(str(error))
+        for remark in found.remarks:
+            remarks[remark].append(row.file_name)
+        if found.problem:
+            problems[row.file_name] = found.problem
+        else:
+            alike[found.digest].append((row.split, row.file_name))
     duplicates = tuple(tuple(name for _, name in same) for same in alike.values() if len({split for split, _ in same}) > 1)
     languages = {name: Lengths(len(each), min(each), median(each), max(each)) for name, each in sorted(lengths.items())}
     return Report(
@@ -115,4 +150,5 @@ def check(path: Path, *, progress: Show | None = None) -> Report:
         dataset.missing_pictures,
         dataset.uncaptioned,
         duplicates,
+        dataset.modality,
     )

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from tonggan.data.augment import LABELS, Augmentation
+from tonggan.data.forms import FULL_SCALE
 from tonggan.data.pack import Pack, PackedRow
+from tonggan.modalities.audio import fitted
 from tonggan.modalities.image import to_float
 from tonggan.modalities.text import Caption
 
@@ -33,7 +35,8 @@ AS_IT_IS = Language()
 class Batch:
     """A batch: modality -> what encoders take, modality -> what decoders should make, and the rows of the pack it is made of.
 
-    `text` is a list of `Caption`, `image` float32 (batch, 3, size, size) in [-1, 1]. Inputs and targets differ where a recipe phrases them apart.
+    `text` is a list of `Caption`, `image` float32 (batch, 3, size, size) in [-1, 1], `video` uint8 (batch, frames, 3, size, size), `audio` float32
+    (batch, samples) in [-1, 1] of the same window of a clip. Inputs and targets differ where a recipe phrases them apart.
     `changes` (batch, labels) say what augmentation did to each sample, zero for nothing; None without augmentation.
     """
 
@@ -131,13 +134,41 @@ def all_phrasings(row: PackedRow, phrasings: Phrasings | None) -> list[str]:
     return list(dict.fromkeys(text for text in told if text is not None))
 
 
-def batch_of(pack: Pack, indices: np.ndarray, captions: Sequence[str], targets: Sequence[str] | None = None) -> Batch:
-    """Return the batch of given rows with given captions, and what decoders should say of them (the captions, unless given)."""
+def batch_of(
+    pack: Pack, indices: np.ndarray, captions: Sequence[str], targets: Sequence[str] | None = None, *, places: np.ndarray | None = None
+) -> Batch:
+    """Return the batch of given rows with given captions, and what decoders should say of them (the captions, unless given).
+
+    Of clips, the window begins at `places` (rows,): 0 is the beginning, 1 the last that is whole; at the beginning unless given.
+    """
+    seen = _pictures(pack, indices) if pack.modality == "image" else _windows(pack, indices, np.zeros(len(indices)) if places is None else places)
+    inputs = {"text": list(captions)} | seen
+    return Batch(inputs, inputs if targets is None else inputs | {"text": list(targets)}, indices)
+
+
+def _pictures(pack: Pack, indices: np.ndarray) -> dict[str, Any]:
     order = np.argsort(indices)  # the file is read front to back
     pictures = np.empty((len(indices), *pack.pictures.shape[1:]), dtype=np.uint8)
     pictures[order] = pack.pictures[indices[order]]
-    inputs = {"text": list(captions), "image": to_float(torch.from_numpy(pictures))}
-    return Batch(inputs, inputs if targets is None else inputs | {"text": list(targets)}, indices)
+    return {"image": to_float(torch.from_numpy(pictures))}
+
+
+def _windows(pack: Pack, indices: np.ndarray, places: np.ndarray) -> dict[str, Any]:
+    """Return windows of clips, in whole frames: a clip that is shorter goes on with its last frame and with silence."""
+    framing, found = pack.framing, dict[str, list[np.ndarray]]()
+    for index, place in zip(indices.tolist(), places.tolist(), strict=True):
+        samples = pack.items("samples", index)
+        whole = (
+            len(pack.items("frames", index)) if pack.modality == "video" else int(len(samples) / framing.sample_rate_hz * framing.frames_per_second)
+        )
+        first = min(int(place * (max(0, whole - framing.frames) + 1)), max(0, whole - framing.frames))
+        if pack.modality == "video":
+            frames = pack.items("frames", index)[first : first + framing.frames]
+            found.setdefault("video", []).append(frames[np.minimum(np.arange(framing.frames), len(frames) - 1)])
+        begin = round(first / framing.frames_per_second * framing.sample_rate_hz)
+        found.setdefault("audio", []).append(fitted(samples[begin:], framing.samples))
+    stacked = {name: torch.from_numpy(np.stack(values)) for name, values in found.items()}
+    return stacked | {"audio": stacked["audio"].float().div_(FULL_SCALE)}
 
 
 def hold_out(pack: Pack, indices: np.ndarray, *, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -148,7 +179,10 @@ def hold_out(pack: Pack, indices: np.ndarray, *, share: float, seed: int) -> tup
 
 
 class Loader:
-    """An endless stream of samples: epoch after epoch, each in its own order; a batch may straddle two."""
+    """An endless stream of samples: epoch after epoch, each in its own order; a batch may straddle two.
+
+    Of clips that are longer than a window, it takes one from anywhere, or the first.
+    """
 
     def __init__(
         self,
@@ -160,8 +194,9 @@ class Loader:
         phrasings: Phrasings | None = None,
         target_phrasings: Phrasings | None = None,
         augmentation: Augmentation | None = None,
+        windows: Literal["anywhere", "first"] = "anywhere",
     ) -> None:
-        self.pack, self.rows, self.augmentation = pack, indices, augmentation
+        self.pack, self.rows, self.augmentation, self.windows = pack, indices, augmentation, windows
         self.batch_size, self.seed, self.phrasings, self.target_phrasings = batch_size, seed, phrasings, target_phrasings
 
     def batch(self, position: int) -> Batch:
@@ -177,7 +212,8 @@ class Loader:
         if self.target_phrasings is not None:
             others = mix(draws) >> np.uint64(1)
             targets = [chosen_caption(row, self.target_phrasings, int(draw)) for row, draw in zip(rows, others, strict=True)]
-        batch = batch_of(self.pack, indices, captions, targets)
+        starts = (mix(~draws) >> np.uint64(11)).astype(np.float64) / 2**53 if self.windows == "anywhere" else None
+        batch = batch_of(self.pack, indices, captions, targets, places=starts)
         return batch if self.augmentation is None else self._augmented(batch, self.augmentation, draws)
 
     def _augmented(self, batch: Batch, augmentation: Augmentation, draws: np.ndarray) -> Batch:

@@ -1,23 +1,26 @@
-"""Packs: pictures as memory-mapped uint8, captions as JSON lines with an offset table, so that training never decodes and memory never grows."""
+"""Packs: pictures, frames and samples as memory-mapped arrays, captions as JSON lines with an offset table: training never decodes, memory never grows."""
 
 import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from tonggan.data.forms import FORMS, Column
 from tonggan.data.layouts import recognise
 from tonggan.data.records import Row
 from tonggan.errors import UserError, nearest
 from tonggan.files import replacing
-from tonggan.modalities.image import Fit, open_picture, square, to_array
+from tonggan.modalities import AS_PACKED, Framing
 from tonggan.progress import Show
 
 FORMAT = 1
+SUFFIXES = {"uint8": "u8", "int16": "i16"}
 
 
 @dataclass(frozen=True)
@@ -34,23 +37,51 @@ class Pack:
     """A packed data set, opened for reading.
 
     Attributes:
-        pictures: memory-mapped uint8 (rows, 3, size, size).
-        facts: what pack.json says: layout, counts, skipped pictures, content hash.
+        facts: what pack.json says: modality, layout, counts, skipped files, content hash.
+        framing: the form of what is kept; `clip_seconds` is how much of a clip is taken at once, and may be chosen anew each time.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, clip_seconds: float = AS_PACKED.clip_seconds) -> None:
         self.path = path
         self.facts = _facts(path)
-        self.size: int = self.facts["size"]
-        shape = (self.facts["count"], 3, self.size, self.size)
+        self.framing = Framing(**self.facts["framing"], clip_seconds=clip_seconds)
+        self.modality: str = self.facts["modality"]
+        self._columns = FORMS[self.modality].columns(self.framing)
         try:
-            # Plain arrays over the maps: every slice of a memmap object costs a microsecond more.
-            self.pictures = np.asarray(np.memmap(path / "pictures.u8", dtype=np.uint8, mode="r", shape=shape))
+            self._values = {name: _mapped(path, name, column) for name, column in self._columns.items()}
+            self._ends = {name: np.load(path / f"{name}-ends.npy") for name, column in self._columns.items() if not column.single}
             self._lines = np.asarray(np.memmap(path / "rows.jsonl", dtype=np.uint8, mode="r"))
             self._offsets = np.asarray(np.load(path / "offsets.npy", mmap_mode="r"))
             self._splits = np.load(path / "splits.npy", mmap_mode="r")
+            self._check_lengths()
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: the pack is damaged ({error}). Remove it and pack again.") from error
+
+    def _check_lengths(self) -> None:
+        for name, values in self._values.items():
+            wanted = int(self._ends[name][-1]) if name in self._ends else len(self)
+            if len(values) != wanted:
+                raise ValueError(f"{len(values)} {name}, not {wanted}")
+
+    @property
+    def pictures(self) -> np.ndarray:
+        """Memory-mapped uint8 (rows, 3, size, size) of a pack of pictures; raises `UserError` for another."""
+        return self._column("pictures")
+
+    def items(self, name: str, index: int) -> np.ndarray:
+        """Return the items of a column that belong to a row, such as its `frames` (frames, 3, size, size) or `samples` (samples,)."""
+        values, ends = self._column(name), self._ends[name]
+        return values[ends[index] : ends[index + 1]]
+
+    def _column(self, name: str) -> np.ndarray:
+        if name not in self._values:
+            raise UserError(f"{self.path} is a pack of {self.modality}, without {name}: this needs other data.")
+        return self._values[name]
+
+    @property
+    def size(self) -> int:
+        """Pixels a side."""
+        return self.framing.size
 
     @classmethod
     def open(cls, path: Path) -> "Pack":
@@ -62,7 +93,7 @@ class Pack:
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 of pictures and rows."""
+        """SHA-256 of all columns and rows."""
         return str(self.facts["content_hash"])
 
     def row(self, index: int) -> PackedRow:
@@ -79,11 +110,19 @@ class Pack:
         return np.flatnonzero(self._splits == names.index(split))
 
 
+def _mapped(path: Path, name: str, column: Column) -> np.ndarray:
+    """Return a column's items; plain arrays over the maps, because every slice of a memmap object costs a microsecond more."""
+    values = np.asarray(np.memmap(path / f"{name}.{SUFFIXES[column.dtype]}", dtype=column.dtype, mode="r"))
+    return values.reshape(-1, *column.shape)
+
+
 def _facts(path: Path) -> dict[str, Any]:
     try:
         facts = json.loads((path / "pack.json").read_text(encoding="utf-8"))
         if facts["format"] != FORMAT:
             raise UserError(f"{path}: a pack of format {facts['format']}, this version reads {FORMAT}. Pack again.")
+        if "framing" not in facts:  # written when there were packs of pictures alone
+            facts |= {"modality": "image", "framing": {"size": facts["size"], "fit": facts["fit"]}}
         return facts
     except (OSError, KeyError, json.JSONDecodeError) as error:
         raise UserError(f"{path} is not a pack (pack.json is missing or broken). Make one: tonggan data pack PATH --out DIR") from error
@@ -97,57 +136,68 @@ def is_pack(path: Path) -> bool:
 class _Writer:
     """Appends rows to the files of a pack that is being made."""
 
-    def __init__(self, pictures: IO[bytes], lines: IO[bytes]) -> None:
-        self.pictures, self.lines = pictures, lines
+    def __init__(self, columns: Mapping[str, IO[bytes]], lines: IO[bytes]) -> None:
+        self.columns, self.lines = columns, lines
+        self.ends: dict[str, list[int]] = {name: [0] for name in columns}
         self.offsets, self.splits = [0], list[str]()
         self.digest = hashlib.sha256()
 
-    def add(self, row: Row, picture: np.ndarray) -> None:
+    def add(self, row: Row, items: Mapping[str, np.ndarray]) -> None:
         whole = {"file_name": row.file_name, "captions": row.captions, "split": row.split, "tags": row.tags}
         line = (json.dumps(whole, ensure_ascii=False, default=str) + "\n").encode()
-        self.pictures.write(picture.tobytes())
+        for name, values in items.items():
+            stored = values.tobytes()
+            self.columns[name].write(stored)
+            self.digest.update(stored)
+            self.ends[name].append(self.ends[name][-1] + len(values))
         self.lines.write(line)
-        self.digest.update(picture.tobytes() + line)
+        self.digest.update(line)
         self.offsets.append(self.offsets[-1] + len(line))
         self.splits.append(row.split)
 
 
 def pack(
-    path: Path, *, size: int = 64, out: Path, fit: Fit = "crop", max_broken_rate: float = 0.01, source: str = "", progress: Show | None = None
+    path: Path, *, framing: Framing = AS_PACKED, out: Path, max_broken_rate: float = 0.01, source: str = "", progress: Show | None = None
 ) -> Pack:
     """Pack the data set at `path` into the new folder `out`.
 
-    Pictures that cannot be read are skipped, named and counted; above `max_broken_rate` the pack is refused. Rows without a caption are left out and
+    Files that cannot be read are skipped, named and counted; above `max_broken_rate` the pack is refused. Pictures without a caption are left out and
     counted. Raises `UserError` also where `out` exists.
     """
     if out.exists():
         raise UserError(f"{out} exists already. Choose another folder, or remove it.")
     dataset = recognise(path)
+    form = FORMS[dataset.modality]
+    columns = form.columns(framing)
     total = sum(1 for _ in dataset.rows()) if progress is not None else 0
     skipped: dict[str, str] = {}
     uncaptioned = 0
-    with replacing(out) as beside:
+    with replacing(out) as beside, ExitStack() as files:
         beside.mkdir(parents=True)
-        with open(beside / "pictures.u8", "wb") as pictures, open(beside / "rows.jsonl", "wb") as lines:
-            writer = _Writer(pictures, lines)
-            for number, row in enumerate(dataset.rows(), 1):
-                if progress is not None:
-                    progress("packing", number, total)
-                if not row.captions:
-                    uncaptioned += 1
-                    continue
-                try:
-                    writer.add(row, to_array(square(open_picture(row.image.read(), name=row.file_name), size, fit=fit)))
-                except UserError as error:
-                    skipped[row.file_name] = str(error)
+        opened = {name: files.enter_context(open(beside / f"{name}.{SUFFIXES[column.dtype]}", "wb")) for name, column in columns.items()}
+        writer = _Writer(opened, files.enter_context(open(beside / "rows.jsonl", "wb")))
+        for number, row in enumerate(dataset.rows(), 1):
+            if progress is not None:
+                progress("packing", number, total)
+            if form.captioned and not row.captions:
+                uncaptioned += 1
+                continue
+            try:
+                writer.add(row, form.read(row, framing))
+            except UserError as error:
+                skipped[row.file_name] = str(error)
+        files.close()
         _refuse_broken(path, skipped, len(writer.splits), max_broken_rate)
         names = sorted(set(writer.splits), key=lambda name: (name != "train", name))
         np.save(beside / "offsets.npy", np.asarray(writer.offsets, dtype=np.int64))
         np.save(beside / "splits.npy", np.asarray([names.index(split) for split in writer.splits], dtype=np.uint8))
+        for name, column in columns.items():
+            if not column.single:
+                np.save(beside / f"{name}-ends.npy", np.asarray(writer.ends[name], dtype=np.int64))
         facts = {
             "format": FORMAT,
-            "size": size,
-            "fit": fit,
+            "modality": dataset.modality,
+            "framing": _kept(framing),
             "layout": dataset.layout,
             "description": dataset.description,
             "count": len(writer.splits),
@@ -158,7 +208,12 @@ def pack(
             "content_hash": writer.digest.hexdigest(),
         }
         (beside / "pack.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
-    return Pack(out)
+    return Pack(out, clip_seconds=framing.clip_seconds)
+
+
+def _kept(framing: Framing) -> dict[str, Any]:
+    """Return what of a framing decides the bytes of a pack."""
+    return {name: value for name, value in asdict(framing).items() if name != "clip_seconds"}
 
 
 def _refuse_broken(path: Path, skipped: Mapping[str, str], kept: int, max_rate: float) -> None:
@@ -169,21 +224,22 @@ def _refuse_broken(path: Path, skipped: Mapping[str, str], kept: int, max_rate: 
     if len(skipped) > max_rate * total:
         names = ", ".join(list(skipped)[:5])
         raise UserError(
-            f"{path}: {len(skipped)} of {total} pictures cannot be read (limit {max_rate:.1%}): {names}. Mend them (tonggan data check), or raise the limit."
+            f"{path}: {len(skipped)} of {total} files cannot be read (limit {max_rate:.1%}): {names}. Mend them (tonggan data check), or raise the limit."
         )
 
 
-def ensure_pack(path: Path, *, size: int, cache: Path, fit: Fit = "crop", max_broken_rate: float = 0.01, progress: Show | None = None) -> Pack:
+def ensure_pack(path: Path, *, framing: Framing = AS_PACKED, cache: Path, max_broken_rate: float = 0.01, progress: Show | None = None) -> Pack:
     """Return `path` opened where it is a pack; else its pack in `cache`, made unless the data set has one there already."""
     if is_pack(path):
-        return Pack(path)
+        return Pack(path, clip_seconds=framing.clip_seconds)
     if not path.exists():
         raise UserError(f"{path}: no such file or folder.")
-    fingerprint = hashlib.sha256(f"{path.resolve()} {size} {fit} {_stamp(path)}".encode()).hexdigest()
-    out = cache / f"{path.resolve().name}-{size}-{fingerprint[:8]}"
+    kept = {name: value for name, value in _kept(framing).items() if name in ("size", "fit") or value != getattr(AS_PACKED, name)}
+    fingerprint = hashlib.sha256(f"{path.resolve()} {' '.join(map(str, kept.values()))} {_stamp(path)}".encode()).hexdigest()
+    out = cache / f"{path.resolve().name}-{framing.size}-{fingerprint[:8]}"
     if is_pack(out):
-        return Pack(out)
-    return pack(path, size=size, out=out, fit=fit, max_broken_rate=max_broken_rate, source=fingerprint, progress=progress)
+        return Pack(out, clip_seconds=framing.clip_seconds)
+    return pack(path, framing=framing, out=out, max_broken_rate=max_broken_rate, source=fingerprint, progress=progress)
 
 
 def _stamp(path: Path) -> str:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from tonggan.errors import UserError
+from tonggan.modalities import audio, image, video
 
 
 @dataclass(frozen=True)
-class PictureSource:
-    """Where a picture's bytes are: a file, or a stretch of a tar file."""
+class FileSource:
+    """Where a picture's or a clip's bytes are: a file, or a stretch of a tar file."""
 
     path: Path
     offset: int | None = None
@@ -31,21 +32,23 @@ class PictureSource:
 
 @dataclass(frozen=True)
 class Row:
-    """One picture with what is said of it.
+    """One picture, clip or sound with what is said of it.
 
     Attributes:
         file_name: its name in the data set.
-        image: where its bytes are.
+        source: where its bytes are.
         captions: language code -> captions.
         split: train, test, ...
         tags: every other column, as it was.
+        sound: where a clip's sound is, if not within the clip.
     """
 
     file_name: str
-    image: PictureSource
+    source: FileSource
     captions: Mapping[str, tuple[str, ...]]
     split: str = "train"
     tags: Mapping[str, Any] = field(default_factory=dict)
+    sound: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,9 @@ class Dataset:
         layout: name of the layout.
         description: one sentence of what was recognised.
         rows: starts a new pass over the rows.
-        missing_pictures: captions whose picture is not there, by file name.
-        uncaptioned: pictures without a caption, by file name.
+        missing_pictures: captions whose picture (or clip) is not there, by file name.
+        uncaptioned: pictures without a caption, by file name; clips need none.
+        modality: `image`, `video` (clips with sound) or `audio`.
     """
 
     layout: str
@@ -65,14 +69,31 @@ class Dataset:
     rows: Callable[[], Iterator[Row]]
     missing_pictures: tuple[str, ...] = ()
     uncaptioned: tuple[str, ...] = ()
+    modality: str = "image"
 
 
-def tar_members(path: Path) -> Iterator[tuple[str, PictureSource]]:
+ENDINGS: Mapping[str, tuple[str, ...]] = {"image": image.ENDINGS, "video": video.ENDINGS, "audio": audio.ENDINGS}
+"""Modality -> file endings; an animation that is a picture, too, is taken for a picture."""
+
+
+def modality_of(name: str) -> str | None:
+    """Return the modality of a file by its ending, None where it is of none."""
+    return next((modality for modality, endings in ENDINGS.items() if Path(name).suffix.lower() in endings), None)
+
+
+def sound_beside(clip: Path) -> Path | None:
+    """Return the sound file of a clip's own name: beside it, or in a folder `audio` beside its own; None where its sound is within."""
+    folders = (clip.parent, clip.parent / "audio", clip.parent.parent / "audio")
+    places = (folder / f"{clip.stem}{ending}" for folder in folders for ending in ENDINGS["audio"])
+    return next((place for place in places if place.is_file() and place != clip), None)
+
+
+def tar_members(path: Path) -> Iterator[tuple[str, FileSource]]:
     """Yield (name, source) of every file in a tar; raises `UserError` where the tar is broken."""
     try:
         with tarfile.open(path) as archive:
             for member in archive:
                 if member.isfile():
-                    yield member.name, PictureSource(path, member.offset_data, member.size)
+                    yield member.name, FileSource(path, member.offset_data, member.size)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise UserError(f"{path}: not a tar file that can be read ({error}).") from error

@@ -1,5 +1,6 @@
 """Decoders: `Latent` -> one modality."""
 
+from tonggan.decoders.audio_flow import AudioFlow
 from tonggan.decoders.image_deconv import ImageDeconv
 from tonggan.decoders.image_flow import ImageFlow
 from tonggan.decoders.text_autoregressive import TextAutoregressive
@@ -9,4 +10,5 @@ DECODERS: dict[str, type[Decoder]] = {
     "image_deconv": ImageDeconv,
     "image_flow": ImageFlow,
     "text_autoregressive": TextAutoregressive,
+    "audio_flow": AudioFlow,
 }

@@ -13,18 +13,19 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from tonggan.decoders.flow_sampling import SETTINGS, FlowConfig, FlowNetwork, guided, led_field, seeded_noise, velocity_loss
 from tonggan.decoders.smoothing import bilateral
-from tonggan.errors import UserError, nearest
+from tonggan.errors import UserError
 from tonggan.latent.record import Latent, stack
 from tonggan.layers.convolutional import ResidualBlock, norm_groups
 from tonggan.layers.embeddings import TimeEmbedding
 from tonggan.layers.transformer import KeysValues, ModulatedBlock, RMSNorm, axial_angles, mask_bias
 from tonggan.objectives import flow
 from tonggan.objectives.terms import LossTerms
-from tonggan.parts import Decoder, PartConfig
+from tonggan.parts import Decoder
 
 
-class ImageFlowConfig(PartConfig):
+class ImageFlowConfig(FlowConfig):
     """Settings of `ImageFlow`."""
 
     kind: Literal["image_flow"] = "image_flow"
@@ -43,17 +44,6 @@ class ImageFlowConfig(PartConfig):
     """Pictures from the model's memory that are seen beside x_t, as further channels of the stem."""
     look_every: int = 0
     """Every so many blocks attend to the references, too, as tokens of 8 x 8 pixels: so that one of several shapes can be chosen, and moved; 0 for none."""
-    time_mean: float = -0.4
-    time_spread: float = 1.0
-    num_inference_steps: int = 12
-    guidance_scale: float = 2.5
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
-    """Guidance acts at these times t alone (arXiv:2404.07724); elsewhere the network runs once, not twice, a step."""
-    solver: Literal["euler", "heun", "multistep", "dpm"] = "multistep"
-    time_shift: float = 1.0
-    """Above 1, the solver's steps are closer together near noise."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of drawing. bfloat16 is 1.6 times faster where the processor has it; a seed then draws the same picture but for small differences."""
     smoothing: float = Field(default=0.0, ge=0)
     """Colours that differ by less, in [-1, 1] units, are levelled in the finished picture, edges kept (`smoothing.bilateral`); 0 leaves it as it is. For
     drawings, whose flat colours the solver leaves faintly grained; photographs would lose their texture."""
@@ -100,7 +90,7 @@ class ReferenceTokens(nn.Module):
         return self.norm(cells.unflatten(0, pictures.shape[:2]) + self.slots).flatten(1, 2)
 
 
-class FlowNetwork(nn.Module):
+class PictureNetwork(FlowNetwork):
     """(x_t, t, condition) -> predicted picture."""
 
     cosine: Tensor
@@ -207,19 +197,12 @@ class ImageFlow(Decoder[ImageFlowConfig]):
             raise UserError(f"image_flow: size {config.size} is not a multiple of 8.")
         if config.look_every and not config.references:
             raise UserError("image_flow: look_every needs references: 1 or more.")
-        self.network = FlowNetwork(config)
+        self.network = PictureNetwork(config)
         self.references = config.references
 
     def loss(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> LossTerms:
         """Mean square error of the velocity at logit-normal times (flow matching, arXiv:2210.02747, equation 23)."""
-        config = self.config
-        times = flow.sample_times(len(target), randomness=randomness, mean=config.time_mean, spread=config.time_spread).to(target.device)
-        noise = torch.randn(target.shape, generator=randomness).to(target.device)
-        x_t = flow.interpolate(noise, target, times)
-        predicted = self.network(x_t, times, self.network.prepare(latent)).float()
-        # Both velocities through the same clamp, so that a perfect prediction has loss zero at every t.
-        error = flow.velocity_from_data(predicted, x_t, times) - flow.velocity_from_data(target, x_t, times)
-        return LossTerms({"flow": (error**2).mean()})
+        return LossTerms({"flow": velocity_loss(self.network, target, self.network.prepare(latent), config=self.config, randomness=randomness)})
 
     def distil(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "ImageFlow", how: Any, randomness: torch.Generator) -> LossTerms:
         """Mean square error of the velocity that leads, in one of our `num_inference_steps`, where several guided steps of a teacher lead.
@@ -240,7 +223,7 @@ class ImageFlow(Decoder[ImageFlowConfig]):
             # Time runs from 0 to 1 within every sample's own interval, so that one solver serves all.
             span = flow.expand_as(then - now, x_now)
             x_then = flow.multistep(
-                lambda x, share: span * teacher.guided(x, now + share * (then - now), both, how.guidance_scale),
+                lambda x, share: span * guided(teacher.network, x, now + share * (then - now), both, how.guidance_scale),
                 x_now,
                 flow.time_grid(how.steps // steps),
             )
@@ -248,42 +231,17 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         error = flow.velocity_from_data(predicted, x_now, now) - (x_then - x_now) / span
         return LossTerms({"flow": (error**2).mean()})
 
-    def guided(self, x: Tensor, times: Tensor, both: Condition, scale: float) -> Tensor:
-        """Return the velocity at x (batch, 3, size, size), times (batch,), led by `scale` from the second half of the conditions `both` to the first."""
-        twice, when = torch.cat([x, x]), torch.cat([times, times])
-        with_condition, without = flow.velocity_from_data(self.network(twice, when, both).float(), twice, when).chunk(2)
-        return without + scale * (with_condition - without)
-
     def default_settings(self) -> dict[str, Any]:
         """Steps, guidance and solver as the recipe has them."""
-        names = ("num_inference_steps", "guidance_scale", "guidance_interval", "solver", "time_shift", "smoothing", "strength", "references", "dtype")
-        return {name: getattr(self.config, name) for name in names}
+        return {name: getattr(self.config, name) for name in (*SETTINGS, "smoothing", "strength", "references")}
 
     def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any], start: Tensor | None = None) -> Tensor:
         """Integrate from each seed's own noise, led away from `against` by `guidance_scale` (arXiv:2207.12598, equation 6; 1 means unguided).
 
         With `start` (batch, 3, size, size) the path begins at t = 1 - `strength`, at that picture under its noise (SDEdit, arXiv:2108.01073).
         """
-        steps, scale = int(settings["num_inference_steps"]), float(settings["guidance_scale"])
-        solver = str(settings["solver"])
-        if solver not in flow.SOLVERS:
-            raise UserError(f"solver '{solver}' is not known.{nearest(solver, flow.SOLVERS)}")
-        if settings["dtype"] not in ("float32", "bfloat16"):
-            raise UserError(f"dtype '{settings['dtype']}' is not known.{nearest(str(settings['dtype']), ['float32', 'bfloat16'])}")
-        first, last = settings["guidance_interval"]
-        arithmetic = torch.autocast(latent.tokens.device.type, dtype=torch.bfloat16, enabled=settings["dtype"] == "bfloat16")
         latent = replace(latent, references=latent.references and latent.references.first(int(settings["references"])))
-        with arithmetic:
-            alone = self.network.prepare(latent)
-            both = self.network.prepare(stack(latent, against)) if scale != 1.0 else alone
-
-        def field(x: Tensor, t: Tensor) -> Tensor:
-            times = t.expand(len(x)).to(x.device)
-            with arithmetic:
-                if scale != 1.0 and first <= float(t) <= last:
-                    return self.guided(x, times, both, scale)
-                return flow.velocity_from_data(self.network(x, times, alone).float(), x, times)
-
+        field = led_field(self.network, latent, against, settings)
         x = seeded_noise(seeds, (3, self.config.size, self.config.size)).to(latent.tokens.device)
         begin = 0.0
         if start is not None:
@@ -292,12 +250,8 @@ class ImageFlow(Decoder[ImageFlowConfig]):
                 raise UserError(f"strength {strength:g} is not between 0 and 1.")
             begin = 1 - strength
             x = flow.interpolate(x, start.to(x), torch.full((len(x),), begin, device=x.device))
-        grid = begin + (1 - begin) * flow.time_grid(max(1, math.ceil(steps * (1 - begin))), shift=float(settings["time_shift"]))
-        made = flow.SOLVERS[solver](field, x, grid).clamp(-1, 1)
+        steps = max(1, math.ceil(int(settings["num_inference_steps"]) * (1 - begin)))
+        grid = begin + (1 - begin) * flow.time_grid(steps, shift=float(settings["time_shift"]))
+        made = flow.SOLVERS[settings["solver"]](field, x, grid).clamp(-1, 1)
         smoothing = float(settings["smoothing"])
         return bilateral(made, smoothing) if smoothing > 0 and begin < 1 else made
-
-
-def seeded_noise(seeds: list[int], shape: tuple[int, ...]) -> Tensor:
-    """Return (len(seeds), *shape) normal noise on the CPU, each row from its own seed alone."""
-    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])

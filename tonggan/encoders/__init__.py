@@ -5,6 +5,7 @@ from tonggan.encoders.image_pretrained import ImagePretrained
 from tonggan.encoders.image_transformer import ImageTransformer
 from tonggan.encoders.pretrained import TextPretrained
 from tonggan.encoders.text import TextTransformer
+from tonggan.encoders.video import VideoTransformer
 from tonggan.parts import Encoder
 
 ENCODERS: dict[str, type[Encoder]] = {
@@ -13,4 +14,5 @@ ENCODERS: dict[str, type[Encoder]] = {
     "image_convolutional": ImageConvolutional,
     "image_transformer": ImageTransformer,
     "image_pretrained": ImagePretrained,
+    "video_transformer": VideoTransformer,
 }

@@ -140,6 +140,37 @@ FIGURES: Mapping[str, FigureKind] = {
         "sentences that repeat themselves", "自我重复率", "lower", "Share of sentences in which a pair of words stands twice.", factor=100, unit="%"
     ),
     "sentence_length": FigureKind("words a sentence", "平均词数", "", "Mean number of tokens a sentence."),
+    "onset_f1": FigureKind(
+        "F1 of the onsets",
+        "起音 F1",
+        "higher",
+        "Onsets that are heard and true ones, matched one to one within the tolerance: twice the matched over all of both (bootstrap over clips).",
+        factor=100,
+        unit="%",
+    ),
+    "onset_lateness": FigureKind(
+        "mean lateness of matched onsets",
+        "平均滞后",
+        "",
+        "Mean of (heard - true) over matched onsets: above zero, the sound is late.",
+        factor=1000,
+        unit="ms",
+    ),
+    "onset_count_error": FigureKind(
+        "error of the count of onsets",
+        "起音数误差",
+        "lower",
+        "Sum over clips of |heard - true| over the number of true onsets.",
+        factor=100,
+        unit="%",
+    ),
+    "mel_distance": FigureKind(
+        "log-mel distance",
+        "对数梅尔距离",
+        "lower",
+        "Mean absolute difference of the log-mel spectrograms (nepers) of what was made and of the true sound.",
+        digits=2,
+    ),
     **{
         f"{name}_at_{k}": FigureKind(
             f"{words}, R@{k}",

@@ -42,6 +42,8 @@ thead small { max-width: 15rem; margin-left: auto; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(14.5rem, 1fr)); gap: .8rem; }
 .pictures.wide { grid-template-columns: repeat(auto-fill, minmax(20.5rem, 1fr)); }
 figure { margin: 0; padding: .7rem; background: var(--raised); border: 1px solid var(--line); border-radius: 10px; }
+.timelines { display: grid; gap: .8rem; }
+.timelines img { aspect-ratio: auto; }
 figure .row { display: flex; gap: .5rem; }
 figure .row div { flex: 1; min-width: 0; }
 figure img { display: block; width: 100%; aspect-ratio: 1; object-fit: contain; border-radius: 6px; background: #fff; }
@@ -72,10 +74,10 @@ def heading(text: str, chinese: str, note: str = "") -> str:
     return f'<h2>{escape(text)}<span lang="zh">{escape(chinese)}</span></h2>' + (f"<p>{escape(note)}</p>" if note else "")
 
 
-def picture(image: Image.Image, label: str, *, alternative: str) -> str:
-    """Return a picture inside the page, shrunk to 128 pixels where it is larger, with a label below."""
+def picture(image: Image.Image, label: str, *, alternative: str, largest: int = LARGEST) -> str:
+    """Return a picture inside the page, shrunk to `largest` pixels where it is larger, with a label below."""
     shown = image.convert("RGB")
-    shown.thumbnail((LARGEST, LARGEST), Image.Resampling.BICUBIC)
+    shown.thumbnail((largest, largest), Image.Resampling.BICUBIC)
     written = io.BytesIO()
     shown.save(written, format="PNG", optimize=True)
     data = base64.b64encode(written.getvalue()).decode()

@@ -6,6 +6,8 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
+from PIL import Image
+
 from tonggan.evaluation.card import FIGURES, Card, Column, Figure, FigureKind, Group
 from tonggan.evaluation.gallery import Gallery, Specimen, Told
 from tonggan.evaluation.intervals import Interval
@@ -56,6 +58,16 @@ def sentence_sections(told: Sequence[Told]) -> list[str]:
     return [heading("First pictures", "首批样本", note), f'<div class="pictures">{"".join(map(_told, told))}</div>']
 
 
+def sound_sections(shown: Sequence[tuple[str, Image.Image]]) -> list[str]:
+    """Return timelines: key frames over the true sound and the one that was made, with the true onsets."""
+    note = f"The first {len(shown)} clips in the fixed random order of the split: the true sound above, what was made below, true onsets as lines."
+    figures = (
+        f"<figure>{picture(image, '', alternative=caption, largest=image.width)}<figcaption>{escape(caption)}</figcaption></figure>"
+        for caption, image in shown
+    )
+    return [heading("First clips", "首批样本", note), f'<div class="timelines">{"".join(figures)}</div>']
+
+
 def _told(told: Told) -> str:
     mood = "hit" if told.right else "miss"
     caption = f'<div class="rank {mood}">{escape(told.said)}</div>{escape(told.truth)}<small>nearest training picture: {escape(told.nearest)}</small>'
@@ -64,8 +76,11 @@ def _told(told: Told) -> str:
 
 def _head(card: Card) -> list[str]:
     data = card.data
-    of = f"{data.samples:,} captions" if data.samples == data.split_rows else f"{data.samples:,} of {data.split_rows:,} captions"
-    lead = f"{of} ({data.language}) of the split '{data.split}', drawn at {card.speed.pictures_per_second:.1f} pictures/s, {card.date[:10]}"
+    what, rate = (
+        ("clips", "sounded at {:.1f} clips/s") if card.arrow == "video->audio" else (f"captions ({data.language})", "drawn at {:.1f} pictures/s")
+    )
+    of = f"{data.samples:,} {what}" if data.samples == data.split_rows else f"{data.samples:,} of {data.split_rows:,} {what}"
+    lead = f"{of} of the split '{data.split}', {rate.format(card.speed.pictures_per_second)}, {card.date[:10]}"
     warnings = [f'<div class="warning">{escape(text)}</div>' for text in card.warnings]
     return [f"<h1>{escape(card.model.name)}</h1>", f'<p class="lead">{escape(card.arrow)} · {escape(lead)}</p>', *warnings]
 
@@ -89,7 +104,7 @@ def _figure_row(figure: Figure, others: Sequence[Column]) -> str:
 def _value(figure: Figure | None, kind: FigureKind, *, details: bool = False) -> str:
     if figure is None:
         return '<span style="color:var(--soft)">–</span>'
-    unit = " %" if kind.unit == "%" else ""
+    unit = f" {kind.unit}" if kind.unit and not kind.unit.startswith("×") else ""
     text = f"<b>{_number(figure.value, kind)}{unit}</b>"
     if figure.low is not None and figure.high is not None:
         text += f"<small>{_number(figure.low, kind)} – {_number(figure.high, kind)}</small>"

@@ -80,6 +80,15 @@ def axial_angles(rows: int, columns: int, head_width: int) -> Tensor:
     return torch.cat([y.reshape(-1, 1) * frequencies, x.reshape(-1, 1) * frequencies], dim=-1).float()
 
 
+def temporal_angles(seconds: Tensor, head_width: int) -> Tensor:
+    """Return the rotation angles (tokens, head_width / 2) of tokens in time: what lies as far apart in seconds is turned as far apart.
+
+    From 32 radians a second (about one a token) down to a hundredth of that, so that a few seconds are told apart and longer ones can be learned from short.
+    """
+    frequencies = 32 * 10.0 ** (-torch.arange(head_width // 2, device=seconds.device) / max(head_width // 2 - 1, 1) * 2)
+    return seconds.float()[:, None] * frequencies
+
+
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """Turn the pairs (first half, second half) of x (batch, heads, tokens, head_width) by angles given as cosine and sine (tokens, head_width / 2)."""
     first, second = x.chunk(2, dim=-1)
@@ -208,10 +217,10 @@ class Block(nn.Module):
 class ModulatedBlock(nn.Module):
     """Block whose norms and gates follow a condition, with a context to read (DiT, arXiv:2212.09748; adaLN-single of PixArt-alpha, arXiv:2310.00426).
 
-    With `looks` it also looks at what lies on the same grid as its tokens.
+    With `looks` it also looks at what lies on the same grid as its tokens. Without `context_width` it reads nothing.
     """
 
-    def __init__(self, width: int, heads: int, *, context_width: int, looks: bool = False) -> None:
+    def __init__(self, width: int, heads: int, *, context_width: int | None, looks: bool = False) -> None:
         super().__init__()
         self.attention_norm = RMSNorm(width, learned=False)
         self.feed_norm = RMSNorm(width, learned=False)
@@ -223,7 +232,7 @@ class ModulatedBlock(nn.Module):
         self.look = CrossAttention(width, heads) if looks else None
 
     def forward(
-        self, x: Tensor, modulation: Tensor, *, context: KeysValues, rotation: tuple[Tensor, Tensor], seen: KeysValues | None = None
+        self, x: Tensor, modulation: Tensor, *, context: KeysValues | None, rotation: tuple[Tensor, Tensor], seen: KeysValues | None = None
     ) -> Tensor:
         """x (batch, tokens, width), modulation (batch, 6, width) -> x; `seen` is what the block looks at."""
         shift, scale, gate, feed_shift, feed_scale, feed_gate = (modulation + self.offset).unsqueeze(2).unbind(1)

@@ -12,6 +12,24 @@ class Framing:
 
     size: int = 64
     fit: Literal["crop", "pad"] = "crop"
+    frames_per_second: float = 25.0
+    sample_rate_hz: int = 16_000
+    clip_seconds: float = 2.56
+    """Length of what a model sees and makes at once, of video and sound."""
+
+    @property
+    def frames(self) -> int:
+        """Frames of a clip."""
+        return round(self.clip_seconds * self.frames_per_second)
+
+    @property
+    def samples(self) -> int:
+        """Samples of a clip's sound."""
+        return round(self.clip_seconds * self.sample_rate_hz)
+
+
+AS_PACKED = Framing()
+"""The form that things have unless another is asked for."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +51,9 @@ class Modality:
     """Whether a value that a user passes is of this modality."""
     to_inputs: Callable[[Sequence[Any], Framing], Any]
     """What a user passes -> a batch as encoders take it, framed as in training."""
-    to_outputs: Callable[[Any], list[Any]]
+    to_outputs: Callable[[Any, Framing], list[Any]]
     """What a decoder gives -> what a user gets."""
-    preview: Callable[[Any, Path], None] | None = None
+    preview: Callable[[Any, Path, Framing], None] | None = None
     """Write a batch into one file to be looked at; the path comes without an ending."""
     closeness: Callable[[Any, Any], tuple[float, str, float]] | None = None
     """(made, truth) -> (figure, its unit, the least that counts as learned by heart)."""
@@ -52,6 +70,6 @@ class Modality:
 
 def modalities() -> dict[str, Modality]:
     """Return all modalities by name (imported here, so that `import tonggan` stays light)."""
-    from tonggan.modalities import image, text
+    from tonggan.modalities import audio, image, text, video
 
-    return {"text": text.MODALITY, "image": image.MODALITY}
+    return {"text": text.MODALITY, "image": image.MODALITY, "video": video.MODALITY, "audio": audio.MODALITY}

@@ -163,7 +163,7 @@ def psnr(made: Tensor, truth: Tensor) -> float:
     return float((10 * torch.log10(4 / errors)).mean())
 
 
-def preview(made: Tensor, path: Path) -> None:
+def preview(made: Tensor, path: Path, framing: Framing) -> None:
     """Write a batch as one PNG, a near-square grid; `path` comes without the ending."""
     columns = math.ceil(math.sqrt(len(made)))
     rows, (height, width) = -(-len(made) // columns), made.shape[-2:]
@@ -182,7 +182,7 @@ def _open(path: Path, framing: Framing) -> Image.Image:
     return open_picture(path)
 
 
-def _to_outputs(made: Tensor) -> list[Any]:
+def _to_outputs(made: Tensor, framing: Framing) -> list[Any]:
     return [to_picture(tensor) for tensor in made]
 
 

@@ -1,4 +1,4 @@
-"""What a picture file says of its making: written into every file, read back by `tonggan inspect`.
+"""What a file says of its making: written into every picture (and by `sound_files` into every sound), read back by `tonggan inspect`.
 
 Three forms, for three kinds of readers: the `parameters` text of A1111 (which web interfaces and galleries read), our own JSON, and the IPTC mark
 `trainedAlgorithmicMedia` in XMP (which says that a trained algorithm made the picture).
@@ -28,7 +28,7 @@ XMP_TEXT = "XML:com.adobe.xmp"
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a picture was made. `settings` are the decoder's (`num_inference_steps`, `guidance_scale`, `solver`); `created` is an ISO date."""
+    """How a file was made. `settings` are the decoder's (`num_inference_steps`, `guidance_scale`, `solver`); `created` is an ISO date."""
 
     prompt: str | None
     negative_prompt: str | None
@@ -36,7 +36,8 @@ class Provenance:
     model: str
     model_hash: str
     settings: Mapping[str, Any]
-    size: tuple[int, int]
+    size: tuple[int, int] | None
+    """Width and height in pixels; None where nothing is to be seen."""
     software: str
     created: str
     references: tuple[str, ...] = ()
@@ -51,13 +52,28 @@ def parameters_text(provenance: Provenance) -> str:
         "Sampler": settings.get("solver"),
         "CFG scale": settings.get("guidance_scale"),
         "Seed": provenance.seed,
-        "Size": f"{provenance.size[0]}x{provenance.size[1]}",
+        "Size": provenance.size and f"{provenance.size[0]}x{provenance.size[1]}",
         "Model hash": provenance.model_hash[:10],
         "Model": provenance.model,
         "Version": provenance.software,
     }
     lines = [provenance.prompt or ""] + ([f"Negative prompt: {provenance.negative_prompt}"] if provenance.negative_prompt else [])
     return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in pairs.items() if value is not None)])
+
+
+def comment_text(provenance: Provenance) -> str:
+    """Return `parameters_text` with our own JSON on a line below: for formats that have one place for words."""
+    return f"{parameters_text(provenance)}\ntonggan: {json.dumps(asdict(provenance), ensure_ascii=False)}"
+
+
+def provenance_in(text: str) -> Provenance | None:
+    """Return what our JSON, alone or at the end of a comment, says; None where it is not ours."""
+    try:
+        facts = json.loads(text.rpartition("\ntonggan: ")[2])
+        size = None if facts["size"] is None else tuple(facts["size"])
+        return Provenance(**(facts | {"size": size, "references": tuple(facts.get("references", ()))}))
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def xmp_packet(software: str) -> str:
@@ -90,7 +106,7 @@ def save_picture(
     moving: dict[str, Any] = {"save_all": True, "append_images": list(frames), "duration": round(frame_seconds * 1000), "loop": 0} if frames else {}
     told = provenance if include_prompt else replace(provenance, prompt=None, negative_prompt=None)
     xmp = xmp_packet(told.software)
-    whole = f"{parameters_text(told)}\ntonggan: {json.dumps(asdict(told), ensure_ascii=False)}"
+    whole = comment_text(told)
     with replacing(path) as beside:
         if kind == "PNG":
             info = PngInfo()
@@ -127,15 +143,10 @@ def _comment(picture: Image.Image) -> str:
 def read_provenance(path: Path) -> Provenance | None:
     """Return what we wrote into a picture, or None where it is not ours; raises `UserError` where the file cannot be read."""
     picture = _opened(path)
-    text = picture.info.get("tonggan") or _comment(picture).rpartition("\ntonggan: ")[2]
-    try:
-        facts = json.loads(text)
-        return Provenance(**(facts | {"size": tuple(facts["size"]), "references": tuple(facts.get("references", ()))}))
-    except (ValueError, TypeError, KeyError):
-        return None
+    return provenance_in(picture.info.get("tonggan") or _comment(picture))
 
 
-def inspect_file(path: Path) -> dict[str, Any]:
+def inspect_picture_file(path: Path) -> dict[str, Any]:
     """Return what a picture file says of itself: format, size, the mark of trained algorithms, our provenance, and any A1111 `parameters`."""
     picture = _opened(path)
     provenance = read_provenance(path)

@@ -64,7 +64,7 @@ def check_caption(text: str) -> str:
     return cleaned
 
 
-def _to_outputs(made: Any) -> list[Any]:
+def _to_outputs(made: Any, framing: Framing) -> list[Any]:
     return list(made)
 
 
@@ -72,7 +72,7 @@ def _to_inputs(texts: Sequence[Any], framing: Framing) -> list[str]:
     return [check_caption(text) for text in texts]
 
 
-def preview(made: Sequence[str], path: Path) -> None:
+def preview(made: Sequence[str], path: Path, framing: Framing) -> None:
     """Write sentences into a text file, one a line; `path` comes without the ending."""
     with replacing(path.with_name(f"{path.name}.txt")) as beside:
         beside.write_text("".join(f"{text}\n" for text in made), encoding="utf-8")

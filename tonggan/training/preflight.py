@@ -25,14 +25,16 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
     Writes what was made and the truth beside it into `out`, and returns whether it passed.
     """
     space = recipe.model.space.model_copy(update={"condition_dropout": 0.0})
-    schedule = recipe.schedule.model_copy(update={"samples": 10**9, "epochs": None, "batch_size": max(32, count), "warmup_samples": 1000})
+    schedule = recipe.schedule.model_copy(
+        update={"samples": 10**9, "epochs": None, "batch_size": max(count, min(32, recipe.schedule.batch_size)), "warmup_samples": 1000}
+    )
     recipe = recipe.model_copy(update={"schedule": schedule, "ema_decay": 0.9, "model": recipe.model.model_copy(update={"space": space})})
     pack = open_pack(recipe, cache=cache)
     rows = pack.indices(recipe.data.train_split)
     rows = rows[:: max(1, len(rows) // count)][:count]
     phrasings = _one_of(recipe.data.loader_phrasings())
     said = _one_of(recipe.data.loader_target_phrasings()) or phrasings
-    loader = Loader(pack, rows, batch_size=schedule.batch_size, seed=recipe.seed, phrasings=phrasings, target_phrasings=said)
+    loader = Loader(pack, rows, batch_size=schedule.batch_size, seed=recipe.seed, phrasings=phrasings, target_phrasings=said, windows="first")
     torch.manual_seed(recipe.seed)
     model = CrossModalModel(recipe.model)
     known = [] if recipe.initial is None else begin_from(model, recipe.initial)[1]
@@ -40,7 +42,7 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
     dtype = choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
     learner = Learner(model, recipe, 10**9, dtype)
     packed = [pack.row(int(row)) for row in rows]
-    language = next(iter(phrasings or packed[0].captions))
+    language = next(iter(phrasings or packed[0].captions), "en")  # clips need no captions
     captions, sentences = ([first_caption(row, language, each) or "" for row in packed] for each in (phrasings, said))
     batch = batch_of(pack, rows, captions, sentences)
     source, target = ends(next(arrow for arrow, weight in recipe.objectives.arrows.items() if weight))
@@ -60,8 +62,8 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
         passed = figure >= needed
         console.print(f"step {learner.step}: loss {report.losses['loss']:.4f}, closeness {figure:.1f} {unit} (passes at {needed:.0f})")
         if modality.preview is not None:
-            modality.preview(made, out / "overfit-made")
-            modality.preview(batch.targets[target], out / "overfit-truth")
+            modality.preview(made, out / "overfit-made", recipe.data.framing)
+            modality.preview(batch.targets[target], out / "overfit-truth", recipe.data.framing)
     console.print(f"overfit {'passed' if passed else 'FAILED'}: {len(rows)} samples, {learner.step} steps; look at {out}")
     return passed
 

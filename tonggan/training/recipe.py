@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from tonggan.data.augment import Augmentation
 from tonggan.data.loader import Language, Phrasings
 from tonggan.errors import UserError, nearest
+from tonggan.modalities import Framing
 from tonggan.model import ModelConfig, ObjectivesConfig
 from tonggan.strict import Strict
 
@@ -46,6 +47,10 @@ class DataConfig(Strict):
     """Origin and licence of the data, for the card of the model."""
     size: int = Field(default=64, gt=0)
     fit: Literal["crop", "pad"] = "crop"
+    frames_per_second: float = Field(default=25.0, gt=0)
+    sample_rate_hz: int = Field(default=16_000, gt=0)
+    clip_seconds: float = Field(default=2.56, gt=0)
+    """Length of what is seen and made at once, of videos and sounds: training takes a window of so many seconds from anywhere in a longer clip."""
     train_split: str = "train"
     hold_out: float = Field(default=0.02, ge=0, lt=1)
     """Share of the training split that is never trained on: held-out loss and the choice of the best checkpoint use it, so that test splits stay untouched."""
@@ -57,6 +62,11 @@ class DataConfig(Strict):
 
     augment: AugmentConfig | None = None
     """How training pictures are changed; the decoder is told what was done where it takes `augmentation_labels`."""
+
+    @property
+    def framing(self) -> Framing:
+        """The form that pictures, videos and sounds have."""
+        return Framing(self.size, self.fit, self.frames_per_second, self.sample_rate_hz, self.clip_seconds)
 
     def augmentation(self) -> Augmentation | None:
         """Return the augmentation as the loader takes it."""

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,10 @@ VOCABULARY_SAMPLES = 40_000
 """Samples of the training stream that parts see before training (the BPE vocabulary)."""
 
 
+FRAMED_BY = {"image": ("size",), "video": ("size", "frames_per_second", "sample_rate_hz"), "audio": ("sample_rate_hz",)}
+"""What of a framing must be the same in a pack and in a recipe, by the modality of the pack."""
+
+
 class InterruptedRunError(UserError):
     """The user stopped the run; a checkpoint was written."""
 
@@ -57,14 +61,16 @@ def open_pack(recipe: Recipe, *, cache: Path) -> Pack:
     """Open the pack of a recipe's data set, or make it."""
     data = recipe.data
     with progress_bars() as show:
-        return ensure_pack(Path(data.path), size=data.size, fit=data.fit, cache=cache, max_broken_rate=data.max_broken_rate, progress=show)
+        return ensure_pack(Path(data.path), framing=data.framing, cache=cache, max_broken_rate=data.max_broken_rate, progress=show)
 
 
 def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
     """Open or make the pack of a recipe and part it into training and held-out rows."""
     pack = open_pack(recipe, cache=cache)
-    if pack.size != recipe.data.size:
-        raise UserError(f"{recipe.data.path} is packed at {pack.size} pixels, the recipe wants {recipe.data.size}. Set data.size or pack again.")
+    for name, found in asdict(pack.framing).items():
+        wanted = getattr(recipe.data.framing, name)
+        if found != wanted and name in FRAMED_BY[pack.modality]:
+            raise UserError(f"{recipe.data.path} is packed with {name} {found}, the recipe wants {wanted}. Set data.{name} or pack again.")
     train, held = hold_out(pack, pack.indices(recipe.data.train_split), share=recipe.data.hold_out, seed=recipe.seed)
     if len(train) == 0:
         raise UserError(f"split '{recipe.data.train_split}' of {recipe.data.path} has no rows to train on.")
@@ -272,7 +278,7 @@ class Run:
             write = modalities()[target].preview
             if write is not None:
                 made = self.model.generate(batch.inputs[source], source=source, target=target, seeds=list(range(len(batch.indices))))
-                write(made, self.out / "samples" / f"{source}-to-{target}-{learner.step:07d}")
+                write(made, self.out / "samples" / f"{source}-to-{target}-{learner.step:07d}", self.recipe.data.framing)
         self.model.train()
         learner.average.swap()
 

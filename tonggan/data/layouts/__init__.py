@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from tonggan.data.layouts.clips import recognise_clips
 from tonggan.data.layouts.coco import recognise_coco
 from tonggan.data.layouts.flickr8k import recognise_flickr8k
 from tonggan.data.layouts.sidecar import recognise_sidecar
@@ -17,12 +18,13 @@ LAYOUTS: dict[str, Callable[[Path], Dataset | None]] = {
     "table": recognise_table,
     "webdataset": recognise_webdataset,
     "sidecar": recognise_sidecar,
+    "clips": recognise_clips,
 }
 """Name -> what recognises it, in the order in which they are tried."""
 
 LOOKED_FOR = (
     "annotations/captions_*.json (COCO), captions.txt or Flickr8k.token.txt (Flickr8k), metadata.jsonl|csv|parquet or another table, "
-    "*.tar (WebDataset), pictures with a .txt beside each"
+    "*.tar (WebDataset), pictures with a .txt beside each, clips with sound (or a sound file of the same name), sounds"
 )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tonggan.data.layouts.columns import captions_of
-from tonggan.data.records import Dataset, PictureSource, Row
+from tonggan.data.records import Dataset, FileSource, Row
 from tonggan.errors import UserError
 from tonggan.files import read_text
 
@@ -21,9 +21,9 @@ def recognise_coco(path: Path) -> Dataset | None:
     if not files:
         return None
     rows = [row for file in files for row in _rows(file)]
-    missing = tuple(row.file_name for row in rows if row.captions and not row.image.path.is_file())
+    missing = tuple(row.file_name for row in rows if row.captions and not row.source.path.is_file())
     missing += tuple(name for file in files for name in _unlisted(file))
-    listed = {row.image.path for row in rows}
+    listed = {row.source.path for row in rows}
     unlisted = [picture for folder in {_folder(file) for file in files} for picture in sorted(folder.glob("*.jpg")) if picture not in listed]
     uncaptioned = (*(row.file_name for row in rows if not row.captions), *(picture.name for picture in unlisted))
     usable = [row for row in rows if row.captions]
@@ -49,7 +49,7 @@ def _rows(file: Path) -> Iterator[Row]:
     split = "validation" if name == "val" else name
     for image in whole["images"]:
         tags = {key: value for key, value in image.items() if key in ("id", "license")}
-        yield Row(image["file_name"], PictureSource(_folder(file) / image["file_name"]), captions_of({"c": captions[image["id"]]}, "c"), split, tags)
+        yield Row(image["file_name"], FileSource(_folder(file) / image["file_name"]), captions_of({"c": captions[image["id"]]}, "c"), split, tags)
 
 
 def _unlisted(file: Path) -> list[str]:

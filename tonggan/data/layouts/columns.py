@@ -1,4 +1,4 @@
-"""Columns of a table: which one names the picture, which ones are captions, in which languages."""
+"""Columns of a table: which one names the picture or the clip, which ones are captions, in which languages."""
 
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
@@ -7,8 +7,10 @@ from typing import Any
 from tonggan.errors import UserError
 from tonggan.modalities.text import clean_caption, guess_language, is_language_code
 
-FILE_COLUMNS = ("file_name", "filepath", "image", "image_path", "path", "filename", "file")
+FILE_COLUMNS = ("file_name", "filepath", "image", "image_path", "path", "filename", "file", "video", "clip", "audio", "name", "id")
 CAPTION_COLUMNS = ("text", "caption", "captions", "title", "sentences", "description")
+LABEL_COLUMN = "label"
+"""What tables of clips have in place of a caption."""
 SPLIT_COLUMNS = ("split", "partition")
 
 

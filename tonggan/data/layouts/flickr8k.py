@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from tonggan.data.layouts.columns import captions_of
-from tonggan.data.records import Dataset, PictureSource, Row
+from tonggan.data.records import Dataset, FileSource, Row
 from tonggan.errors import UserError
 from tonggan.files import read_text
 
@@ -26,8 +26,8 @@ def recognise_flickr8k(path: Path) -> Dataset | None:
         return None
     splits = {name: split for split, file in SPLITS.items() if (path / file).is_file() for name in read_text(path / file).split()}
     folder = next((path / name for name in FOLDERS if any((path / name / file).is_file() for file in captions)), path)
-    rows = [Row(name, PictureSource(folder / name), captions_of({"c": texts}, "c"), splits.get(name, "train")) for name, texts in captions.items()]
-    missing = tuple(row.file_name for row in rows if not row.image.path.is_file())
+    rows = [Row(name, FileSource(folder / name), captions_of({"c": texts}, "c"), splits.get(name, "train")) for name, texts in captions.items()]
+    missing = tuple(row.file_name for row in rows if not row.source.path.is_file())
     uncaptioned = tuple(picture.name for picture in sorted(folder.glob("*.jpg")) if picture.name not in captions)
     return Dataset("flickr8k", f"Flickr8k ({(original if original.is_file() else kaggle).name})", lambda: iter(rows), missing, uncaptioned)
 

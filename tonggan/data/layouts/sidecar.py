@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tonggan.data.layouts.columns import captions_of
 from tonggan.data.layouts.tables import SPLIT_NAMES
-from tonggan.data.records import Dataset, PictureSource, Row
+from tonggan.data.records import Dataset, FileSource, Row
 from tonggan.files import read_text
 from tonggan.modalities.image import ENDINGS
 
@@ -26,6 +26,6 @@ def recognise_sidecar(path: Path) -> Dataset | None:
         for picture in captioned:
             lines = read_text(picture.with_suffix(".txt")).splitlines()
             split = SPLIT_NAMES.get(picture.parent.name, "train")
-            yield Row(str(picture.relative_to(path)), PictureSource(picture), captions_of({"c": lines}, "c"), split)
+            yield Row(str(picture.relative_to(path)), FileSource(picture), captions_of({"c": lines}, "c"), split)
 
     return Dataset("sidecar", "pictures with a .txt beside each", rows, alone, uncaptioned)

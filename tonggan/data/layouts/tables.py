@@ -1,4 +1,8 @@
-"""Tables: a picture folder with metadata.jsonl, .csv or .parquet (Hugging Face), or any CSV/TSV/JSONL of path and caption."""
+"""Tables: a folder of pictures, clips or sounds with metadata.jsonl, .csv or .parquet (Hugging Face), or any CSV/TSV/JSONL of path and caption.
+
+Tables of clips may name them without ending (the `id` of MMAudio's and av-benchmark's), have a `label` for a caption, or neither. VGGSound's CSV has no
+head and names YouTube's number and second: clips are looked for as `NUMBER_000030.mp4`.
+"""
 
 import csv
 import json
@@ -6,13 +10,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, SPLIT_COLUMNS, captions_of, find_column, is_by_language
-from tonggan.data.records import Dataset, PictureSource, Row
+from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, LABEL_COLUMN, SPLIT_COLUMNS, captions_of, find_column, is_by_language
+from tonggan.data.records import ENDINGS, Dataset, FileSource, Row, modality_of, sound_beside
 from tonggan.errors import UserError
-from tonggan.modalities.image import ENDINGS
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
+WHAT = {"image": "pictures", "video": "clips", "audio": "sounds"}
+CLIP_FOLDERS = ("clips", "videos", "video")
+VGGSOUND = ("YouTube's number", "start in seconds", "label", "split")
+"""Columns of VGGSound's CSV, which has no head."""
 SPLIT_NAMES = {"train": "train", "training": "train", "test": "test", "val": "validation", "validation": "validation", "dev": "validation"}
 
 
@@ -26,10 +33,12 @@ def recognise_table(path: Path) -> Dataset | None:
     if not tables:
         return None
     missing = tuple(name for table in tables for name, there in _presence(table) if not there)
+    modality = next((found for table in tables for row in _rows(table) if (found := modality_of(row.source.path.name))), "image")
     uncaptioned = tuple(row.file_name for table in tables for row in _rows(table) if not row.captions)
-    uncaptioned += _unnamed(path, tables) if path.is_dir() else ()
+    uncaptioned += _unnamed(path, tables, ENDINGS[modality]) if path.is_dir() else ()
     names = ", ".join(str(table.relative_to(path) if path.is_dir() else table.name) for table in tables)
-    return Dataset("table", f"table of pictures and captions ({names})", lambda: (row for t in tables for row in _rows(t)), missing, uncaptioned)
+    described = f"table of {WHAT[modality]} and captions ({names})"
+    return Dataset("table", described, lambda: (row for t in tables for row in _rows(t)), missing, uncaptioned, modality)
 
 
 def _metadata_in(folder: Path) -> list[Path]:
@@ -42,16 +51,16 @@ def _tables_in(folder: Path) -> list[Path]:
     return [table for table in tables if table.stem in SPLIT_NAMES] or tables[:1]
 
 
-def _unnamed(folder: Path, tables: list[Path]) -> tuple[str, ...]:
-    """Return the pictures below `folder` that no table names."""
-    named = {row.image.path for table in tables for row in _rows(table)}
-    pictures = (picture for picture in sorted(folder.rglob("*")) if picture.suffix.lower() in ENDINGS)
+def _unnamed(folder: Path, tables: list[Path], endings: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the files with such `endings` below `folder` that no table names."""
+    named = {row.source.path for table in tables for row in _rows(table)}
+    pictures = (picture for picture in sorted(folder.rglob("*")) if picture.suffix.lower() in endings)
     return tuple(str(picture.relative_to(folder)) for picture in pictures if picture not in named)
 
 
 def _presence(table: Path) -> Iterator[tuple[str, bool]]:
     for row in _rows(table):
-        yield row.file_name, row.image.path.is_file()
+        yield row.file_name, row.source.path.is_file()
 
 
 def _rows(table: Path) -> Iterator[Row]:
@@ -63,12 +72,25 @@ def _rows(table: Path) -> Iterator[Row]:
             split_column = next((name for name in SPLIT_COLUMNS if name in columns), None)
             by_language = any(is_by_language(value) for value in columns.values())
             caption_column = next((name for name in CAPTION_COLUMNS if name in columns), None)
-            if caption_column is None and not by_language:
+            source = _located(table.parent, str(columns.get(file_column)))
+            if caption_column is None and isinstance(columns.get(LABEL_COLUMN), str):
+                caption_column = LABEL_COLUMN
+            if caption_column is None and not by_language and modality_of(source.name) in ("image", None):
                 find_column(list(columns), CAPTION_COLUMNS, what="caption", where=str(table))
         name = str(columns.get(file_column) or f"row {number} without {file_column}")
+        source = _located(table.parent, name)
+        sound = sound_beside(source) if modality_of(source.name) == "video" else None
         tags = {key: value for key, value in columns.items() if key not in (file_column, caption_column, split_column)}
         split = str(columns.get(split_column) or split_of_folder) if split_column else split_of_folder
-        yield Row(name, PictureSource(table.parent / name), captions_of(columns, caption_column), split, tags)
+        yield Row(name, FileSource(source), captions_of(columns, caption_column), split, tags, sound)
+
+
+def _located(folder: Path, name: str) -> Path:
+    """Return the file of a name that may lack its ending and its folder."""
+    if modality_of(name) is not None or (folder / name).is_file():
+        return folder / name
+    places = (place / f"{name}{ending}" for place in (folder, *(folder / each for each in CLIP_FOLDERS)) for ending in ENDINGS["video"])
+    return next((place for place in places if place.is_file()), folder / name)
 
 
 def read_table(path: Path) -> Iterator[dict[str, Any]]:
@@ -107,6 +129,11 @@ def _read_separated(path: Path) -> Iterator[dict[str, Any]]:
         first = file.readline()
         file.seek(0)
         separator = "\t" if "\t" in first else ","
+        cells = next(csv.reader([first], delimiter=separator), [])
+        if len(cells) == len(VGGSOUND) and cells[1].strip().isdigit() and cells[3].strip() in SPLIT_NAMES:
+            for number, second, label, split in csv.reader(file):
+                yield {"id": f"{number}_{int(second):06d}", "label": label, "split": split.strip()}
+            return
         for row in csv.DictReader(file, delimiter=separator):
             yield {key: value for key, value in row.items() if key is not None}
 

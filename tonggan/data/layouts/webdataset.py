@@ -7,7 +7,7 @@ from typing import Any
 
 from tonggan.data.layouts.columns import CAPTION_COLUMNS, captions_of
 from tonggan.data.layouts.tables import SPLIT_NAMES
-from tonggan.data.records import Dataset, PictureSource, Row, tar_members
+from tonggan.data.records import Dataset, FileSource, Row, tar_members
 from tonggan.errors import UserError
 from tonggan.modalities.image import ENDINGS
 
@@ -29,9 +29,9 @@ def _rows(shard: Path) -> Iterator[Row]:
         yield from _row(key, parts, split)
 
 
-def _samples(shard: Path) -> Iterator[tuple[str, dict[str, PictureSource]]]:
+def _samples(shard: Path) -> Iterator[tuple[str, dict[str, FileSource]]]:
     """Yield the key of each sample and its parts by ending."""
-    key, parts = "", dict[str, PictureSource]()
+    key, parts = "", dict[str, FileSource]()
     for name, source in tar_members(shard):
         stem = str(PurePosixPath(name).with_suffix(""))
         if stem != key and parts:
@@ -43,11 +43,11 @@ def _samples(shard: Path) -> Iterator[tuple[str, dict[str, PictureSource]]]:
         yield key, parts
 
 
-def _picture(parts: dict[str, PictureSource]) -> str | None:
+def _picture(parts: dict[str, FileSource]) -> str | None:
     return next((each for each in ENDINGS if each in parts), None)
 
 
-def _row(key: str, parts: dict[str, PictureSource], split: str) -> Iterator[Row]:
+def _row(key: str, parts: dict[str, FileSource], split: str) -> Iterator[Row]:
     ending = _picture(parts)
     if ending is None:
         return

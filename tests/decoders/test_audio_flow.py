@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+import torch
+
+from tonggan.decoders.audio_flow import AudioFlow, AudioFlowConfig, at_instants
+from tonggan.decoders.vocoder import Vocoder, VocoderConfig, griffin_lim, spectral_distance
+from tonggan.errors import UserError
+from tonggan.latent.record import Latent
+from tonggan.modalities.spectrogram import Mel, log_mel
+
+SMALL = AudioFlowConfig(
+    clip_seconds=0.64, latent_width=8, width=32, layers=1, heads=2, num_inference_steps=4, vocoder=VocoderConfig(width=16, layers=1)
+)
+
+
+def seen(rows: int, *, seed: int = 0, seconds: bool = True) -> Latent:
+    tokens = torch.randn(rows, 16, 8, generator=torch.Generator().manual_seed(seed))
+    when = torch.arange(16) / 25 if seconds else None
+    return Latent(tokens, torch.ones(rows, 16, dtype=torch.bool), torch.nn.functional.normalize(tokens.mean(1), dim=-1), when)
+
+
+def chirps(rows: int = 2, samples: int = 10_240) -> torch.Tensor:
+    seconds = torch.arange(samples) / 16_000
+    return torch.stack([0.5 * torch.sin(2 * torch.pi * (300 + 200 * row + 800 * seconds) * seconds) * (seconds > 0.1) for row in range(rows)])
+
+
+def made(config: AudioFlowConfig = SMALL) -> AudioFlow:
+    torch.manual_seed(0)
+    decoder = AudioFlow(config)
+    for parameter in decoder.network.parameters():
+        if not parameter.any():  # what starts at zero would make every prediction the same
+            torch.nn.init.normal_(parameter, std=0.1)
+    decoder.fit(iter(chirps()))
+    return decoder
+
+
+def frames(decoder: AudioFlow, latent: Latent, **given: torch.Tensor) -> torch.Tensor:
+    levels: list[torch.Tensor] = []
+    decoder.voice = lambda found: levels.append(found) or torch.zeros(len(found), decoder.samples)  # type: ignore[method-assign, func-returns-value]
+    with torch.no_grad():
+        settings = decoder.default_settings() | {"guidance_scale": 1.0}
+        decoder.generate(latent, against=latent, seeds=list(range(len(latent))), settings=settings, **given)
+    return levels[0]
+
+
+def test_what_is_seen_is_brought_to_its_instant() -> None:
+    latent = seen(2)
+    instants = torch.tensor([-1.0, 0.0, 0.06, 0.08, 9.0])
+    found = at_instants(latent, instants)
+    wanted = torch.stack(
+        [latent.tokens[:, 0], latent.tokens[:, 0], (latent.tokens[:, 1] + latent.tokens[:, 2]) / 2, latent.tokens[:, 2], latent.tokens[:, 15]], 1
+    )
+    torch.testing.assert_close(found, wanted)
+
+
+def test_a_frame_changes_the_sound_of_its_own_moment_first() -> None:
+    decoder = made()
+    latent = seen(1)
+    other = latent.tokens.clone()
+    other[:, 8] = 5.0
+    network = decoder.network
+    one, two = (network.prepare(Latent(tokens, latent.mask, latent.pooled, latent.seconds)) for tokens in (latent.tokens, other))
+    assert one.seen is not None
+    assert two.seen is not None
+    change = (one.seen - two.seen).abs().sum(-1)[0]
+    instants = network.instants(len(change), change.device)
+    assert (change[(instants - 8 / 25).abs() > 0.04] == 0).all()
+    assert change.max() > 0
+
+
+def test_a_masked_token_is_not_seen() -> None:
+    decoder, latent = made(), seen(1)
+    mask = latent.mask.clone()
+    mask[:, 5] = False
+    other = latent.tokens.clone()
+    other[:, 5] = 9.0
+    one, two = (frames(decoder, Latent(tokens, mask, latent.pooled, latent.seconds)) for tokens in (latent.tokens, other))
+    torch.testing.assert_close(one, two)
+
+
+def test_a_condition_without_time_needs_attention() -> None:
+    latent = seen(2, seconds=False)
+    with pytest.raises(UserError, match="neither aligned nor attends"):
+        made(SMALL.model_copy(update={"aligned": False}))
+    decoder = made(SMALL.model_copy(update={"attends": True}))
+    assert (frames(decoder, latent)[0] - frames(decoder, seen(2, seed=1, seconds=False))[0]).abs().max() > 1e-3
+
+
+def test_a_row_is_made_from_its_own_seed_alone() -> None:
+    decoder, latent = made(), seen(3)
+    whole = frames(decoder, latent)
+    alone = frames(decoder, Latent(latent.tokens[:1], latent.mask[:1], latent.pooled[:1], latent.seconds))
+    torch.testing.assert_close(whole[:1], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("solver", ["euler", "multistep", "dpm"])
+def test_a_sound_goes_on_from_its_beginning(solver: str) -> None:
+    decoder = made(SMALL.model_copy(update={"solver": solver}))
+    start = chirps(1, 4096)
+    found = frames(decoder, seen(1), start=start)
+    wanted = log_mel(start, Mel())[..., :-2]
+    torch.testing.assert_close(found[..., : wanted.shape[-1]], wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_the_loss_leaves_out_what_is_frozen() -> None:
+    decoder, target = made(), chirps()
+    assert set(decoder.loss(seen(2), target, randomness=torch.Generator().manual_seed(0)).terms) == {"flow", "mel", "spectra"}
+    assert decoder.vocoder is not None
+    decoder.vocoder.requires_grad_(False)
+    assert set(decoder.loss(seen(2), target, randomness=torch.Generator().manual_seed(0)).terms) == {"flow"}
+    with pytest.raises(UserError, match="and clip_seconds alike"):
+        decoder.loss(seen(2), target[:, :-128], randomness=torch.Generator())
+    with pytest.raises(UserError, match="not a multiple of 512 samples"):
+        AudioFlow(SMALL.model_copy(update={"clip_seconds": 0.65}))
+
+
+def test_griffin_lim_finds_a_waveform_of_the_spectrogram() -> None:
+    truth = chirps()
+    levels = log_mel(truth, Mel())
+    found = griffin_lim(levels, Mel())
+    assert found.shape == truth.shape
+    one, other = (np.exp(log_mel(each, Mel()).numpy()) for each in (found, truth))
+    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.95
+    assert spectral_distance(truth, truth) < 1e-3 < spectral_distance(found, truth)
+
+
+def test_a_vocoder_learns() -> None:
+    torch.manual_seed(0)
+    vocoder = Vocoder(VocoderConfig(width=32, layers=1, segment_seconds=0.256), Mel())
+    optimizer = torch.optim.AdamW(vocoder.parameters(), lr=3e-3)
+    losses = []
+    for step in range(40):
+        loss = vocoder.loss(chirps(), randomness=torch.Generator().manual_seed(step)).total
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert np.mean(losses[-5:]) < 0.6 * losses[0]
+    assert vocoder(log_mel(chirps(), Mel())).shape == chirps().shape

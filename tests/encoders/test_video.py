@@ -1,0 +1,31 @@
+import torch
+
+from tonggan.encoders.video import PatchMerge, VideoTransformer, VideoTransformerConfig
+
+SMALL = VideoTransformerConfig(size=32, frames_per_second=12.5, width=32, layers=1, heads=2, stem_channels=(16, 16, 16))
+
+
+def test_a_token_a_frame_with_its_second() -> None:
+    torch.manual_seed(0)
+    latent = VideoTransformer(SMALL)(torch.randint(0, 256, (2, 10, 3, 32, 32), dtype=torch.uint8))
+    assert latent.tokens.shape == (2, 10, 32)
+    assert latent.seconds is not None
+    torch.testing.assert_close(latent.seconds, torch.arange(10) * 0.08)
+
+
+def test_movement_is_seen_where_it_is() -> None:
+    torch.manual_seed(0)
+    encoder = VideoTransformer(SMALL)
+    still = torch.full((1, 10, 3, 32, 32), 90, dtype=torch.uint8)
+    moved = still.clone()
+    moved[:, 6, :, 8:12, 8:12] = 200
+    change = (encoder(still).tokens - encoder(moved).tokens).abs().sum(-1)[0]
+    assert set(change.topk(2).indices.tolist()) == {6, 7}  # when it comes and when it goes
+
+
+def test_merging_patches_is_a_convolution_with_a_stride() -> None:
+    torch.manual_seed(0)
+    merge, x = PatchMerge(3, 5, factor=4), torch.randn(2, 8, 12, 3)
+    kernel = merge.weight.unflatten(1, (4, 4, 3)).permute(0, 3, 1, 2)
+    wanted = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), kernel, merge.bias, stride=4).permute(0, 2, 3, 1)
+    torch.testing.assert_close(merge(x), wanted)

@@ -1,0 +1,189 @@
+import struct
+from fractions import Fraction
+from itertools import count
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tonggan.data.synthesis.foley import encode
+from tonggan.errors import UserError
+from tonggan.modalities import Framing, modalities
+from tonggan.modalities.audio import Sound, open_sound
+from tonggan.modalities.inspecting import inspect_file
+from tonggan.modalities.provenance import Provenance
+from tonggan.modalities.sound_files import mux, read_sound_provenance, save_sound
+from tonggan.modalities.spectrogram import Mel, log_mel
+from tonggan.modalities.timeline import timeline
+from tonggan.modalities.video import Clip, open_clip, timed_frames, video_facts
+
+FRAMING = Framing(size=16, frames_per_second=25.0)
+MADE = Provenance(None, None, 3, "foley", "ab" * 32, {"num_inference_steps": 8}, (16, 16), "tonggan 0", "2026-11-25T00:00:00+00:00")
+
+
+def counting_frames(number: int, height: int = 16, width: int = 16) -> np.ndarray:
+    """Frame i is grey of level 8 i, brighter at the top."""
+    level = np.arange(number)[:, None, None, None] * 8
+    slope = np.where(np.arange(height) < height // 2, 40, 0)[None, None, :, None]
+    return (np.zeros((number, 3, height, width)) + level + slope).clip(0, 255).astype(np.uint8)
+
+
+def click(second: float, seconds: float, rate: int = 16_000) -> Sound:
+    samples = np.zeros((1, round(seconds * rate)), dtype=np.float32)
+    samples[0, round(second * rate)] = 0.9
+    return Sound(samples, rate)
+
+
+@pytest.fixture
+def clip_file(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    encode(path, counting_frames(20), click(0.4, 0.8), frames_per_second=25)
+    return path
+
+
+def loudest(path: Path, rate: int = 16_000) -> float:
+    return float(np.abs(open_sound(path, sample_rate_hz=rate).samples[0]).argmax()) / rate
+
+
+def test_frames_come_at_their_time_at_any_rate(clip_file: Path) -> None:
+    facts = video_facts(clip_file)
+    assert (facts.size, facts.sound_tracks, round(facts.seconds, 3)) == ((16, 16), 1, 0.8)
+    for rate in (25.0, 10.0, 60.0):
+        clip = open_clip(clip_file, Framing(size=16, frames_per_second=rate))
+        assert len(clip.frames) == round(0.8 * rate)
+        seen = clip.frames[:, 0, 12, 8].astype(int)
+        shown = np.floor(clip.seconds * 25 + 1e-6) * 8
+        assert np.abs(seen - shown).max() <= 6, rate
+
+
+def test_a_variable_frame_rate_keeps_its_time(tmp_path: Path) -> None:
+    path, stamps = tmp_path / "vfr.mp4", [0, 1, 2, 12, 13]
+    with av.open(path, "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.width = stream.height = 16
+        stream.pix_fmt, stream.codec_context.time_base = "yuv420p", Fraction(1, 25)
+        for number, stamp in enumerate(stamps):
+            frame = av.VideoFrame.from_ndarray(np.full((16, 16, 3), 40 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = stamp, Fraction(1, 25)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    seen = open_clip(path, FRAMING).frames[:, 0, 8, 8].astype(int)
+    wanted = np.asarray([0, 40, *[80] * 10, 120, 160])
+    assert np.abs(seen[:14] - wanted).max() <= 6
+
+
+def test_a_phone_clip_is_seen_upright(tmp_path: Path) -> None:
+    path = tmp_path / "phone.mp4"
+    encode(path, counting_frames(4, height=32, width=64), click(0, 0.16), frames_per_second=25)
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 4 + 40
+    data[matrix : matrix + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 32 * 65536, 0, 1 << 30)  # a quarter turn clockwise
+    path.write_bytes(data)
+    assert video_facts(path).size == (32, 64)
+    frame = open_clip(path, Framing(size=16)).frames[0, 0].astype(int)
+    assert frame[8, 12] > frame[8, 3] + 20  # what was at the top is at the right
+
+
+def test_sound_is_on_the_clock_of_the_pictures(clip_file: Path, tmp_path: Path) -> None:
+    assert loudest(clip_file) == pytest.approx(0.4, abs=1e-4)
+    assert loudest(clip_file, 48_000) == pytest.approx(0.4, abs=1e-3)
+    for delay in (0.3, -0.3):
+        path = tmp_path / f"late{delay}.mkv"
+        with av.open(clip_file) as source, av.open(path, "w") as target:
+            copies = {stream: target.add_stream_from_template(stream) for stream in source.streams}
+            for packet in source.demux():
+                if packet.dts is not None:
+                    shift = delay if packet.stream.type == "audio" else 0.0
+                    packet.pts += round((1 + shift) / packet.time_base)
+                    packet.dts += round((1 + shift) / packet.time_base)
+                    packet.stream = copies[packet.stream]
+                    target.mux(packet)
+        assert loudest(path) == pytest.approx(0.4 + delay, abs=2e-3)
+        assert next(timed_frames(path, FRAMING))[0] == 0.0
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv"])
+def test_pictures_are_copied_and_the_sound_is_in_time(clip_file: Path, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"out{ending}"
+    keep = ending != ".mov"  # which holds no FLAC
+    mux(clip_file, [click(0.1, 0.4), click(0.2, 0.4)], path, MADE, keep_original=keep)
+
+    def packets(file: Path) -> list[bytes]:
+        with av.open(file) as container:
+            return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+    assert packets(path) == packets(clip_file)
+    assert loudest(path) == pytest.approx(0.1, abs=2e-3) or loudest(path) == pytest.approx(0.6, abs=2e-3)
+    assert video_facts(path).sound_tracks == 1 + keep
+    again = path.with_name("again.mp4")
+    mux(path, [click(0.1, 0.4)], again, MADE)
+    assert packets(again) == packets(clip_file)
+    assert np.array_equal(open_clip(again, FRAMING).frames, open_clip(clip_file, FRAMING).frames)
+    assert read_sound_provenance(path) == MADE
+    assert inspect_file(path)["made_by_trained_algorithm"]
+
+
+@pytest.mark.parametrize("ending", [".wav", ".flac"])
+def test_sound_files_say_how_they_were_made(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"sound{ending}"
+    save_sound([click(0.1, 0.4), click(0.2, 0.4)], path, MADE)
+    assert read_sound_provenance(path) == MADE
+    assert open_sound(path).seconds == pytest.approx(0.8)
+    assert inspect_file(path)["made_by_trained_algorithm"]
+    with pytest.raises(UserError, match=r"not written as '\.xyz'"):
+        save_sound([click(0, 1)], tmp_path / "a.xyz", MADE)
+
+
+def test_what_cannot_be_read_is_one_line(clip_file: Path, tmp_path: Path) -> None:
+    whole = clip_file.read_bytes()
+    broken = {"none.mp4": None, "empty.mp4": b"", "text.mp4": b"not a video at all", "cut.mp4": whole[: len(whole) // 2]}
+    for name, data in broken.items():
+        if data is not None:
+            (tmp_path / name).write_bytes(data)
+        with pytest.raises(UserError, match=name):
+            open_clip(tmp_path / name, FRAMING)
+    save_sound([click(0, 0.5)], tmp_path / "sound.wav", MADE)
+    with pytest.raises(UserError, match="there is no video in it"):
+        open_clip(tmp_path / "sound.wav", FRAMING)
+    Image.new("RGB", (16, 16)).save(tmp_path / "still.gif", save_all=True, append_images=[Image.new("RGB", (16, 16), "red")])
+    with pytest.raises(UserError, match="there is no sound"):
+        open_sound(tmp_path / "still.gif")
+    with pytest.raises(UserError, match=r"cannot be copied into \.mp4"):
+        mux(tmp_path / "still.gif", [click(0, 0.5)], tmp_path / "still.mp4", MADE)
+    assert not (tmp_path / "still.mp4").exists()
+
+
+def test_a_mel_spectrogram_shows_pitch_and_moment() -> None:
+    rate, seconds = 16_000, np.arange(16_000) / 16_000
+    tone = torch.from_numpy(np.sin(2 * np.pi * 1000 * seconds) * (seconds > 0.5)).float()
+    levels = log_mel(tone, Mel())
+    assert levels.shape == (64, 125)
+    loud = int(levels[:, 100].argmax())
+    other = log_mel(torch.from_numpy(np.sin(2 * np.pi * 2000 * seconds)).float(), Mel())
+    assert int(other[:, 100].argmax()) > loud
+    onset = (levels[loud] > levels[loud, 100] - 1).nonzero()[0, 0].item()
+    assert abs(onset * 128 / rate - 0.5) < 0.017
+
+
+def test_modalities_lead_values_in_and_out() -> None:
+    known, framing = modalities(), Framing(size=16, frames_per_second=10, sample_rate_hz=8000, clip_seconds=1.0)
+    clip = Clip(counting_frames(3), np.asarray([0.0, 0.5, 0.7]))
+    frames = known["video"].to_inputs([clip], framing)
+    assert frames[0, :, 0, 12, 0].tolist() == [0, 0, 0, 0, 0, 8, 8, 16, 16, 16]
+    heard = known["audio"].to_inputs([click(0.25, 0.5)], framing)
+    assert heard.shape == (1, 8000)
+    back = known["audio"].to_outputs(heard, framing)[0]
+    assert back.sample_rate_hz == 8000
+    figure, _, needed = known["audio"].closeness(heard, heard)  # type: ignore[misc]
+    assert figure == pytest.approx(100, abs=0.01)
+    assert known["audio"].closeness(heard, heard.flip(-1))[0] < needed  # type: ignore[misc]
+
+
+def test_a_timeline_marks_events() -> None:
+    sound = click(0.5, 1.0).samples[0]
+    shown = np.asarray(timeline(list(counting_frames(4)), [sound], 16_000, events=[0.25], width=400))
+    assert (shown[60, 12 + 100] == (214, 69, 48)).all()
+    assert next(index for index in count() if (shown[-30, index] == (214, 69, 48)).all()) == 112

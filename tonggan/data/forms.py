@@ -1,0 +1,58 @@
+"""Forms: what a pack keeps of a row, by modality. A picture is one item; a clip is as many frames and samples as it lasts."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tonggan.data.records import Row
+from tonggan.errors import UserError
+from tonggan.modalities import Framing
+from tonggan.modalities.audio import open_sound
+from tonggan.modalities.image import open_picture, square, to_array
+from tonggan.modalities.video import open_clip
+
+FULL_SCALE = 32_767
+"""What a sample of 1.0 is kept as."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One array of a pack: items of one dtype and shape, one after the other; `single` where every row has exactly one."""
+
+    dtype: str
+    shape: tuple[int, ...] = ()
+    single: bool = False
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is kept of a row: columns by name, and how they are read from its files: arrays (items, *shape); `captioned` where rows need a caption."""
+
+    columns: Callable[[Framing], Mapping[str, Column]]
+    read: Callable[[Row, Framing], Mapping[str, np.ndarray]]
+    captioned: bool = False
+
+
+def _read_picture(row: Row, framing: Framing) -> dict[str, np.ndarray]:
+    return {"pictures": to_array(square(open_picture(row.source.read(), name=row.file_name), framing.size, fit=framing.fit))[None]}
+
+
+def _read_clip(row: Row, framing: Framing) -> dict[str, np.ndarray]:
+    frames = open_clip(row.source.path, framing).frames
+    if len(frames) < 2:
+        raise UserError(f"{row.file_name}: a clip of one frame.")
+    return {"frames": frames} | _heard(row, framing)
+
+
+def _heard(row: Row, framing: Framing) -> dict[str, np.ndarray]:
+    sound = open_sound(row.sound or row.source.path, sample_rate_hz=framing.sample_rate_hz)
+    return {"samples": np.round(np.clip(sound.mono(), -1, 1) * FULL_SCALE).astype(np.int16)}
+
+
+FORMS: Mapping[str, Form] = {
+    "image": Form(lambda framing: {"pictures": Column("uint8", (3, framing.size, framing.size), single=True)}, _read_picture, captioned=True),
+    "video": Form(lambda framing: {"frames": Column("uint8", (3, framing.size, framing.size)), "samples": Column("int16")}, _read_clip),
+    "audio": Form(lambda framing: {"samples": Column("int16")}, _heard),
+}
+"""Modality of a data set -> form of its packs."""

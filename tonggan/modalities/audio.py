@@ -1,0 +1,145 @@
+"""Sounds: file <-> samples; any container and codec that PyAV's FFmpeg reads, WAV and FLAC written by libsndfile, resampled once by soxr.
+
+In a file with a video, time 0 is when its first frame is shown: sound that starts later is preceded by silence, sound from before is left out.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import soxr
+import torch
+from torch import Tensor
+
+from tonggan.errors import UserError
+from tonggan.files import replacing
+from tonggan.modalities import Framing, Modality
+from tonggan.modalities.spectrogram import Mel, log_mel
+from tonggan.modalities.timeline import sound_sheet
+from tonggan.modalities.video import opened
+
+ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
+"""File endings by which sounds are looked for in a folder."""
+GAP_SECONDS = 0.02
+"""Time stamps that leave out more are a gap, filled with silence; less is rounding."""
+AUDIBLE = math.log(1e-3)
+"""Logarithm of the mel magnitude, 60 dB under a full sine, below which sounds are not compared."""
+MEMORISED = 90.0
+"""Correlation of log-mel spectrograms in percent from which a sound counts as learned by heart."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Samples float32 (channels, samples) in [-1, 1] at a sample rate in Hz."""
+
+    samples: np.ndarray
+    sample_rate_hz: int
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 2:
+            raise ValueError(f"a sound has samples (channels, samples), not {self.samples.shape}")
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return self.samples.shape[1] / self.sample_rate_hz
+
+    def mono(self) -> np.ndarray:
+        """Return the mean of the channels (samples,)."""
+        return self.samples.mean(0)
+
+    def resampled(self, sample_rate_hz: int) -> "Sound":
+        """Return this sound at another sample rate."""
+        if sample_rate_hz == self.sample_rate_hz:
+            return self
+        found = soxr.resample(self.samples.T, self.sample_rate_hz, sample_rate_hz)
+        return Sound(np.ascontiguousarray(found.T, dtype=np.float32), sample_rate_hz)
+
+
+def _start(container: av.container.InputContainer) -> float:
+    """Return the second of the container's clock at which the first frame of the video is shown; 0 where there is none."""
+    for stream in container.streams.video:
+        if stream.start_time is not None and stream.time_base is not None:
+            return float(stream.start_time * stream.time_base)
+    return 0.0
+
+
+def _blocks(path: Path, container: av.container.InputContainer) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield (float32 (channels, samples), sample rate) on the video's clock."""
+    stream = container.streams.audio[0]
+    convert = av.AudioResampler(format="fltp", layout=stream.layout.name, rate=stream.rate)
+    start, done, rate = _start(container), 0, int(stream.rate)
+    for frame in container.decode(stream):
+        for part in convert.resample(frame):
+            block = part.to_ndarray()
+            due = done if part.time is None else round((part.time - start) * rate)
+            if due - done > GAP_SECONDS * rate or (done == 0 and due > 0):
+                yield np.zeros((len(block), due - done), dtype=np.float32), rate
+                done = due
+            elif due < done and done == 0:
+                block = block[:, -due:]  # from before the first frame
+            done += block.shape[1]
+            yield block, rate
+
+
+def sound_blocks(path: Path, *, sample_rate_hz: int | None = None) -> Iterator[Sound]:
+    """Yield the first sound track piece by piece, resampled where a rate is given; nothing where there is none.
+
+    Raises `UserError` where the file cannot be read to its end.
+    """
+    with opened(path) as container:
+        if not container.streams.audio:
+            return
+        stream: soxr.ResampleStream | None = None
+        for block, rate in _blocks(path, container):
+            if sample_rate_hz in (None, rate):
+                yield Sound(block, rate)
+                continue
+            stream = stream or soxr.ResampleStream(rate, sample_rate_hz, len(block), dtype="float32")
+            yield Sound(stream.resample_chunk(np.ascontiguousarray(block.T)).T, sample_rate_hz)
+        if stream is not None and sample_rate_hz is not None:
+            yield Sound(stream.resample_chunk(np.zeros((0, len(block)), dtype=np.float32), last=True).T, sample_rate_hz)
+
+
+def open_sound(path: Path, *, sample_rate_hz: int | None = None) -> Sound:
+    """Return the first sound track of a file; raises `UserError` where there is none or it cannot be read."""
+    blocks = list(sound_blocks(path, sample_rate_hz=sample_rate_hz))
+    if not blocks:
+        raise UserError(f"{path}: there is no sound in it.")
+    return Sound(np.concatenate([block.samples for block in blocks], axis=1), blocks[0].sample_rate_hz)
+
+
+def fitted(samples: np.ndarray, length: int) -> np.ndarray:
+    """Return samples (..., samples) cut, or padded with silence, to a length."""
+    missing = max(0, length - samples.shape[-1])
+    return np.pad(samples[..., :length], [*[(0, 0)] * (samples.ndim - 1), (0, missing)])
+
+
+def _to_inputs(sounds: Sequence[Any], framing: Framing) -> Tensor:
+    waveforms = [fitted(sound.resampled(framing.sample_rate_hz).mono(), framing.samples) for sound in sounds]
+    return torch.from_numpy(np.stack(waveforms)).float()
+
+
+def _to_outputs(made: Tensor, framing: Framing) -> list[Any]:
+    return [Sound(waveform.float().cpu().numpy()[None], framing.sample_rate_hz) for waveform in made]
+
+
+def preview(made: Tensor, path: Path, framing: Framing) -> None:
+    """Write waveforms (batch, samples) and their spectrograms as one PNG; `path` comes without the ending."""
+    sheet = sound_sheet(made.detach().float().cpu(), framing.sample_rate_hz)
+    with replacing(path.with_name(f"{path.name}.png")) as beside:
+        sheet.save(beside, format="PNG")
+
+
+def _closeness(made: Tensor, truth: Tensor) -> tuple[float, str, float]:
+    pairs = (log_mel(each.float().cpu(), Mel()).clamp_min(AUDIBLE).flatten(1) for each in (made, truth))
+    one, other = (each - each.mean(1, keepdim=True) for each in pairs)
+    correlation = torch.nn.functional.cosine_similarity(one, other).mean()
+    return 100 * float(correlation), "% correlation of log-mel spectrograms", MEMORISED
+
+
+MODALITY = Modality("audio", lambda value: isinstance(value, Sound), _to_inputs, _to_outputs, preview, _closeness)

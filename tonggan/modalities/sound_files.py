@@ -1,0 +1,145 @@
+"""Sound written to files that say how it was made: WAV, FLAC, or beside the untouched pictures of a video."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import soundfile
+
+from tonggan.errors import UserError
+from tonggan.files import replacing
+from tonggan.modalities.audio import Sound
+from tonggan.modalities.provenance import MARK, Provenance, comment_text, provenance_in
+from tonggan.modalities.video import opened, video_stream
+
+SOUND_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
+VIDEO_FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+CODECS = {"webm": "libopus"}
+"""Sound codec by container; AAC in all others."""
+BIT_RATE = 128_000
+
+
+def check_ending(path: Path) -> None:
+    """Raise `UserError` where sound cannot be written into a file of this ending."""
+    known = {**SOUND_FORMATS, **VIDEO_FORMATS}
+    if path.suffix.lower() not in known:
+        raise UserError(f"{path}: sound is not written as '{path.suffix}'. Known: {', '.join(known)}.")
+
+
+def _comment(provenance: Provenance) -> str:
+    return f"{MARK}\n{comment_text(provenance)}"
+
+
+def save_sound(blocks: Iterable[Sound], path: Path, provenance: Provenance) -> None:
+    """Write sound, block by block, as 16-bit WAV or FLAC."""
+    check_ending(path)
+    remaining = iter(blocks)
+    first = next(remaining, None)
+    if first is None:
+        raise UserError(f"{path}: there is no sound to write.")
+    kind, channels = SOUND_FORMATS[path.suffix.lower()], len(first.samples)
+    with (
+        replacing(path) as beside,
+        soundfile.SoundFile(beside, "w", first.sample_rate_hz, channels, format=kind, subtype="PCM_16") as file,
+    ):
+        file.comment, file.software = _comment(provenance), provenance.software
+        for block in chain([first], remaining):
+            file.write(block.samples.T)
+
+
+def mux(video: Path, blocks: Iterable[Sound], path: Path, provenance: Provenance, *, keep_original: bool = False) -> None:
+    """Write the pictures of `video`, copied packet by packet, with sound that begins when the first of them is shown.
+
+    With `keep_original` the sound tracks of `video` follow as further tracks, copied, too. Raises `UserError` where a container cannot hold them.
+    """
+    check_ending(path)
+    kind = VIDEO_FORMATS[path.suffix.lower()]
+    with replacing(path) as beside, opened(video) as source:
+        try:
+            with av.open(beside, "w", format=kind) as target:
+                target.metadata.update({"comment": _comment(provenance)})
+                _write(source, target, iter(blocks), video, keep_original=keep_original)
+        except (av.FFmpegError, ValueError) as error:
+            held = ", ".join(stream.codec_context.name for stream in source.streams if stream.codec_context)
+            raise UserError(
+                f"{path}: what is in {video} ({held}) cannot be copied into {path.suffix} ({error}). Choose .mkv, or .wav for the sound alone."
+            ) from error
+
+
+def _write(
+    source: av.container.InputContainer, target: av.container.OutputContainer, blocks: Iterator[Sound], video: Path, *, keep_original: bool
+) -> None:
+    pictures = video_stream(source, video)
+    copied: dict[int, Any] = {pictures.index: target.add_stream_from_template(pictures)}
+    first = next(blocks)
+    encoder: Any = target.add_stream(CODECS.get(target.format.name, "aac"), rate=first.sample_rate_hz, bit_rate=BIT_RATE)
+    encoder.layout = "mono" if len(first.samples) == 1 else "stereo"
+    for stream in source.streams.audio if keep_original else ():
+        copied[stream.index] = target.add_stream_from_template(stream)
+    start = float((pictures.start_time or 0) * (pictures.time_base or 0))
+    sound = _sound_packets(encoder, first, blocks, start=start)
+    heard: float | None = start
+    for packet in _timed(source.demux([source.streams[index] for index in copied]), pictures.index):
+        while heard is not None and heard <= float((packet.dts or 0) * packet.time_base):
+            heard = next(sound, None)
+        packet.stream = copied[packet.stream.index]
+        target.mux(packet)
+    for _ in sound:
+        pass
+
+
+def _timed(packets: Iterable[av.Packet], pictures: int) -> Iterator[av.Packet]:
+    """Yield packets with the times of decoding that Matroska does not tell of the first pictures: earlier by their own length each."""
+    waiting: list[av.Packet] = []
+    for packet in packets:
+        if packet.size == 0:  # the end of a stream
+            continue
+        waiting.append(packet)
+        if packet.stream.index != pictures or packet.dts is None:
+            continue
+        due = packet.dts
+        for each in reversed([each for each in waiting[:-1] if each.stream.index == pictures]):
+            due -= each.duration or 1
+            each.dts = due
+        yield from waiting
+        waiting = []
+    yield from waiting
+
+
+def _sound_packets(encoder: Any, first: Sound, blocks: Iterator[Sound], *, start: float) -> Iterator[float]:
+    """Encode and mux block after block, and yield the second that is reached."""
+    done = round(start * first.sample_rate_hz)
+    for block in chain([first], blocks):
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block.samples, dtype=np.float32), format="fltp", layout=encoder.layout.name)
+        frame.sample_rate, frame.time_base, frame.pts = block.sample_rate_hz, Fraction(1, block.sample_rate_hz), done
+        encoder.container.mux(encoder.encode(frame))
+        done += block.samples.shape[1]
+        yield done / block.sample_rate_hz
+    encoder.container.mux(encoder.encode(None))
+
+
+def read_sound_provenance(path: Path) -> Provenance | None:
+    """Return what we wrote into a sound or a video, or None where it is not ours; raises `UserError` where the file cannot be read."""
+    return provenance_in(_comment_in(path))
+
+
+def _comment_in(path: Path) -> str:
+    with opened(path) as container:
+        told = {name.lower(): value for holder in (container, *container.streams) for name, value in holder.metadata.items()}
+    return told.get("comment", "")
+
+
+def inspect_sound_file(path: Path) -> dict[str, Any]:
+    """Return what a sound or video file says of itself: streams, seconds, the mark of trained algorithms, our provenance."""
+    with opened(path) as container:
+        streams = [f"{stream.type} {stream.codec_context.name}" for stream in container.streams if stream.type in ("video", "audio")]
+        facts: dict[str, Any] = {"file": str(path), "format": container.format.name, "streams": streams}
+        facts["seconds"] = round(float((container.duration or 0) / av.time_base), 3)
+    comment = _comment_in(path)
+    provenance = provenance_in(comment)
+    return facts | {"made_by_trained_algorithm": MARK in comment, "provenance": None if provenance is None else asdict(provenance)}

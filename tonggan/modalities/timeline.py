@@ -1,0 +1,85 @@
+"""Timelines: key frames over waveform and spectrogram, with the times of events, as one picture to be looked at."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from tonggan.modalities.spectrogram import FLOOR, Mel, log_mel
+
+PAPER, INK, WAVE, EVENT = (255, 255, 255), (40, 40, 46), (52, 81, 178), (214, 69, 48)
+WAVE_HEIGHT, SPECTRUM_HEIGHT, GAP, MARGIN = 56, 128, 6, 12
+COLOURS = np.asarray([(13, 10, 40), (88, 20, 110), (187, 55, 84), (249, 142, 9), (252, 255, 164)], dtype=float)
+"""Dark to bright with rising lightness (stations of the map "inferno")."""
+LOUDEST = 1.0
+"""Logarithm of the mel magnitude that is drawn brightest."""
+
+
+def colour(values: np.ndarray) -> np.ndarray:
+    """Return uint8 (..., 3) for values (...) in [0, 1]."""
+    place = np.clip(values, 0, 1) * (len(COLOURS) - 1)
+    low = np.minimum(place.astype(int), len(COLOURS) - 2)
+    share = (place - low)[..., None]
+    return (COLOURS[low] * (1 - share) + COLOURS[low + 1] * share).astype(np.uint8)
+
+
+def _spectrogram(waveform: Tensor, sample_rate_hz: int, width: int) -> Image.Image:
+    levels = log_mel(waveform, Mel(sample_rate_hz=sample_rate_hz)).numpy()[::-1]
+    shown = Image.fromarray(colour((levels - np.log(FLOOR)) / (LOUDEST - np.log(FLOOR))))
+    return shown.resize((width, SPECTRUM_HEIGHT), Image.Resampling.BILINEAR)
+
+
+def _draw_wave(pen: ImageDraw.ImageDraw, waveform: np.ndarray, *, left: int, top: int, width: int) -> None:
+    middle = top + WAVE_HEIGHT // 2
+    for column, part in enumerate(np.array_split(waveform, width)):
+        if len(part):
+            high, low = (round(float(value) * WAVE_HEIGHT / 2) for value in (part.max(), part.min()))
+            pen.line([(left + column, middle - high), (left + column, middle - low)], fill=WAVE)
+
+
+def _strip(waveform: Tensor, sample_rate_hz: int, width: int) -> Image.Image:
+    strip = Image.new("RGB", (width, WAVE_HEIGHT + SPECTRUM_HEIGHT), PAPER)
+    _draw_wave(ImageDraw.Draw(strip), waveform.numpy(), left=0, top=0, width=width)
+    strip.paste(_spectrogram(waveform, sample_rate_hz, width), (0, WAVE_HEIGHT))
+    return strip
+
+
+def sound_sheet(waveforms: Tensor, sample_rate_hz: int, *, columns: int = 2, width: int = 480) -> Image.Image:
+    """Return the waveforms (batch, samples) and spectrograms of a batch, side by side."""
+    rows, height = -(-len(waveforms) // columns), WAVE_HEIGHT + SPECTRUM_HEIGHT + GAP
+    sheet = Image.new("RGB", (2 * MARGIN + min(columns, len(waveforms)) * (width + GAP), 2 * MARGIN + rows * height), PAPER)
+    for number, waveform in enumerate(waveforms):
+        sheet.paste(_strip(waveform, sample_rate_hz, width), (MARGIN + number % columns * (width + GAP), MARGIN + number // columns * height))
+    return sheet
+
+
+def timeline(
+    frames: Sequence[np.ndarray], waveforms: Sequence[np.ndarray], sample_rate_hz: int, *, events: Sequence[float] = (), width: int = 960
+) -> Image.Image:
+    """Return key frames, uint8 (3, height, width) each at even times over the whole, above each waveform (samples,) and its spectrogram.
+
+    `events` are seconds at which a line is drawn through all; a scale of seconds stands below.
+    """
+    side = width // len(frames)
+    strips = [_strip(torch.from_numpy(np.asarray(waveform, dtype=np.float32)), sample_rate_hz, width) for waveform in waveforms]
+    bottom = MARGIN + side + sum(GAP + strip.height for strip in strips)
+    sheet = Image.new("RGB", (width + 2 * MARGIN, bottom + 24), PAPER)
+    for number, frame in enumerate(frames):
+        picture = Image.fromarray(np.ascontiguousarray(frame.transpose(1, 2, 0))).resize((side - 2, side - 2), Image.Resampling.BICUBIC)
+        sheet.paste(picture, (MARGIN + number * side + 1, MARGIN + 1))
+    top = MARGIN + side
+    for strip in strips:
+        sheet.paste(strip, (MARGIN, top + GAP))
+        top += GAP + strip.height
+    pen, seconds = ImageDraw.Draw(sheet), len(waveforms[0]) / sample_rate_hz
+    for event in events:
+        x = MARGIN + round(event / seconds * width)
+        pen.line([(x, MARGIN), (x, bottom)], fill=EVENT)
+    step = next(step for step in (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 3600) if seconds / step <= 16)
+    for number in range(int(seconds / step) + 1):
+        x = MARGIN + round(number * step / seconds * width)
+        pen.line([(x, bottom), (x, bottom + 4)], fill=INK)
+        pen.text((x, bottom + 6), f"{number * step:g} s", fill=INK, anchor="ma")
+    return sheet

@@ -1,0 +1,159 @@
+"""Videos: file -> frames, each at the second when it is shown, upright; any container and codec that PyAV's FFmpeg reads.
+
+Time 0 is when the first frame is shown. Frames are found by their time stamps, never by their number: variable frame rates keep their time.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from torch import Tensor
+
+from tonggan.errors import UserError
+from tonggan.modalities import Framing, Modality
+
+ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ogv", ".gif")
+"""File endings by which videos are looked for in a folder."""
+TOLERANCE_SECONDS = 1e-4
+"""Time stamps are rounded to the ticks of their container: a frame that is late by less is on time."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames uint8 (frames, 3, height, width), and the second at which each begins to be shown (frames,), rising."""
+
+    frames: np.ndarray
+    seconds: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 4 or self.frames.shape[1] != 3 or not len(self.frames) or len(self.frames) != len(self.seconds):
+            raise ValueError(f"a clip has frames (frames, 3, height, width) and as many seconds, not {self.frames.shape} and {len(self.seconds)}")
+
+    def at(self, seconds: np.ndarray) -> np.ndarray:
+        """Return the frames that are shown at the given seconds; the first is shown before it begins, the last for ever."""
+        places = np.searchsorted(self.seconds, seconds + TOLERANCE_SECONDS, side="right") - 1
+        return self.frames[np.clip(places, 0, None)]
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What a file says of itself before its frames are read: upright size in pixels, length in seconds (0 where it does not say), audio tracks."""
+
+    size: tuple[int, int]
+    seconds: float
+    codec: str
+    sound_tracks: int
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[av.container.InputContainer]:
+    """Open a media file; raises `UserError` where it is missing or none, and for anything in it that cannot be decoded."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file.")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty.")
+    try:
+        with av.open(path) as container:
+            yield container
+    except av.FFmpegError as error:
+        raise UserError(f"{path}: no video or sound that can be read, or cut off ({error.strerror}).") from error
+
+
+def video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    """Return the video stream of a file; raises `UserError` where it has none (cover art is none)."""
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:
+            return stream
+    raise UserError(f"{path}: there is no video in it.")
+
+
+def video_facts(path: Path) -> VideoFacts:
+    """Return what a file says of itself; raises `UserError` where it cannot be read."""
+    with opened(path) as container:
+        stream = video_stream(container, path)
+        first = next(iter(container.decode(stream)), None)
+        if first is None:
+            raise UserError(f"{path}: there is no frame in it.")
+        turned = first.rotation % 180 != 0
+        size = (first.height, first.width) if turned else (first.width, first.height)
+        seconds = (
+            float(stream.duration * stream.time_base) if stream.duration and stream.time_base else float((container.duration or 0) / av.time_base)
+        )
+        return VideoFacts(size, seconds, stream.codec_context.name, len(container.streams.audio))
+
+
+def _array(frame: av.VideoFrame, framing: Framing) -> np.ndarray:
+    """Return a frame upright, scaled by area and cropped or padded to a square: uint8 (3, size, size)."""
+    size = framing.size
+    side = min(frame.width, frame.height) if framing.fit == "crop" else max(frame.width, frame.height)
+    width, height = (max(1, round(length * size / side)) for length in (frame.width, frame.height))
+    pixels: np.ndarray = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA").to_ndarray()
+    pixels = np.rot90(pixels, k=round(frame.rotation / 90))
+    top, left = ((length - size) // 2 for length in pixels.shape[:2])
+    if framing.fit == "pad":
+        around = [(-edge, size - length + edge) for edge, length in zip((top, left), pixels.shape[:2], strict=True)]
+        pixels, top, left = np.pad(pixels, [*around, (0, 0)]), 0, 0
+    return np.ascontiguousarray(pixels[top : top + size, left : left + size].transpose(2, 0, 1))
+
+
+def timed_frames(path: Path, framing: Framing) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield (second at which it begins to be shown, uint8 (3, size, size)) of every frame, and at last the second of the end with the last frame.
+
+    Raises `UserError` where the file cannot be read to its end.
+    """
+    with opened(path) as container:
+        stream = video_stream(container, path)
+        stream.thread_type = "AUTO"
+        start = None
+        second, pixels, shown = 0.0, None, 1 / framing.frames_per_second
+        for number, frame in enumerate(container.decode(stream)):
+            if frame.time is None:
+                raise UserError(f"{path}: frame {number} has no time stamp. Put the video into a container that has them, such as .mp4.")
+            start = frame.time if start is None else start
+            second, pixels = frame.time - start, _array(frame, framing)
+            shown = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else shown
+            yield second, pixels
+        if pixels is None:
+            raise UserError(f"{path}: there is no frame in it.")
+        yield second + shown, pixels
+
+
+def frames_at_rate(path: Path, framing: Framing) -> Iterator[np.ndarray]:
+    """Yield what is seen at 0, 1 / `frames_per_second`, ... seconds until the video ends: uint8 (3, size, size) each, one in memory at a time."""
+    before: np.ndarray | None = None
+    number = 0
+    for second, pixels in timed_frames(path, framing):
+        while before is not None and number / framing.frames_per_second < second - TOLERANCE_SECONDS:
+            yield before
+            number += 1
+        before = pixels
+
+
+def open_clip(path: Path, framing: Framing, *, seconds: float | None = None) -> Clip:
+    """Return a file's frames at the framing's rate, the first `seconds` of it where given."""
+    count = None if seconds is None else round(seconds * framing.frames_per_second)
+    frames = np.stack(list(islice(frames_at_rate(path, framing), count)))
+    return Clip(frames, np.arange(len(frames)) / framing.frames_per_second)
+
+
+def _to_inputs(clips: Sequence[Any], framing: Framing) -> Tensor:
+    times = np.arange(framing.frames) / framing.frames_per_second
+    batch = torch.from_numpy(np.stack([clip.at(clip.seconds[0] + times) for clip in clips]))
+    if batch.shape[-2:] != (framing.size, framing.size):
+        raise UserError(
+            f"the model sees frames of {framing.size} x {framing.size} pixels, not {batch.shape[-1]} x {batch.shape[-2]}: open_clip(path, framing)."
+        )
+    return batch
+
+
+def _to_outputs(made: Tensor, framing: Framing) -> list[Any]:
+    return [Clip(frames.cpu().numpy(), np.arange(len(frames)) / framing.frames_per_second) for frames in made]
+
+
+MODALITY = Modality("video", lambda value: isinstance(value, Clip), _to_inputs, _to_outputs)
