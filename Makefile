@@ -1,4 +1,4 @@
-# make demo: draw a contact sheet with the weights that ship.  make test: all tests.  make check: what runs before each commit.
+# make demo: draw a contact sheet with the weights that ship, and say what is on ten pictures.  make test: all tests.  make check: what runs before each commit.
 PYTHON ?= $(firstword $(wildcard $(addsuffix /python3.11,$(subst :, ,$(PATH)))) python3)
 BIN = .venv/bin
 CODE = tonggan tests benchmarks scripts
@@ -16,6 +16,7 @@ CODE = tonggan tests benchmarks scripts
 
 demo: .venv/core.stamp
 	@$(BIN)/tonggan draw --captions docs/demo.jsonl --out out/demo --sheet out/demo.png
+	@$(BIN)/tonggan describe docs/pictures
 
 test: .venv/dev.stamp
 	scripts/with_postgresql.sh $(BIN)/pytest
