@@ -16,16 +16,20 @@ def test_a_token_a_frame_with_its_second() -> None:
 def test_movement_is_seen_where_it_is() -> None:
     torch.manual_seed(0)
     encoder = VideoTransformer(SMALL)
-    still = torch.full((1, 10, 3, 32, 32), 90, dtype=torch.uint8)
+    still = torch.full((1, 10, 32, 32, 3), 90, dtype=torch.uint8)
     moved = still.clone()
-    moved[:, 6, :, 8:12, 8:12] = 200
-    change = (encoder(still).tokens - encoder(moved).tokens).abs().sum(-1)[0]
+    moved[:, 6, 8:12, 8:12] = 200
+    tokens = encoder._tokens(moved)[0]
+    change = (tokens - tokens[0]).abs().sum(-1)
     assert set(change.topk(2).indices.tolist()) == {6, 7}  # when it comes and when it goes
+    assert change[6] > 0.3 * tokens[0].abs().sum()  # though it is a hundredth of the picture
+    quiet = encoder._tokens(still)[0]
+    torch.testing.assert_close(quiet, quiet[:1].expand_as(quiet), rtol=0, atol=1e-3)
 
 
 def test_merging_patches_is_a_convolution_with_a_stride() -> None:
     torch.manual_seed(0)
     merge, x = PatchMerge(3, 5, factor=4), torch.randn(2, 8, 12, 3)
     kernel = merge.weight.unflatten(1, (4, 4, 3)).permute(0, 3, 1, 2)
-    wanted = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), kernel, merge.bias, stride=4).permute(0, 2, 3, 1)
+    wanted = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), kernel, stride=4).permute(0, 2, 3, 1)
     torch.testing.assert_close(merge(x), wanted)

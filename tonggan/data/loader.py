@@ -212,8 +212,8 @@ class Loader:
         if self.target_phrasings is not None:
             others = mix(draws) >> np.uint64(1)
             targets = [chosen_caption(row, self.target_phrasings, int(draw)) for row, draw in zip(rows, others, strict=True)]
-        starts = (mix(~draws) >> np.uint64(11)).astype(np.float64) / 2**53 if self.windows == "anywhere" else None
-        batch = batch_of(self.pack, indices, captions, targets, places=starts)
+        begins = (mix(~draws) >> np.uint64(11)).astype(np.float64) / 2**53 if self.windows == "anywhere" else None
+        batch = batch_of(self.pack, indices, captions, targets, places=begins)
         return batch if self.augmentation is None else self._augmented(batch, self.augmentation, draws)
 
     def _augmented(self, batch: Batch, augmentation: Augmentation, draws: np.ndarray) -> Batch:

@@ -12,6 +12,11 @@ from tonggan.layers.transformer import Block, RMSNorm, temporal_angles
 from tonggan.modalities.image import to_float
 from tonggan.parts import Encoder, PartConfig
 
+LOUDER = 4.0
+"""Factor of the difference to the frame before."""
+STILL = 1e-4
+"""Mean square of a clip's changes below which they are noise, and not made louder."""
+
 
 class VideoTransformerConfig(PartConfig):
     """Settings of `VideoTransformer`."""
@@ -34,7 +39,7 @@ class PatchMerge(nn.Linear):
     """
 
     def __init__(self, channels: int, channels_out: int, *, factor: int) -> None:
-        super().__init__(channels * factor**2, channels_out)
+        super().__init__(channels * factor**2, channels_out, bias=False)
         self.factor = factor
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,7 +52,8 @@ class PatchMerge(nn.Linear):
 class VideoTransformer(Encoder[VideoTransformerConfig]):
     """Frames uint8 (batch, frames, 3, size, size) -> one token a frame, `seconds` when it is shown, `pooled` their mean.
 
-    A frame is not pooled to a point before its place is read off: where a thing is decides when it strikes.
+    A frame is not pooled to a point before its place is read off: where a thing is decides when it strikes. Differences are told four times as loud
+    as they are, for what moves is small.
     """
 
     modality = "video"
@@ -59,10 +65,12 @@ class VideoTransformer(Encoder[VideoTransformerConfig]):
             raise UserError(f"video_transformer: size {config.size} is not a multiple of 16.")
         self.width, (fine, middle, coarse) = config.width, config.stem_channels
         cells = (config.size // 16) ** 2
-        self.fine = nn.Sequential(PatchMerge(6, fine, factor=4), nn.SiLU())
+        self.fine = nn.Sequential(PatchMerge(6, fine, factor=4), RMSNorm(fine), nn.SiLU())
         self.middle = PatchMerge(fine, middle, factor=2)
         self.around = ResidualBlock(middle, middle)
-        self.coarse = nn.Sequential(PatchMerge(middle, coarse, factor=2), nn.SiLU(), nn.Flatten(), nn.Linear(coarse * cells, config.width))
+        self.coarse = nn.Sequential(PatchMerge(middle, coarse, factor=2), RMSNorm(coarse), nn.SiLU(), nn.Flatten())
+        self.place, self.move = nn.Linear(coarse * cells, config.width), nn.Linear(coarse * cells, config.width, bias=False)
+        self.place_norm = RMSNorm(config.width)
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.layers))
         self.norm = RMSNorm(config.width)
 
@@ -81,6 +89,10 @@ class VideoTransformer(Encoder[VideoTransformerConfig]):
         """uint8 (batch, frames, size, size, 3) -> (batch, frames, width), each frame for itself."""
         seen = to_float(frames)
         before = torch.cat([seen[:, :1], seen[:, :-1]], dim=1)
-        x = self.middle(self.fine(torch.cat([seen, seen - before], dim=-1).flatten(0, 1)))
+        x = self.middle(self.fine(torch.cat([seen, LOUDER * (seen - before)], dim=-1).flatten(0, 1)))
         x = self.around(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return self.coarse(x).unflatten(0, frames.shape[:2])
+        x = self.coarse(x).unflatten(0, frames.shape[:2])
+        # What changes in a clip is little beside what stays, and is what is heard: each is brought to a size of its own, the whole clip alike.
+        stays = x.mean(1, keepdim=True)
+        moves = self.move(x - stays).float()
+        return self.place_norm(self.place(stays)) + moves / (moves.square().mean((1, 2), keepdim=True) + STILL).sqrt()
