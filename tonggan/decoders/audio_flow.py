@@ -156,12 +156,14 @@ class AudioFlow(Decoder[AudioFlowConfig]):
                 f"audio_flow: makes {self.samples} samples, the data has windows of {target.shape[-1]}: set data.clip_seconds and clip_seconds alike."
             )
         terms: dict[str, Tensor] = {}
+        weights: dict[str, float] = {}
         if _learns(self.network):
             frames = (log_mel(target, self.config.mel) - self.mean) / self.deviation
             terms["flow"] = velocity_loss(self.network, frames, self.network.prepare(latent), config=self.config, randomness=randomness)
         if self.vocoder is not None and _learns(self.vocoder):
-            terms |= self.vocoder.loss(target, randomness=randomness).terms
-        return LossTerms(terms)
+            voiced = self.vocoder.loss(target, randomness=randomness)
+            terms, weights = terms | dict(voiced.terms), dict(voiced.weights)
+        return LossTerms(terms, weights)
 
     def default_settings(self) -> dict[str, Any]:
         """Steps, guidance and solver as the recipe has them."""

@@ -19,6 +19,8 @@ RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))
 LOUDEST = 5.0
 """Logarithm of the greatest magnitude of a bin that the network may say."""
 MOMENTUM = 0.99
+WEIGHT = 0.1
+"""Of the vocoder's distances beside the loss of a flow: their gradients are many times larger, and all are clipped as one."""
 
 
 class VocoderConfig(Strict):
@@ -78,7 +80,7 @@ class Vocoder(nn.Module):
         levels = log_mel(truth, self.mel)
         made = self(levels)
         terms = {"mel": (log_mel(made, self.mel) - levels).abs().mean(), "spectra": spectral_distance(made, truth)}
-        return LossTerms(terms, {"mel": 1.0, "spectra": 1.0})
+        return LossTerms(terms, dict.fromkeys(terms, WEIGHT))
 
     def _segments(self, waveform: Tensor, randomness: torch.Generator) -> Tensor:
         hop = self.mel.hop_length
