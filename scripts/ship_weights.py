@@ -7,7 +7,19 @@ from pathlib import Path
 from tonggan.evaluation.card import Card
 from tonggan.pipeline import Tonggan
 
-SHOWN = ("recall_at_1", "recall_at_5", "kernel_distance", "frechet_distance", "copy_rate", "exact_label", "cider_d")
+SHOWN = (
+    "recall_at_1",
+    "recall_at_5",
+    "kernel_distance",
+    "frechet_distance",
+    "copy_rate",
+    "exact_label",
+    "cider_d",
+    "text_to_image_at_5",
+    "onset_f1",
+    "onset_count_error",
+    "mel_distance",
+)
 LARGEST = 40 * 2**20
 
 

@@ -61,21 +61,16 @@ def _memory_line(recipe: Mapping[str, Any]) -> list[str]:
 
 
 def _figures(evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a table of what evaluations found: a row each, as `scripts/ship_weights.py` writes them into config.json."""
+    """Return a table an arrow of what evaluations found: a row each, as `scripts/ship_weights.py` writes them into config.json."""
     if not evaluations:
         return []
-    names = list(evaluations[0]["figures"])
-    rows = [
-        f"| {each['split']}, {each['language']}, {each['samples']} captions | "
-        + " | ".join(format(each["figures"][name], ".4g") for name in names)
-        + " |"
-        for each in evaluations
-    ]
-    titles = ["| | " + " | ".join(name.replace("_", " ") for name in names) + " |", "|---" * (len(names) + 1) + "|"]
-    return [
-        *titles,
-        *rows,
-        "",
-        "Measured by `tonggan evaluate` on rows that were not trained on; distances on EfficientNet-Lite0 features (no FID).",
-        "",
-    ]
+    lines: list[str] = []
+    for arrow in dict.fromkeys(each["arrow"] for each in evaluations):
+        theirs = [each for each in evaluations if each["arrow"] == arrow]
+        names = list(theirs[0]["figures"])
+        lines += [f"| {arrow} | " + " | ".join(name.replace("_", " ") for name in names) + " |", "|---" * (len(names) + 1) + "|"]
+        for each in theirs:
+            rows = ", ".join([each["split"], *([each["language"]] if each["language"] else []), f"{each['samples']} rows"])
+            lines.append(f"| {rows} | " + " | ".join(format(each["figures"][name], ".4g") for name in names) + " |")
+        lines.append("")
+    return [*lines, "Measured by `tonggan evaluate` on rows that were not trained on; distances on EfficientNet-Lite0 features (no FID).", ""]
