@@ -1,4 +1,4 @@
-# make demo: draw a contact sheet with the weights that ship, and say what is on ten pictures.  make test: all tests.  make check: what runs before each commit.
+# make demo: draw a contact sheet with the weights that ship, say what is on ten pictures, and give a clip its sound.  make test: all tests.  make check: what runs before each commit.
 PYTHON ?= $(firstword $(wildcard $(addsuffix /python3.11,$(subst :, ,$(PATH)))) python3)
 BIN = .venv/bin
 CODE = tonggan tests benchmarks scripts
@@ -17,6 +17,7 @@ CODE = tonggan tests benchmarks scripts
 demo: .venv/core.stamp
 	@$(BIN)/tonggan draw --captions docs/demo.jsonl --out out/demo --sheet out/demo.png
 	@$(BIN)/tonggan describe docs/pictures
+	@$(BIN)/tonggan sound docs/clip.mp4 -o out/demo.mp4 --preview out/demo-sound.png
 
 test: .venv/dev.stamp
 	scripts/with_postgresql.sh $(BIN)/pytest

@@ -7,17 +7,17 @@ from typing import Any
 def model_card(config: Mapping[str, Any]) -> str:
     """Return the README.md of a model folder from what config.json says."""
     recipe, trained = config["recipe"], config["trained"]
-    arrows = ", ".join(recipe["objectives"]["arrows"])
+    arrows = list(recipe["objectives"]["arrows"])
     loss = trained["held_out_loss"]
     lines = [
         "---",
         "license: apache-2.0",
         "library_name: tonggan",
-        "pipeline_tag: text-to-image",
+        f"pipeline_tag: {arrows[0].replace('->', '-to-')}",
         "---",
         f"# {config['name']}",
         "",
-        f"Trained by [Tonggan](../../../README.md) {config['tonggan']} for: {arrows}.",
+        f"Trained by [Tonggan](../../../README.md) {config['tonggan']} for: {', '.join(arrows)}.",
         "",
         "| | |",
         "|---|---|",
@@ -34,8 +34,8 @@ def model_card(config: Mapping[str, Any]) -> str:
         *_figures(config.get("figures", ())),
         "The weights are the exponential moving average. `config.json` holds the resolved recipe and rebuilds the model.",
         "",
-        "**Limits.** It knows what its captions named and nothing else; what it has not seen it guesses from parts of the caption.",
-        "Everything it draws is marked as made by a trained algorithm (IPTC `trainedAlgorithmicMedia`).",
+        "**Limits.** It knows what its data showed and named and nothing else; what it has not seen it guesses from parts of what it has.",
+        "Every picture, clip and sound it makes is marked as made by a trained algorithm (IPTC `trainedAlgorithmicMedia`).",
         "",
     ]
     return "\n".join(lines)
