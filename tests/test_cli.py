@@ -276,7 +276,22 @@ def test_a_picture_names_what_it_was_redrawn_from(tonggan: Tonggan, tmp_path: Pa
     assert len(recalled) == 4
     assert all(name.startswith("images/") for name in recalled)
     assert tonggan("draw", "a blue heart", "--reference", first, "-o", second, "--num-inference-steps", "2").status == 0
-    assert json.loads(tonggan("inspect", second).out)["provenance"]["references"] == ["a.png"]
+    assert json.loads(tonggan("inspect", second).out)["provenance"]["references"] == ["a.png", *recalled[:3]]
     assert tonggan("draw", "a blue heart", "--references", "0", "-o", second, "--num-inference-steps", "2").status == 0
     assert json.loads(tonggan("inspect", second).out)["provenance"]["references"] == []
     assert "no-such.png" in tonggan("draw", "a blue heart", "--reference", tmp_path / "no-such.png").err
+
+
+@ships
+def test_a_picture_becomes_others_by_way_of_its_sentence(tonggan: Tonggan, tmp_path: Path) -> None:
+    picture = Path(__file__).parents[1] / "docs" / "pictures" / "04.png"
+    done = tonggan("draw", "--variations", picture, "-n", "2", "-o", tmp_path / "v.png", "--num-inference-steps", "2")
+    assert done.status == 0
+    first, second = (tmp_path / f"v-{number}.png" for number in (0, 1))
+    assert first.read_bytes() != second.read_bytes()
+    provenance = json.loads(tonggan("inspect", first).out)["provenance"]
+    assert provenance["prompt"] in done.err
+    assert provenance["references"][0] == picture.name
+    assert tonggan("morph", picture, first, "-o", tmp_path / "walk.gif", "--frames", "2").status == 0
+    assert "looks at its picture alone" in tonggan("draw", "--variations", picture, "--reference", picture).err
+    assert "was not trained on image->image" in tonggan("morph", picture, first, "--model", "emoji-64-fast").err
