@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from tonggan import __version__
+from tonggan.cli_data import data_app
 from tonggan.cli_votes import arena, votes_app
 from tonggan.errors import UserError, nearest
 from tonggan.progress import progress_bars
@@ -19,11 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Tonggan (通感): train, judge and use your own cross-modal generator.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Check, pack and make data sets.")
 app.add_typer(data_app, name="data")
 app.add_typer(votes_app, name="votes")
-synth_app = typer.Typer(no_args_is_help=True, help="Make data sets by code: any amount, nothing to download.")
-data_app.add_typer(synth_app, name="synth")
 console = Console()
 
 
@@ -416,61 +414,6 @@ def doctor() -> None:
     facts = diagnose()
     for name, value in facts.items():
         print(f"{name:<{max(map(len, facts)) + 2}}{value}")
-
-
-@data_app.command()
-def check(path: Path, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
-    """Look through a data set: counts, languages, broken pictures; exit code 1 where there are errors."""
-    from tonggan.data.check import check as look_through
-
-    with progress_bars() as show:
-        report = look_through(path, progress=show)
-    if as_json:
-        print(json.dumps(report.as_json(), indent=1, ensure_ascii=False))
-    else:
-        report.print(console)
-    raise typer.Exit(1 if report.has_errors else 0)
-
-
-@data_app.command()
-def pack(
-    path: Path,
-    out: Annotated[Path, typer.Option(help="The new folder.")],
-    size: Annotated[int, typer.Option(min=8, help="Pixels a side.")] = 64,
-    fit: Annotated[str, typer.Option(help="crop or pad.")] = "crop",
-    frames_per_second: Annotated[float, typer.Option(min=1, help="Of clips.")] = 25.0,
-    sample_rate_hz: Annotated[int, typer.Option(min=8000, help="Of clips and sounds.")] = 16_000,
-    max_broken_rate: Annotated[float, typer.Option(help="Share of unreadable files above which the pack is refused.")] = 0.01,
-) -> None:
-    """Pack a data set: pictures, clips or sounds decoded once, memory-mapped."""
-    from tonggan.data.pack import pack as make
-    from tonggan.modalities import Framing
-
-    if fit not in ("crop", "pad"):
-        raise UserError(f"--fit '{fit}' is not known. Known: crop, pad.")
-    with progress_bars() as show:
-        framing = Framing(size, "pad" if fit == "pad" else "crop", frames_per_second, sample_rate_hz)
-        made = make(path, framing=framing, out=out, max_broken_rate=max_broken_rate, progress=show)
-    facts = made.facts
-    console.print(f"recognised: {facts['description']}")
-    splits = ", ".join(f"{name} {count:,}" for name, count in facts["splits"].items())
-    console.print(f"{len(made):,} rows ({splits}); {facts['uncaptioned']} without caption; {len(facts['skipped'])} unreadable; in {out}")
-    for name, reason in facts["skipped"].items():
-        console.print(f"skipped {name}: {reason}")
-
-
-@synth_app.command()
-def foley(
-    out: Annotated[Path, typer.Option(help="The new folder.")],
-    clips: Annotated[int, typer.Option(help="How many clips.")] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="Clip i is a function of (seed, i).")] = 0,
-) -> None:
-    """Make clips of things that fall, bounce, slide and shatter, with sound and the exact second of everything that is heard."""
-    from tonggan.data.synthesis.foley import make_foley
-
-    with progress_bars() as show:
-        make_foley(out, clips=clips, seed=seed, progress=show)
-    console.print(f"{clips:,} clips in {out}")
 
 
 app.command()(arena)
