@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,16 @@ def smoke_run(name: str, data: Path, out: Path) -> Run:
 OF_CLIPS = ("foley", "game-clips")
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums are of one order whatever the machine: what chooses by the loudest (the vocoder's segments) would choose otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_every_recipe_repeats_its_first_eight_losses(shapes: Path, clips: Path, tmp_path: Path) -> None:
     measured = {}
     for name in recipe_files():
