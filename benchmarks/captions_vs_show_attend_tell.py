@@ -5,13 +5,13 @@ that MODEL's training took on this machine, at the best of three learning rates 
 the package's caption metrics judge them. Prints a table. Alone on the machine.
 """
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
+from peers.clock import awake_seconds
 from peers.descent import Descent
 from peers.peer import Pace
 from peers.show_attend_tell import ShowAttendTell
@@ -51,11 +51,11 @@ def main(
     rows, held = hold_out(pack, pack.indices(data.train_split), share=data.hold_out, seed=seed)
     loader, watched = (Loader(pack, each, batch_size=BATCH, seed=seed, phrasings=only) for each in (rows, held))
     seconds = 60 * minutes if minutes is not None else 3600 * float(ours.config["trained"]["hours"])
-    began = time.perf_counter()
+    began = awake_seconds()
     vocabulary = Vocabulary.train(
         (text for number in range(300) for text in loader.batch(number * BATCH).inputs["text"]), size=PIECES, lowercase=False
     )
-    prepared = time.perf_counter() - began
+    prepared = awake_seconds() - began
     rate = (
         min(LEARNING_RATES, key=lambda each: _trained(vocabulary, loader, watched, rate=each, seconds=60 * pilot_minutes)[1])
         if pilot_minutes
@@ -80,8 +80,8 @@ def _trained(vocabulary: Vocabulary, loader: Loader, watched: Loader, *, rate: f
     """Return the peer after so many seconds, its held-out loss, and the samples it saw."""
     torch.manual_seed(0)
     descent = Descent(ShowAttendTell(vocabulary, pieces=PIECES), OptimizerConfig(learning_rate=rate), dtype="float32")
-    step, began = 0, time.perf_counter()
-    while (share := (time.perf_counter() - began) / seconds) < 1:
+    step, began = 0, awake_seconds()
+    while (share := (awake_seconds() - began) / seconds) < 1:
         batch = loader.batch(step * BATCH)
         loss = descent.module.loss(batch.inputs["image"], batch.inputs["text"])
         descent.descend(loss, step=step, factor=Pace(step, share).factor)

@@ -57,6 +57,17 @@ def test_only_what_lacks_a_text_gets_one(describer: Tonggan, site: Path, charset
     assert (site / "index.html.bak1").is_file()
 
 
+def test_a_page_that_changes_meanwhile_is_left_alone(describer: Tonggan, site: Path) -> None:
+    index = page(site, "utf-8")
+    found = look_through(index, lambda pictures: describer.generate(list(pictures), to="text"), root=site)
+    changed = index.read_bytes().replace(b"<title>", b"<title>new: ")
+    index.write_bytes(changed)
+    with pytest.raises(UserError, match="changed while"):
+        write_alternatives(index, found)
+    assert index.read_bytes() == changed
+    assert not list(site.glob("*.bak*"))
+
+
 def test_pages_that_cannot_be_read(site: Path) -> None:
     (site / "wrong.html").write_bytes('<meta charset="utf-8"><img src="a.png">红'.encode("gbk"))
     with pytest.raises(UserError, match="not text in utf-8"):

@@ -52,6 +52,14 @@ def test_a_table_is_gone_on_with(describer: Tonggan, folder: Path) -> None:
     assert (written, names) == (3, ["blue-bar.png", "moving.gif", "pixel.png", "red-circle.png"])
 
 
+def test_a_folder_that_changes_while_it_is_read(describer: Tonggan, folder: Path) -> None:
+    files = pictures_in([folder])
+    (folder / "red-circle.png").unlink()
+    said = {each.file.name: each for each in describe(describer, files)}
+    assert "no such file" in said["red-circle.png"].problem
+    assert said["blue-bar.png"].sentences
+
+
 def test_what_cannot_be_described(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no picture"):
         pictures_in([tmp_path])
@@ -65,8 +73,10 @@ def test_sentences_are_evaluated_beside_the_nearest_training_picture(describer: 
     packed = pack(shapes, out=tmp_path / "pack")
     card = evaluate_sentences(describer, pack=packed, split="train", out=tmp_path / "out", net=FeatureNet.load(input_size=64))
     figures = {figure.name: figure.value for figure in card.figures}
-    baseline = {figure.name: figure.value for figure in card.columns[0].figures}
-    assert baseline["exact"] == 1.0  # the nearest training picture of a training picture is itself
+    for column, by in zip(card.columns, ("features of EfficientNet-Lite0", "the model's own points"), strict=True):
+        baseline = {figure.name: figure.value for figure in column.figures}
+        assert by in column.note
+        assert baseline["exact"] == 1.0  # the nearest training picture of a training picture is itself
     assert 0 < figures["bleu_1"] <= 1
     assert figures["text_to_image_at_1"] <= figures["text_to_image_at_5"] <= figures["text_to_image_at_10"]
     rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text(encoding="utf-8").splitlines()]

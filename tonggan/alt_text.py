@@ -120,12 +120,13 @@ def look_through(page: Path, describer: Describer, *, root: Path) -> list[Missin
 def write_alternatives(page: Path, found: Sequence[Missing]) -> Path:
     """Write the sentences into the page and return its backup; the page is replaced as a whole or not at all.
 
-    The backup is `<page>.bak`, or the first `.bak1`, `.bak2`, ... that is free.
+    The backup is `<page>.bak`, or the first `.bak1`, `.bak2`, ... that is free. Raises `UserError` where the page is another than was looked through.
     """
     text, encoding = read_page(page)
     for missing in sorted((each for each in found if each.said), key=lambda each: -each.start):
         place = missing.start + len("<img")
-        assert text[missing.start : place].lower() == "<img", "the page changed since it was looked through"
+        if text[missing.start : place].lower() != "<img":
+            raise UserError(f"{page} changed while its pictures were described: nothing was written. Run the command again.")
         text = f'{text[:place]} alt="{escape(str(missing.said))}"{text[place:]}'
     backup = next(each for number in range(10_000) if not (each := page.with_name(f"{page.name}.bak{number or ''}")).exists())
     shutil.copy2(page, backup)

@@ -72,10 +72,9 @@ def describe(
 
 def _open(file: Path) -> tuple[Image.Image | None, str, tuple[str, ...]]:
     try:
-        picture = open_picture(file)
-    except UserError as error:
+        picture, animated = open_picture(file), "animated" in inspect_picture(file).remarks
+    except UserError as error:  # of a file that was removed in between, too
         return None, str(error), ()
-    animated = "animated" in inspect_picture(file).remarks
     return picture, "", (f"{file}: an animation; its first frame was described.",) if animated else ()
 
 

@@ -3,7 +3,6 @@
 import gc
 import json
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from training_efficiency import matrix_rate
 
+from peers.clock import awake_seconds
 from peers.judging import Judge
 from peers.peer import Arena, Entry, Pace, Peer, PeerDrawer
 from peers.race import Clock, Course, Progress, has_checkpoint, resume, run_race, save
@@ -100,7 +100,7 @@ def contest(entry: Entry, *, arena: Arena, judge: Judge, out: Path, wishes: Wish
 
 def _pilots(entry: Entry, *, arena: Arena, judge: Judge, out: Path, wishes: Wishes, asked_to_stop: Callable[[], bool]) -> dict[str, Any]:
     """Race every learning rate for some minutes and return the best; the time is told apart from the budget."""
-    began, pilots = time.perf_counter(), list[Pilot]()
+    began, pilots = awake_seconds(), list[Pilot]()
     if wishes.pilot_minutes > 0:
         for rate in entry.learning_rates:
             budget = wishes.pilot_minutes * 60
@@ -117,7 +117,7 @@ def _pilots(entry: Entry, *, arena: Arena, judge: Judge, out: Path, wishes: Wish
     # A pilot that diverged has a value that is not a number: it is never the least.
     sound = [pilot for pilot in pilots if pilot.value == pilot.value]
     best = min(sound, key=lambda pilot: pilot.value).learning_rate if sound else usual
-    return {"learning_rate": best, "pilots": [asdict(pilot) for pilot in pilots], "tuning_seconds": time.perf_counter() - began if pilots else 0.0}
+    return {"learning_rate": best, "pilots": [asdict(pilot) for pilot in pilots], "tuning_seconds": awake_seconds() - began if pilots else 0.0}
 
 
 def _gflop_per_sample(peer: Peer, arena: Arena, progress: Progress, clock: Clock) -> float:
@@ -151,9 +151,9 @@ def _facts(peer: Peer, progress: Progress, arena: Arena, wishes: Wishes) -> dict
 
 def _last_look(peer: Peer, progress: Progress, judge: Judge, folder: Path, *, tuned: float) -> dict[str, Any]:
     """Choose guidance on held-out rows, then draw the split: the figures of its first captions end the curve, those of all are the result."""
-    began = time.perf_counter()
+    began = awake_seconds()
     guidance = judge.tune_guidance(peer)
-    seconds = time.perf_counter() - began if guidance else 0.0
+    seconds = awake_seconds() - began if guidance else 0.0
     drawer, minutes = PeerDrawer(peer, judge.arena.phrasings), progress.spent_seconds / 60
     at_the_end = {"minutes": minutes, "samples": progress.samples(peer), **judge.look(drawer, folder / "marks" / "end")}
     card = judge.card(drawer, folder / "final", limit=judge.final_limit)

@@ -1,13 +1,13 @@
 """Recipes of the package as competitors: ours, and the article's system. Trained by the package's own `Run`."""
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from peers.clock import awake_seconds
 from peers.peer import Arena, Pace, Pictures
 from peers.sentences import minilm_folder
 from tonggan.data.loader import Batch, Loader
@@ -124,7 +124,7 @@ def _samples_per_second(recipe: Recipe, arena: Arena, *, steps: int = 2) -> floa
     fit_parts(model, data.loader, samples=1)
     learner = Learner(model, recipe, 10**9, arena.dtype)
     learner.advance(data.loader)
-    began = time.perf_counter()
+    began = awake_seconds()
     for _ in range(steps):
         learner.advance(data.loader)
-    return steps * recipe.schedule.batch_size / (time.perf_counter() - began)
+    return steps * recipe.schedule.batch_size / (awake_seconds() - began)

@@ -17,7 +17,7 @@ from tonggan.evaluation.captions import SMALLEST_CORPUS, Said, bleu, cider_d, di
 from tonggan.evaluation.card import FIGURES, Card, Column, DataFacts, Figure, ModelFacts, NetFacts, SpeedFacts
 from tonggan.evaluation.drawing import Chosen, choose
 from tonggan.evaluation.evaluate import check_folder, remove_earlier
-from tonggan.evaluation.features import FeatureExtractor, FeatureNet
+from tonggan.evaluation.features import FeatureExtractor, FeatureNet, Features
 from tonggan.evaluation.gallery import Told, packed_picture
 from tonggan.evaluation.intervals import Interval, mean_interval, share_interval
 from tonggan.evaluation.machine import machine_facts, versions
@@ -29,6 +29,7 @@ from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
 
 SHOWN = 96
+POINTS_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def evaluate_sentences(
 ) -> Card:
     """Describe the pictures of a split in `language`, measure the sentences, and write card.json, rows.jsonl and report.html into `out`.
 
-    Beside the model stands the sentence of the nearest training picture by features of EfficientNet-Lite0. `settings` are the decoder's. Raises
+    Beside the model stands the sentence of the nearest training picture, by features of EfficientNet-Lite0 and by the model's own points. `settings` are
+    the decoder's. Raises
     `UserError` as `evaluate` does, and for a language that the decoder was not trained on.
     """
     check_folder(out)
@@ -120,7 +122,8 @@ def evaluate_sentences(
     rows = [Row.of(pack.row(sample.index), language, phrasings) for sample in chosen.samples]
     wishes = dict(settings or {}) | {"language": language}
     sentences, seconds = _describe(model, pack, chosen, settings=wishes, batch_size=batch_size, progress=progress)
-    nearest = _nearest_sentences(ruler, pack, chosen, language=language, phrasings=phrasings, reference=reference)
+    baselines = _nearest_sentences(model, ruler, pack, chosen, language=language, phrasings=phrasings, reference=reference)
+    nearest = next(iter(baselines.values()), [""] * len(rows))
     warnings = [f"CIDEr-D needs {SMALLEST_CORPUS} pictures or more to weigh words by how rare they are; here are {len(rows)}."]
     card = Card(
         arrow="image->text",
@@ -129,9 +132,7 @@ def evaluate_sentences(
         features=NetFacts(ruler.net.name, ruler.net.sha256, ruler.net.input_size, ruler.net.width),
         first_seed=0,
         figures=(*figures(sentences, rows), *retrieval_figures(model, pack, chosen, rows, batch_size=batch_size)),
-        columns=(Column("nearest training picture", "its sentence, by features of EfficientNet-Lite0", tuple(figures(nearest, rows))),)
-        if nearest
-        else (),
+        columns=tuple(Column("nearest training picture", f"its sentence, by {by}", tuple(figures(said, rows))) for by, said in baselines.items()),
         beside=(),
         groups=(),
         speed=SpeedFacts(seconds, len(rows) / seconds, batch_size),
@@ -143,14 +144,14 @@ def evaluate_sentences(
     )
     said = [
         {"file_name": sample.file_name, "said": sentence, "references": list(row.references), "nearest": near}
-        for sample, sentence, row, near in zip(chosen.samples, sentences, rows, nearest or [""] * len(rows), strict=True)
+        for sample, sentence, row, near in zip(chosen.samples, sentences, rows, nearest, strict=True)
     ]
     remove_earlier(out)
     with replacing(out / "rows.jsonl") as beside:
         beside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in said), encoding="utf-8")
     told = [
         Told(packed_picture(pack, sample.index), sentence, row.references[0], near, bool(exact([sentence], [row.references[0]])))
-        for sample, sentence, row, near in zip(chosen.samples[:SHOWN], sentences, rows, nearest or [""] * len(rows), strict=False)
+        for sample, sentence, row, near in zip(chosen.samples[:SHOWN], sentences, rows, nearest, strict=False)
     ]
     write_report(out / "report.html", card=card, shown=sentence_sections(told))
     card.save(out / "card.json")
@@ -170,11 +171,30 @@ def _describe(
     return said, time.perf_counter() - began
 
 
-def _nearest_sentences(ruler: Ruler, pack: Pack, chosen: Chosen, *, language: str, phrasings: Phrasings | None, reference: str) -> list[str]:
-    """Return the first reference of the nearest training picture for each chosen row; nothing where there are no training pictures."""
+def _nearest_sentences(
+    model: Tonggan, ruler: Ruler, pack: Pack, chosen: Chosen, *, language: str, phrasings: Phrasings | None, reference: str
+) -> dict[str, list[str]]:
+    """Return the first reference of the nearest training picture for each chosen row, by what it is nearest in; nothing where there are no training pictures."""
     known = reference_pictures(ruler, pack, reference)
     if known is None:
-        return []
-    features = ruler.pack_features(pack, [sample.index for sample in chosen.samples], "pictures")
-    rows = np.asarray(known.rows)[nearest_training(features, known.features).nearest]
-    return [next(iter(Row.of(pack.row(int(row)), language, phrasings).references), "") for row in rows]
+        return {}
+    wanted = [sample.index for sample in chosen.samples]
+    spaces = {"features of EfficientNet-Lite0": (ruler.pack_features(pack, wanted, "pictures"), known.features)}
+    if "image" in model.model.encoders:
+        spaces["the model's own points"] = (_points(model, pack, wanted), _points(model, pack, known.rows, ruler.progress))
+    rows = np.asarray(known.rows)
+
+    def said(row: int) -> str:
+        return next(iter(Row.of(pack.row(row), language, phrasings).references), "")
+
+    return {by: [said(int(row)) for row in rows[nearest_training(*points).nearest]] for by, points in spaces.items()}
+
+
+def _points(model: Tonggan, pack: Pack, rows: Sequence[int], progress: Show | None = None) -> Features:
+    """Return the points (rows, width) of a pack's pictures in the model's space."""
+    found = []
+    for start in range(0, len(rows), POINTS_BATCH):
+        found.append(model.encode([packed_picture(pack, row) for row in rows[start : start + POINTS_BATCH]]).numpy())
+        if progress:
+            progress("own points", min(start + POINTS_BATCH, len(rows)), len(rows))
+    return np.concatenate(found)

@@ -1,0 +1,43 @@
+"""A clock that stands still while its process does: a benchmark may be stopped (SIGSTOP) for other work and go on without having lost its minutes."""
+
+import threading
+import time
+from collections.abc import Callable
+
+TICK_SECONDS = 0.25
+LONGEST_GAP_SECONDS = 1.0
+"""A longer gap between two ticks is a stop, not a busy interpreter, and counts as this."""
+
+
+class AwakeClock:
+    """Counts wall-clock seconds by ticks of a thread of its own; a stop counts for `LONGEST_GAP_SECONDS` at the most."""
+
+    def __init__(self, *, now: Callable[[], float] = time.perf_counter, ticking: bool = True) -> None:
+        self._now, self._lock = now, threading.Lock()
+        self._counted, self._last = 0.0, now()
+        if ticking:
+            threading.Thread(target=self._tick, name="awake-clock", daemon=True).start()
+
+    def seconds(self) -> float:
+        """Return the seconds since the clock was made in which the process ran."""
+        with self._lock:
+            now = self._now()
+            self._counted += min(now - self._last, LONGEST_GAP_SECONDS)
+            self._last = now
+            return self._counted
+
+    def _tick(self) -> None:
+        while True:
+            time.sleep(TICK_SECONDS)
+            self.seconds()
+
+
+_clock: AwakeClock | None = None
+
+
+def awake_seconds() -> float:
+    """Return seconds on this process's `AwakeClock`, made at the first call: `time.perf_counter` for what may be stopped."""
+    global _clock
+    if _clock is None:
+        _clock = AwakeClock()
+    return _clock.seconds()
