@@ -5,13 +5,13 @@ that MODEL's training took on this machine, at the best of three learning rates 
 the package's caption metrics judge them. Prints a table. Alone on the machine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
-from peers.clock import awake_seconds
+from peers.clock import CLOCKS
 from peers.descent import Descent
 from peers.peer import Pace
 from peers.show_attend_tell import ShowAttendTell
@@ -19,7 +19,7 @@ from rich.console import Console
 
 from tonggan.data.loader import Loader, Phrasings, hold_out
 from tonggan.data.pack import Pack, ensure_pack
-from tonggan.errors import UserError
+from tonggan.errors import UserError, nearest
 from tonggan.evaluation.drawing import choose
 from tonggan.evaluation.gallery import packed_picture
 from tonggan.evaluation.sentences import Row, figures
@@ -40,9 +40,12 @@ def main(
     minutes: Annotated[float | None, typer.Option(help="Wall-clock of the peer (default: what the model's training took).")] = None,
     pilot_minutes: Annotated[float, typer.Option(min=0)] = 1.0,
     cache: Path = Path("runs/packs"),
+    clock: Annotated[str, typer.Option(help="wall, or processor (over threads) where other work runs beside.")] = "wall",
 ) -> None:
     """Train the peer, let both describe a split, print the table."""
-    console = Console(soft_wrap=True, highlight=False)
+    if clock not in CLOCKS:
+        raise UserError(f"no clock is called '{clock}'.{nearest(clock, CLOCKS)}")
+    console, now = Console(soft_wrap=True, highlight=False), CLOCKS[clock]
     ours = Tonggan.from_pretrained(model)
     data, seed = ours.recipe.data, ours.recipe.seed
     said = data.loader_target_phrasings() or data.loader_phrasings()
@@ -51,17 +54,17 @@ def main(
     rows, held = hold_out(pack, pack.indices(data.train_split), share=data.hold_out, seed=seed)
     loader, watched = (Loader(pack, each, batch_size=BATCH, seed=seed, phrasings=only) for each in (rows, held))
     seconds = 60 * minutes if minutes is not None else 3600 * float(ours.config["trained"]["hours"])
-    began = awake_seconds()
+    began = now()
     vocabulary = Vocabulary.train(
         (text for number in range(300) for text in loader.batch(number * BATCH).inputs["text"]), size=PIECES, lowercase=False
     )
-    prepared = awake_seconds() - began
+    prepared = now() - began
     rate = (
-        min(LEARNING_RATES, key=lambda each: _trained(vocabulary, loader, watched, rate=each, seconds=60 * pilot_minutes)[1])
+        min(LEARNING_RATES, key=lambda each: _trained(vocabulary, loader, watched, rate=each, seconds=60 * pilot_minutes, now=now)[1])
         if pilot_minutes
         else 1e-3
     )
-    peer, loss, samples = _trained(vocabulary, loader, watched, rate=rate, seconds=seconds - prepared)
+    peer, loss, samples = _trained(vocabulary, loader, watched, rate=rate, seconds=seconds - prepared, now=now)
     console.print(f"Show, Attend and Tell: {samples:,} samples in {seconds / 60:.1f} min at {rate:g}, held-out loss {loss:.3f}")
     chosen = choose(pack, split=split, language=language, phrasings=only, seed=0, limit=None)
     truths = [Row.of(pack.row(sample.index), language, only) for sample in chosen.samples]
@@ -76,12 +79,14 @@ def main(
         console.print(f"| {name} | {' | '.join(f'{values[each]:.3f}' if each in values else '-' for each in SHOWN)} |")
 
 
-def _trained(vocabulary: Vocabulary, loader: Loader, watched: Loader, *, rate: float, seconds: float) -> tuple[Descent, float, int]:
+def _trained(
+    vocabulary: Vocabulary, loader: Loader, watched: Loader, *, rate: float, seconds: float, now: Callable[[], float]
+) -> tuple[Descent, float, int]:
     """Return the peer after so many seconds, its held-out loss, and the samples it saw."""
     torch.manual_seed(0)
     descent = Descent(ShowAttendTell(vocabulary, pieces=PIECES), OptimizerConfig(learning_rate=rate), dtype="float32")
-    step, began = 0, awake_seconds()
-    while (share := (awake_seconds() - began) / seconds) < 1:
+    step, began = 0, now()
+    while (share := (now() - began) / seconds) < 1:
         batch = loader.batch(step * BATCH)
         loss = descent.module.loss(batch.inputs["image"], batch.inputs["text"])
         descent.descend(loss, step=step, factor=Pace(step, share).factor)

@@ -1,48 +1,111 @@
-"""How fast a model draws: python benchmarks/sampling_speed.py [MODEL] [float32|bfloat16]
+"""How fast a model answers: python benchmarks/sampling_speed.py [MODEL] [--arrow "image->text"] [--dtype bfloat16] [--unet]
 
-End to end (caption to picture), alone on the machine, at batch 1 and 64, for the default settings and for 1, 2 and 4 steps. Prints the median seconds of a
-call, pictures a second, and how often the network ran for one picture (a guided step counts as two).
+End to end (caption to picture, or picture to sentence), alone on the machine, at batch 1 and 64: pictures at the default settings and in 4, 2 and 1 steps,
+sentences at the default beam and greedy. Prints the median seconds of a call, outputs a second and, for pictures, how often the network ran for one (a
+guided step counts as two). `--unet` adds diffusers' small UNet at 25 guided steps of DPM-Solver++, its weights untrained: its speed does not depend on them.
 """
 
 import statistics
-import sys
-import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
 
 import torch
+import typer
+from peers.clock import awake_seconds
+from rich.console import Console
 
+from tonggan.arithmetic import choose_dtype
+from tonggan.data.pack import ensure_pack
+from tonggan.errors import UserError
+from tonggan.modalities import modalities
+from tonggan.model import ends
 from tonggan.pipeline import Tonggan
+from tonggan.training.recipe import load_recipe
 
-REPEATS = 3
+BATCHES = (1, 64)
+PACKS = Path("runs/packs")
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "image": {"default": {}, **{f"{steps} steps": {"num_inference_steps": steps} for steps in (4, 2, 1)}},
+    "text": {"default": {}, "greedy": {"num_beams": 1}},
+}
 
 
-def main() -> None:
+def main(
+    model: str = "emoji-64",
+    arrow: str = "text->image",
+    dtype: str = "float32",
+    repeats: Annotated[int, typer.Option(min=1)] = 5,
+    unet: Annotated[bool, typer.Option("--unet", help="Measure diffusers' small UNet, too (needs the pack of emoji-64's data).")] = False,
+) -> None:
     """Measure and print."""
-    model = Tonggan.from_pretrained(sys.argv[1] if len(sys.argv) > 1 else "emoji-64")
-    model.overrides["dtype"] = sys.argv[2] if len(sys.argv) > 2 else "float32"
-    network = model.model.decoders["image"].network
-    rows = 0
+    ours = Tonggan.from_pretrained(model)
+    source, target = ends(arrow)
+    if target not in VARIANTS:
+        raise UserError(f"'{arrow}': what is timed here ends in {' or '.join(VARIANTS)}.")
+    if target == "image":
+        ours.overrides["dtype"] = dtype
+    runs = _counted(ours, target)
+    print(f"{torch.get_num_threads()} threads; {arrow}; settings {ours.settings(target)}")
+    print("| | batch | seconds | a second | network runs for one |\n|---|---|---|---|---|")
+    for name, settings in VARIANTS[target].items():
+        for batch in BATCHES:
+            inputs = _inputs(ours, source, batch)
+            ours.generate(inputs, to=target, settings=settings)
+            runs[0] = 0
+            median = _median(lambda given=inputs, how=settings: ours.generate(given, to=target, settings=how), repeats)
+            print(f"| {name} | {batch} | {median:.3f} | {batch / median:.1f} | {f'{runs[0] / batch / repeats:g}' if runs[0] else '-'} |", flush=True)
+    if unet:
+        _measure_unet(repeats)
+
+
+def _median(call: Callable[[], Any], repeats: int) -> float:
+    seconds = []
+    for _ in range(repeats):
+        began = awake_seconds()
+        call()
+        seconds.append(awake_seconds() - began)
+    return statistics.median(seconds)
+
+
+def _counted(model: Tonggan, target: str) -> list[int]:
+    """Return a counter of the rows that the decoder's network (of pictures) is run on."""
+    rows = [0]
 
     def count(_: torch.nn.Module, arguments: tuple[torch.Tensor, ...], __: torch.Tensor) -> None:
-        nonlocal rows
-        rows += len(arguments[0])
+        rows[0] += len(arguments[0])
 
-    network.register_forward_hook(count)
-    print(
-        f"{torch.get_num_threads()} threads; settings {model.settings()}\n| steps | batch | seconds | pictures/s | network runs a picture |\n|---|---|---|---|---|"
-    )
-    for steps in (None, 4, 2, 1):
-        settings = {} if steps is None else {"num_inference_steps": steps}
-        for batch in (1, 64):
-            captions = [f"red heart number {index}" for index in range(batch)]
-            model.generate(captions, to="image", settings=settings)
-            rows, seconds = 0, []
-            for _ in range(REPEATS):
-                began = time.perf_counter()
-                model.generate(captions, to="image", settings=settings)
-                seconds.append(time.perf_counter() - began)
-            median = statistics.median(seconds)
-            print(f"| {steps or 'default'} | {batch} | {median:.3f} | {batch / median:.1f} | {rows / batch / REPEATS:g} |")
+    if target == "image":
+        model.model.decoders[target].network.register_forward_hook(count)
+    return rows
+
+
+def _inputs(model: Tonggan, source: str, batch: int) -> list[Any]:
+    """Return captions, or pictures of noise (what is seen in them costs the same)."""
+    if source == "text":
+        return [f"red heart number {index}" for index in range(batch)]
+    size = model.framing.size
+    noise = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return modalities()[source].to_outputs(noise, model.framing)
+
+
+def _measure_unet(repeats: int) -> None:
+    from peers.diffusion import unet_small
+    from text_to_image_vs_peers import make_arena
+
+    recipe = load_recipe("emoji-64")
+    pack = ensure_pack(Path(recipe.data.path), framing=recipe.data.framing, cache=PACKS)
+    arena = make_arena(recipe, pack, dtype=choose_dtype().dtype, budget_seconds=60, smoke=False, console=Console(quiet=True))
+    peer = unet_small(arena, Path("runs"), 1e-3, False)
+    for batch in BATCHES:
+        captions, seeds = [f"red heart number {index}" for index in range(batch)], list(range(batch))
+        peer.draw(captions[:1], seeds[:1])
+        median = _median(lambda given=captions, its=seeds: peer.draw(given, its), 1 if batch > 1 else repeats)
+        print(f"| diffusers' small UNet, {peer.steps} guided steps | {batch} | {median:.3f} | {batch / median:.2f} | {2 * peer.steps} |", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        typer.run(main)
+    except UserError as error:
+        raise SystemExit(f"sampling_speed: {error}") from error

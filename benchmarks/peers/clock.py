@@ -2,7 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import torch
 
 TICK_SECONDS = 0.25
 LONGEST_GAP_SECONDS = 1.0
@@ -41,3 +43,14 @@ def awake_seconds() -> float:
     if _clock is None:
         _clock = AwakeClock()
     return _clock.seconds()
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process over its threads: seconds of a machine that has other work beside.
+
+    Threads that wait must not spin, or waiting counts (`OMP_WAIT_POLICY=PASSIVE`); what runs on one thread alone counts less than its time.
+    """
+    return time.process_time() / torch.get_num_threads()
+
+
+CLOCKS: Mapping[str, Callable[[], float]] = {"wall": awake_seconds, "processor": processor_seconds}

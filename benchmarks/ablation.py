@@ -1,0 +1,205 @@
+"""With and without, at equal wall-clock: python benchmarks/ablation.py STUDY [--minutes 5]
+
+`arrows`: each arrow alone against both together, with and without alignment, with a variational space (KL). `augmentation` and `augmentation-photographs`:
+pictures as they are, changed, and changed with labels that tell the decoder so, on emoji and on 1,000 photographs of Flickr8k.
+
+Every variant of a study learns from nothing for as many minutes as each other. The parts have about a fifth of their recipe's cost, so that minutes are enough
+to see them learn; `--whole` takes them as they are. Prints held-out losses (rows of the training split that nobody learns from) and, on the first rows of a
+test split: exact labels in greedy sentences, R@5 of pictures by their captions in the shared space, kernel distance and R@5 of what is drawn (features of
+EfficientNet-Lite0). Alone on the machine; what is through is kept in `--out`, and the same command goes on with the next.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from peers.clock import CLOCKS
+from rich.console import Console
+
+from tonggan.data.augment import LABELS
+from tonggan.data.pack import Pack, ensure_pack
+from tonggan.errors import UserError, nearest
+from tonggan.evaluation.distances import kernel_distance
+from tonggan.evaluation.drawing import Chosen, choose
+from tonggan.evaluation.features import FeatureNet
+from tonggan.evaluation.gallery import packed_picture
+from tonggan.evaluation.retrieval import ground_truth_ranks
+from tonggan.evaluation.sentences import Row, figures, retrieval_figures
+from tonggan.model import ends
+from tonggan.pipeline import Tonggan
+from tonggan.training.recipe import load_recipe
+from tonggan.training.run import Run
+
+SMALLER = (
+    "model.encoders.text.layers=2",
+    "model.encoders.image.width=192",
+    "model.encoders.image.layers=4",
+    "model.encoders.image.heads=3",
+    "model.encoders.image.stem_channels=[32, 64]",
+    "model.decoders.image.width=192",
+    "model.decoders.image.heads=3",
+    "model.decoders.image.layers=5",
+    "model.decoders.image.stem_channels=[32, 64]",
+    "model.decoders.image.references=0",
+    "model.decoders.image.look_every=0",
+    "model.decoders.text.width=192",
+    "model.decoders.text.layers=3",
+    "model.decoders.text.heads=3",
+    "model.decoders.text.vocabulary=4096",
+)
+ALWAYS = ("schedule.batch_size=64", "schedule.epochs=null", "monitor.preview_every=1000000", "monitor.validate_every=1000000")
+NEW = ("initial=null", "frozen=[]")
+BOTH = "objectives.arrows={text->image: 1.0, image->text: 0.5}"
+DRAWS = ("objectives.arrows={text->image: 1.0}", "objectives.align=0")
+CHANGES = "{probability: 0.3, flip: %s, shift: 0.04, scale: 0.12, rotate: 8, brightness: 0.06, saturation: 0.2, background: %s}"
+PILOT_STEPS = 6
+BATCH = 64
+PACKS = Path("runs/packs")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is compared: variants as overrides of a recipe, and the test split on which they are judged."""
+
+    recipe: str
+    overrides: tuple[str, ...]
+    variants: dict[str, tuple[str, ...]]
+    split: str = "test_pair"
+
+
+def _augmentation(recipe: str, split: str, *, overrides: tuple[str, ...] = (), flip: bool, background: str) -> Study:
+    changed = f"data.augment={CHANGES % (str(flip).lower(), background)}"
+    labels = f"model.decoders.image.augmentation_labels={len(LABELS)}"
+    none = "model.decoders.image.augmentation_labels=0"
+    variants = {"as they are": ("data.augment=null", none), "changed": (changed, none), "changed, labelled": (changed, labels)}
+    return Study(recipe, (*DRAWS, *overrides), variants, split)
+
+
+STUDIES = {
+    "arrows": Study(
+        "emoji-64-words",
+        (*NEW, "objectives.align=0"),
+        {
+            "text->image alone": ("objectives.arrows={text->image: 1.0}",),
+            "image->text alone": ("objectives.arrows={image->text: 1.0}",),
+            "both": (BOTH,),
+            "both, aligned": (BOTH, "objectives.align=0.2"),
+            "both, aligned, KL": (BOTH, "objectives.align=0.2", "objectives.kl=0.0001", "model.space.variational=true"),
+        },
+    ),
+    "augmentation": _augmentation("emoji-64-words", "test_pair", overrides=NEW, flip=False, background="white"),
+    "augmentation-photographs": _augmentation("flickr8k-64", "test", flip=True, background="mirror"),
+}
+COLUMNS = (
+    "samples",
+    "minutes",
+    "held-out flow",
+    "held-out cross-entropy",
+    "exact label",
+    "R@5 text to picture",
+    "kernel distance x10⁻³",
+    "R@5 of drawn",
+)
+
+
+def main(
+    study: str,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Wall-clock of each.")] = 5.0,
+    limit: Annotated[int, typer.Option(min=2, help="Rows that are judged.")] = 256,
+    out: Path = Path("runs/ablation"),
+    whole: Annotated[bool, typer.Option("--whole", help="The recipe's own sizes.")] = False,
+    clock: Annotated[str, typer.Option(help="wall, or processor (over threads) where other work runs beside.")] = "wall",
+) -> None:
+    """Train each variant of a study, print the table."""
+    if study not in STUDIES:
+        raise UserError(f"no study is called '{study}'.{nearest(study, STUDIES)}")
+    if clock not in CLOCKS:
+        raise UserError(f"no clock is called '{clock}'.{nearest(clock, CLOCKS)}")
+    console, asked = Console(soft_wrap=True, highlight=False), STUDIES[study]
+    console.print(f"| {study} | {' | '.join(COLUMNS)} |\n{'|---' * (len(COLUMNS) + 1)}|")
+    for number, (name, overrides) in enumerate(asked.variants.items()):
+        folder = out / f"{study}-{minutes:g}{'-whole' * whole}" / f"{number}"
+        row = folder / "row.md"
+        if not row.is_file():
+            run, took = _trained(
+                asked.recipe,
+                [*ALWAYS, *asked.overrides, *overrides, *(() if whole else SMALLER)],
+                seconds=60 * minutes,
+                out=folder,
+                now=CLOCKS[clock],
+            )
+            losses = run.learner.held_out_loss(run.data.held_out)
+            told = [f"{run.learner.samples:,}", f"{took / 60:.1f}"]
+            told += [f"{losses[term]:.4f}" if term in losses else "-" for term in _terms(losses)]
+            told += _judged(Tonggan.from_pretrained(run.out), split=asked.split, limit=limit)
+            row.write_text(f"| {name} | {' | '.join(told)} |\n", encoding="utf-8")
+        console.print(row.read_text(encoding="utf-8"), end="")
+
+
+def _terms(losses: dict[str, float]) -> tuple[str, str]:
+    """Return what the flow and the cross-entropy are called: with the arrow before it where there are several terms."""
+    flow = next((name for name in losses if name.endswith("flow")), "flow")
+    return flow, next((name for name in losses if name.endswith("cross_entropy")), "cross_entropy")
+
+
+def _trained(recipe_name: str, overrides: Sequence[str], *, seconds: float, out: Path, now: Callable[[], float]) -> tuple[Run, float]:
+    """Return the run of a variant, as many samples long as `seconds` last at the rate of its first steps, and the seconds that it took."""
+    quiet = Console(quiet=True)
+    pilot = Run(load_recipe(recipe_name, overrides=[*overrides, "schedule.samples=1000000"]), out / "pilot", resume=False, console=quiet, cache=PACKS)
+    pilot.learner.advance(pilot.data.loader)
+    began = now()
+    for _ in range(PILOT_STEPS):
+        pilot.learner.advance(pilot.data.loader)
+    samples = int(PILOT_STEPS * pilot.recipe.schedule.batch_size / (now() - began) * seconds)
+    recipe = load_recipe(recipe_name, overrides=[*overrides, f"schedule.samples={samples}", f"schedule.warmup_samples={samples // 20}"])
+    shutil.rmtree(out / "run", ignore_errors=True)  # of a sitting that was cut off: equal minutes are minutes in one piece
+    run = Run(recipe, out / "run", resume=False, console=quiet, cache=PACKS)
+    began = now()
+    run.train()
+    return run, now() - began
+
+
+def _judged(model: Tonggan, *, split: str, limit: int) -> list[str]:
+    """Return the figures of the arrows that were trained, a dash for the others."""
+    data = model.recipe.data
+    pack = ensure_pack(Path(data.path), framing=data.framing, cache=PACKS)
+    targets = {ends(arrow)[1] for arrow in model.recipe.objectives.arrows}
+    phrasings = data.loader_target_phrasings()
+    chosen = choose(pack, split=split, language="en", phrasings=phrasings, seed=0, limit=limit)
+    rows = [Row.of(pack.row(sample.index), "en", phrasings) for sample in chosen.samples]
+    exact = _exact(model, pack, chosen, rows) if "text" in targets else "-"
+    found = {figure.name: figure.value for figure in retrieval_figures(model, pack, chosen, rows, batch_size=BATCH)}
+    drawn = (
+        _drawn(model, pack, choose(pack, split=split, language="en", phrasings=model.phrasings, seed=0, limit=limit))
+        if "image" in targets
+        else ["-"] * 2
+    )
+    return [exact, f"{found['text_to_image_at_5']:.1%}", *drawn]
+
+
+def _exact(model: Tonggan, pack: Pack, chosen: Chosen, rows: Sequence[Row]) -> str:
+    pictures = [packed_picture(pack, sample.index) for sample in chosen.samples]
+    parts = (pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH))
+    said = [text for part in parts for text in model.generate(part, to="text", settings={"num_beams": 1})]
+    return next((f"{figure.value:.1%}" for figure in figures(said, rows) if figure.name == "exact_label"), "-")
+
+
+def _drawn(model: Tonggan, pack: Pack, chosen: Chosen) -> list[str]:
+    net = FeatureNet.load()
+    truths = net.features(pack.pictures[[sample.index for sample in chosen.samples]])
+    pictures = []
+    for start in range(0, len(chosen.samples), BATCH):
+        part = chosen.samples[start : start + BATCH]
+        pictures += model.generate([sample.caption for sample in part], to="image", seeds=[sample.seed for sample in part])
+    features = net.features(pictures)
+    return [f"{1000 * kernel_distance(features, truths).interval.value:.1f}", f"{ground_truth_ranks(features, truths).recall(5).value:.1%}"]
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except UserError as error:
+        raise SystemExit(f"ablation: {error}") from error
