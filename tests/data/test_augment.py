@@ -7,6 +7,7 @@ import torch
 from tonggan.data.augment import LABELS, Augmentation
 from tonggan.data.loader import Loader
 from tonggan.data.pack import ensure_pack
+from tonggan.errors import UserError
 from tonggan.training.recipe import Recipe, set_dotted
 
 pytest.importorskip("torchvision")
@@ -87,3 +88,18 @@ def test_a_recipe_with_augmentation_trains(small_recipe: Recipe, tmp_path: Path)
     weights = run.model.decoders["image"].network.changes.weight  # type: ignore[union-attr]
     assert weights.grad is not None
     assert weights.grad[:, 0].any()
+
+
+def test_clips_are_flipped_whole_and_by_nothing_else(clips: Path, tmp_path: Path) -> None:
+    pack = ensure_pack(clips, cache=tmp_path)
+    plain, changing = (
+        Loader(pack, pack.indices("train"), batch_size=8, seed=3, augmentation=each) for each in (None, Augmentation(probability=0.5, flip=True))
+    )
+    seen, changed = plain.batch(0).inputs, changing.batch(0)
+    flipped = changed.changes[:, 0] > 0
+    assert 0 < int(flipped.sum()) < 8
+    for row in range(8):
+        assert torch.equal(changed.inputs["video"][row], seen["video"][row].flip(-1) if flipped[row] else seen["video"][row])
+    assert torch.equal(changed.inputs["audio"], seen["audio"])
+    with pytest.raises(UserError, match="left and right alone"):
+        Augmentation(rotate=5.0).of_clips(seen["video"], changed.changes)

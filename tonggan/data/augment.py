@@ -58,6 +58,16 @@ class Augmentation:
             changed[index] = self._changed(pictures[index], labels[index].tolist())
         return changed
 
+    def of_clips(self, frames: Tensor, labels: Tensor) -> Tensor:
+        """Return clips uint8 (batch, frames, 3, size, size), every frame of those labelled so with left and right in each other's place.
+
+        What is heard stays as it was, for it is of one channel. Raises `UserError` where another kind of change is asked for.
+        """
+        if self.shift or self.scale or self.rotate or self.brightness or self.saturation:
+            raise UserError("data.augment: of clips, left and right alone can be changed (flip).")
+        flipped = labels[:, 0] > 0
+        return torch.where(flipped[:, None, None, None, None], frames.flip(-1), frames)
+
     def _changed(self, picture: Tensor, label: list[float]) -> Tensor:
         functional = _torchvision()
         flip, shift_x, shift_y, scale, rotate, brightness, saturation = label

@@ -11,6 +11,7 @@ import torch
 from tonggan.data.augment import LABELS, Augmentation
 from tonggan.data.forms import FULL_SCALE
 from tonggan.data.pack import Pack, PackedRow
+from tonggan.errors import UserError
 from tonggan.modalities.audio import fitted
 from tonggan.modalities.image import to_float
 from tonggan.modalities.text import Caption
@@ -220,7 +221,10 @@ class Loader:
         with np.errstate(over="ignore"):
             numbers = mix(draws[:, None] * np.uint64(64) + np.arange(1, 2 * len(LABELS) + 1, dtype=np.uint64))
         changes = augmentation.labels((numbers >> np.uint64(11)).astype(np.float64) / 2**53)
-        pictures = augmentation(batch.inputs["image"], changes)
-        inputs = {**batch.inputs, "image": pictures}
-        targets = inputs if batch.targets is batch.inputs else {**batch.targets, "image": pictures}
+        seen = "image" if "image" in batch.inputs else "video"
+        if seen not in batch.inputs:
+            raise UserError("data.augment: sounds alone cannot be changed. Leave it out.")
+        changed = {seen: (augmentation if seen == "image" else augmentation.of_clips)(batch.inputs[seen], changes)}
+        inputs = {**batch.inputs, **changed}
+        targets = inputs if batch.targets is batch.inputs else {**batch.targets, **changed}
         return Batch(inputs, targets, batch.indices, changes)

@@ -65,7 +65,7 @@ class Learner:
         self.model.to(torch.device(self.device)).to(memory_format=torch.channels_last).train()
         freeze(self.model, self.recipe.frozen)
         self.players = self.model.players(self.recipe.objectives, teacher=self.teacher)
-        self.optimizers = {player.name: build_optimizers(player.module, self.recipe.optimizer) for player in self.players}
+        self.optimizers = {player.name: build_optimizers(player.module, self.recipe.optimizer, dtype=self.dtype) for player in self.players}
         self.average = MovingAverage(self.model, decay=self.recipe.ema_decay)
         self.autocast = arithmetic(self.dtype, self.device)
 
