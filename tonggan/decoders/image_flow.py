@@ -241,9 +241,7 @@ class ImageFlow(Decoder[ImageFlowConfig]):
             if ours != theirs:
                 raise UserError(f"objectives.prefer.reference: its {name} is {theirs}, this model's {ours}. Name the model that the run starts from.")
 
-    def prefer(
-        self, latent: Latent, chosen: Tensor, rejected: Tensor, *, reference: "ImageFlow", how: Any, randomness: torch.Generator
-    ) -> LossTerms:
+    def prefer(self, latent: Latent, chosen: Tensor, rejected: Tensor, *, reference: "ImageFlow", how: Any, randomness: torch.Generator) -> LossTerms:
         """Diffusion-DPO for flows (`flow_preference.preferred`)."""
         return preferred(self.network, reference.network, latent, chosen, rejected, config=self.config, how=how, randomness=randomness)
 
