@@ -104,6 +104,10 @@ def draw(
         int | None, typer.Option(min=0, help="How many recalled pictures the model looks at; 0 draws from the weights alone.")
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, or bfloat16: faster where the processor has it.")] = None,
+    best_of: Annotated[int, typer.Option(min=1, help="Draw so many for each picture and keep the best.")] = 1,
+    reward: Annotated[
+        Path | None, typer.Option(help="With --best-of: a reward head ('votes learn') chooses; without, closeness to the caption does.")
+    ] = None,
     variations: Annotated[Path | None, typer.Option(help="A picture: others of what it shows, instead of a caption.")] = None,
     captions: Annotated[Path | None, typer.Option(help="JSON lines with text and file_name: one picture a row.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for --captions.")] = Path("out/pictures"),
@@ -123,6 +127,8 @@ def draw(
         raise UserError("--strength says how much of a picture is left: give the picture with --from.")
     if captions is not None and (start is not None or reference):
         raise UserError("--from and --reference go with one caption, not with --captions.")
+    if reward is not None and best_of == 1:
+        raise UserError("--reward chooses among several: say among how many with --best-of.")
     if variations is not None and reference:
         raise UserError("--variations looks at its picture alone: leave out --reference.")
     wishes: dict[str, object] = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "dtype": dtype}
@@ -130,7 +136,9 @@ def draw(
     chosen = {name: value for name, value in wishes.items() if value is not None}
     beginning = None if start is None else open_picture(start)
     shown = tuple((path.name, open_picture(path)) for path in reference or ([variations] if variations else ()))
-    request = Request(seed=seed, settings=chosen, negative=negative_prompt, include_prompt=metadata, start=beginning, shown=shown)
+    request = Request(
+        seed=seed, settings=chosen, negative=negative_prompt, include_prompt=metadata, start=beginning, shown=shown, best_of=best_of, reward=reward
+    )
     loaded = Tonggan.from_pretrained(model)
     if captions is not None:
         with progress_bars() as show:

@@ -101,6 +101,23 @@ def export(
     print(f"{written.rows} preferences in {output}; left out: {without}, {written.left_out} voters who failed their attention checks")
 
 
+@votes_app.command()
+def learn(
+    preferences: Annotated[Path, typer.Argument(help="What 'votes export' wrote.")] = Path("out/preferences/train.jsonl"),
+    model: Annotated[str, typer.Option(help="The model whose outputs are to be judged: one that ships, a model folder, or a run.")] = "emoji-64",
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file of the reward head.")] = Path("out/reward.safetensors"),
+    arrow: Annotated[str, typer.Option(help="What is judged.")] = "text->image",
+) -> None:
+    """Learn from preferences a reward head, which chooses the best of several outputs (draw --best-of N --reward FILE)."""
+    from tonggan.feedback.reward import learn_reward
+    from tonggan.pipeline import Tonggan
+
+    with progress_bars() as show:
+        learned = learn_reward(Tonggan.from_pretrained(model), preferences, output, arrow=arrow, progress=show)
+    agreed = f"{learned.agreed:.0%} of the {learned.preferences} it learned from, {learned.held_out_agreed:.0%} of {learned.held_out} held out"
+    print(f"{output}: prefers what people did in {agreed}")
+
+
 @votes_app.command("import")
 def import_(
     source: Annotated[Path, typer.Argument(help="JSON lines, CSV or parquet with prompt, chosen, rejected.")],

@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from tonggan import __version__
+from tonggan.choosing import Candidate
 from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, find_column
 from tonggan.data.layouts.tables import read_table
 from tonggan.errors import UserError
@@ -35,6 +36,11 @@ class Request:
     """A picture to start from, as far as the setting `strength` leaves of it."""
     shown: Sequence[tuple[str, Image.Image]] = ()
     """Pictures, with their names, that the model looks at before those it recalls."""
+
+    best_of: int = 1
+    """So many are drawn for each that is kept."""
+    reward: Path | None = None
+    """The reward head that chooses; without it, closeness of picture and caption does."""
 
     def references(self) -> list[Image.Image] | None:
         """Return the pictures to look at first, None for those alone that the model recalls."""
@@ -66,19 +72,20 @@ def draw_one(model: Tonggan, caption: str, output: Path, *, n: int, request: Req
     for line in model.notices(caption):
         warn(line)
     paths = [output if n == 1 else output.with_stem(f"{output.stem}-{i}") for i in range(n)]
-    pictures = model.generate(
-        caption,
-        to="image",
-        seed=request.seed,
-        n=n,
-        negative=request.negative,
-        settings=request.settings,
-        start=request.start,
-        references=request.references(),
-    )
-    for index, (path, picture) in enumerate(zip(paths, pictures, strict=True)):
-        _save(model, picture, path, caption=caption, seed=request.seed + index, request=request)
+    drawn = _drawn(model, [caption], request, seeds=[request.seed + i for i in range(n)], n=n)
+    for path, each in zip(paths, drawn, strict=True):
+        _save(model, each.output, path, caption=caption, seed=each.seed, request=request)
     return paths
+
+
+def _drawn(model: Tonggan, captions: Sequence[str], request: Request, *, seeds: Sequence[int], n: int = 1) -> list[Candidate]:
+    """Draw `n` pictures a caption from `seeds` in order; with `best_of`, picture i is the best of those from the seeds `best_of` * i and following."""
+    how = {"negative": request.negative, "settings": request.settings, "start": request.start, "references": request.references()}
+    if request.best_of == 1:
+        made = model.generate(list(captions), to="image", n=n, seeds=seeds, **how)
+        return [Candidate(picture, seed, 0.0) for picture, seed in zip(made, seeds, strict=True)]
+    first = request.seed + (seeds[0] - request.seed) * request.best_of
+    return model.candidates(list(captions), to="image", seed=first, n=n, best_of=n * request.best_of, reward=request.reward, **how)
 
 
 def draw_file(
@@ -108,11 +115,11 @@ def draw_file(
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
         seeds = [request.seed + start + i for i in range(len(part))]
-        made = model.generate([str(row[text]) for row in part], to="image", seeds=seeds, negative=request.negative, settings=request.settings)
-        for row, seed, picture in zip(part, seeds, made, strict=True):
+        made = _drawn(model, [str(row[text]) for row in part], request, seeds=seeds)
+        for row, each in zip(part, made, strict=True):
             path = inside(out, str(row[name]), where=str(captions))
-            _save(model, picture, path, caption=str(row[text]), seed=seed, request=request)
-        pictures += made if sheet is not None else []
+            _save(model, each.output, path, caption=str(row[text]), seed=each.seed, request=request)
+        pictures += [each.output for each in made] if sheet is not None else []
         if progress is not None:
             progress("drawing", start + len(part), len(rows))
     if sheet is not None:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
-from pydantic import Field, SerializeAsAny, field_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 from torch import Tensor, nn
 
 from tonggan.data.loader import Batch
@@ -59,6 +59,23 @@ class DistilConfig(Strict):
     """Steps of the teacher from noise to picture, a multiple of the student's `num_inference_steps`."""
 
 
+class PreferConfig(Strict):
+    """Teaching a decoder to make what people prefer."""
+
+    preferences: str
+    """A table of `prompt, chosen, rejected`, as `tonggan votes export` writes it."""
+    reference: str | None = None
+    """The model, by name or folder, that is to be bettered and not to be strayed from; what the run starts from unless set."""
+    beta: float = Field(default=2000.0, gt=0)
+    """How much a preference weighs against staying with the reference: beta T of Diffusion-DPO, for squared errors averaged over the numbers of an output."""
+    times: Literal["training", "drawing"] = "training"
+    """Times at which velocities are compared: those that the decoder was trained at, or, for one that was taught to draw in few steps, those it draws at."""
+    keep: float = Field(default=1.0, ge=0)
+    """Weight of the distance from the reference's velocities on the training data: without it, what no vote is about is forgotten."""
+    hold_out: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the prompts whose preferences are not learned from: the choice of the best checkpoint uses them."""
+
+
 class ObjectivesConfig(Strict):
     """What is descended: a weight for each arrow and each term."""
 
@@ -70,6 +87,17 @@ class ObjectivesConfig(Strict):
     """Weight of the KL term of a variational space."""
     distil: DistilConfig | None = None
     """Train the decoder of the one arrow, and it alone, to do at once what a teacher does step by step."""
+    prefer: PreferConfig | None = None
+    """Train the decoder of the one arrow, and it alone, on preferences."""
+
+    @model_validator(mode="after")
+    def _one_goal(self) -> "ObjectivesConfig":
+        if self.distil is not None and self.prefer is not None:
+            raise ValueError("distil and prefer are two goals for one decoder; leave out one")
+        return self
+
+
+Loss = Callable[[Batch, torch.Generator], LossTerms]
 
 
 @dataclass(frozen=True)
@@ -78,7 +106,7 @@ class Player:
 
     name: str
     module: nn.Module
-    loss: Callable[[Batch, torch.Generator], LossTerms]
+    loss: Loss
 
 
 def ends(arrow: str) -> tuple[str, str]:
@@ -151,9 +179,9 @@ class CrossModalModel(nn.Module):
         return self.space(latent, source, randomness=randomness)
 
     @torch.no_grad()
-    def latent(self, inputs: Any, *, source: str, target: str) -> Latent:
-        """Lead inputs into the shared space, with what the memory of `target` (where there is one) recalls for them."""
-        return self._with_references(self.encode(inputs, source).latent, inputs, source=source, target=target)
+    def latent(self, inputs: Any, *, source: str, target: str, excluded: list[int] | None = None) -> Latent:
+        """Lead inputs into the shared space, with what the memory of `target` (where there is one) recalls for them, but for the rows `excluded`."""
+        return self._with_references(self.encode(inputs, source).latent, inputs, source=source, target=target, excluded=excluded)
 
     def _with_references(self, latent: Latent, inputs: Any, *, source: str, target: str, **how: Any) -> Latent:
         memory = self.memories.get(target)
@@ -171,26 +199,48 @@ class CrossModalModel(nn.Module):
         return replace(latent, references=first.then(latent.references, room=room))
 
     def players(self, objectives: ObjectivesConfig, *, teacher: "CrossModalModel | None" = None) -> list[Player]:
-        """Return whom the loop trains; with `objectives.distil` the decoder alone, taught by `teacher`'s."""
+        """Return whom the loop trains; with `objectives.distil` or `objectives.prefer` the decoder alone, beside `teacher`'s, which does not move."""
         self.check(objectives)
-        if objectives.distil is not None:
-            return [self._student(objectives, objectives.distil, teacher)]
-        return [Player("model", self, lambda batch, randomness: self.loss(batch, objectives, randomness=randomness))]
-
-    def _student(self, objectives: ObjectivesConfig, distil: DistilConfig, teacher: "CrossModalModel | None") -> Player:
+        if objectives.distil is None and objectives.prefer is None:
+            return [Player("model", self, lambda batch, randomness: self.loss(batch, objectives, randomness=randomness))]
+        section = "distil" if objectives.distil is not None else "prefer"
         if len(objectives.arrows) != 1 or teacher is None:
-            raise UserError("objectives.distil needs one arrow and a teacher.")
+            raise UserError(f"objectives.{section} needs one arrow and a model beside.")
         source, target = ends(next(iter(objectives.arrows)))
-        decoder, theirs = self.decoders[target], teacher.part(teacher.decoders, target, "decoder").requires_grad_(False)
+        decoder = cast(Decoder, self.decoders[target])
+        theirs = teacher.part(teacher.decoders, target, "decoder").requires_grad_(False).eval()
+        if objectives.prefer is not None:
+            decoder.check_reference(theirs)
+            return [Player("model", decoder, self._preferring(objectives.prefer, source, target, theirs))]
+        assert objectives.distil is not None
+        return [Player("model", decoder, self._distilling(objectives.distil, source, target, theirs))]
+
+    def _distilling(self, how: DistilConfig, source: str, target: str, teacher: Part) -> Loss:
+        decoder = cast(Decoder, self.decoders[target])
 
         def loss(batch: Batch, randomness: torch.Generator) -> LossTerms:
-            with torch.no_grad():
-                latent = self.encode(batch.inputs[source], source).latent
-                latent = self._with_references(latent, batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist())
-            values = batch.targets[target]
-            return cast(Decoder, decoder).distil(latent, values, against=self.space.null(latent), teacher=theirs, how=distil, randomness=randomness)
+            latent = self.latent(batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist())
+            against = self.space.null(latent)
+            return decoder.distil(latent, batch.targets[target], against=against, teacher=teacher, how=how, randomness=randomness)
 
-        return Player("model", decoder, loss)
+        return loss
+
+    def _preferring(self, how: PreferConfig, source: str, target: str, reference: Part) -> Loss:
+        decoder = cast(Decoder, self.decoders[target])
+
+        def loss(batch: Batch, randomness: torch.Generator) -> LossTerms:
+            assert batch.pairs is not None
+            asked = self.latent(batch.pairs.prompts, source=source, target=target)
+            said = decoder.prefer(asked, batch.pairs.chosen, batch.pairs.rejected, reference=reference, how=how, randomness=randomness)
+            if not how.keep:
+                return said
+            latent = self.latent(batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist())
+            with torch.no_grad():
+                latent = replace(self.space.drop_conditions(latent, randomness=randomness), changes=batch.changes)
+            kept = decoder.keep(latent, batch.targets[target], reference=reference, how=how, randomness=randomness)
+            return LossTerms({**said.terms, "keep": kept}, {**said.weights, "keep": how.keep})
+
+        return loss
 
     def check(self, objectives: ObjectivesConfig) -> None:
         """Raise `UserError` where an objective names a part that the model does not have."""

@@ -69,6 +69,18 @@ class Decoder(Part[C]):
         """Return what is to be descended to do in one step what `teacher`, a decoder of this kind, does in many (`how`: `DistilConfig`)."""
         raise UserError(f"a decoder of kind '{self.config.kind}' cannot be distilled; leave out objectives.distil.")
 
+    def check_reference(self, reference: "Part[Any]") -> None:
+        """Raise `UserError` where this decoder cannot learn from preferences, or not beside `reference`."""
+        raise UserError(f"a decoder of kind '{self.config.kind}' cannot learn from preferences; leave out objectives.prefer.")
+
+    def prefer(self, latent: Latent, chosen: Any, rejected: Any, *, reference: Any, how: Any, randomness: Any) -> LossTerms:
+        """Return what is to be descended to make what is like `chosen` likelier, against `rejected`, than `reference` does (`how`: `PreferConfig`)."""
+        raise NotImplementedError
+
+    def keep(self, latent: Latent, target: Any, *, reference: Any, how: Any, randomness: Any) -> Tensor:
+        """Return how far this decoder has gone from `reference` on data, as a scalar to be descended."""
+        raise NotImplementedError
+
     def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any], start: Tensor | None = None) -> Tensor:
         """Return one output a row: row i from `seeds[i]` alone.
 

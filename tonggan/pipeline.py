@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from tonggan.choosing import Candidate, best, ranking
 from tonggan.data.loader import Phrasings
 from tonggan.errors import UserError, nearest
 from tonggan.latent.record import Latent, blend, stack
@@ -64,6 +65,8 @@ class Tonggan:
         settings: Mapping[str, Any] | None = None,
         start: Any | None = None,
         references: Sequence[Any] | None = None,
+        best_of: int = 1,
+        reward: str | Path | None = None,
     ) -> list[Any]:
         """Lead one input or a list of inputs to the modality `to`.
 
@@ -78,13 +81,52 @@ class Tonggan:
             start: an output (for images a PIL picture) that every output starts from, as far as the setting `strength` leaves of it; or a tensor with a
                 row for each output, as the decoder takes it (for audio the waveforms that the outputs begin with).
             references: outputs to look at first; what the model's memory recalls for each input fills the places left.
+            best_of: make so many for each input and return the `n` best, the best first.
+            reward: the file of a reward head that ranks them (`tonggan votes learn`); without it, closeness to the input in the shared space does.
 
         An arrow that the model was not trained on goes by way of a third modality where two that it was trained on lead there: a picture becomes other
         pictures of what it shows through its sentence, and the decoder looks at the picture itself.
 
         Returns a list (for images PIL pictures), `n` outputs for each input in order. Raises `UserError` for an empty caption, a modality or a setting
-        that the model does not have.
+        that the model does not have, and with `best_of` as `candidates` does.
         """
+        how: dict[str, Any] = {"negative": negative, "settings": settings, "start": start, "references": references}
+        if best_of == 1 and reward is None:
+            target, made, _, _ = self._made(inputs, to=to, seed=seed, n=n, seeds=seeds, **how)
+            return target.to_outputs(made, self.framing)
+        if seeds is not None:
+            raise UserError("best of n chooses among seeds: give seed, not seeds.")
+        return [each.output for each in self.candidates(inputs, to=to, seed=seed, n=n, best_of=best_of, reward=reward, **how)]
+
+    def candidates(
+        self, inputs: Any, *, to: str, seed: int = 0, n: int = 1, best_of: int, reward: str | Path | None = None, **how: Any
+    ) -> list[Candidate]:
+        """Make `best_of` outputs for each input, output number i of the call from `seed` + i, and return the `n` best of each with seed and score.
+
+        `how` is what else `generate` takes. Raises `UserError` as `generate` does, for `best_of` below `n`, where the model cannot read what it makes, and for
+        a reward head of another arrow or model.
+        """
+        if best_of < max(n, 2):
+            raise UserError(f"the best {n} of {best_of} is no choice: best_of must be at least {max(n, 2)}.")
+        source = modality_of((inputs[0] if inputs else None) if isinstance(inputs, (list, tuple)) else inputs).name
+        rank = ranking(self.model, source=source, target=to, reward=reward)
+        target, made, asked, chosen = self._made(inputs, to=to, seed=seed, n=best_of, seeds=None, **how)
+        return best(target.to_outputs(made, self.framing), rank(made, asked), chosen, of=best_of, n=n)
+
+    def _made(
+        self,
+        inputs: Any,
+        *,
+        to: str,
+        seed: int,
+        n: int,
+        seeds: Sequence[int] | None,
+        negative: Any | None = None,
+        settings: Mapping[str, Any] | None = None,
+        start: Any | None = None,
+        references: Sequence[Any] | None = None,
+    ) -> tuple[Modality, Any, Latent, list[int]]:
+        """Return the modality that is made, the outputs as the decoder gives them, the latents that they were made from, and their seeds."""
         given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         if not given or n < 1:
             raise UserError("there is nothing to make: give at least one input, and n of at least 1.")
@@ -97,15 +139,16 @@ class Tonggan:
         given_as_is = start is None or isinstance(start, torch.Tensor)
         begin = start if given_as_is else target.to_inputs([start] * len(chosen), self.framing)
         shown = None if not references else target.to_inputs(list(references), self.framing)
+        latent = self._latent(given, to, shown=shown).repeat(n)
         made = self.model.decode(
-            self._latent(given, to, shown=shown).repeat(n),
+            latent,
             target=to,
             seeds=chosen,
             settings=self.overrides | dict(settings or {}),
             against=None if negative is None else self._latent([negative]).repeat(len(chosen)),
             start=begin,
         )
-        return target.to_outputs(made, self.framing)
+        return target, made, latent, chosen
 
     def morph(
         self, first: Any, second: Any, *, to: str = "image", frames: int = 24, seed: int = 0, settings: Mapping[str, Any] | None = None

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tonggan.data.loader import Language, Loader, first_caption, hold_out, permuted
+from tonggan.data.loader import Language, Loader, first_caption, hold_out
+from tonggan.data.order import permuted
 from tonggan.data.pack import Pack, ensure_pack, pack
 from tonggan.errors import UserError
 from tonggan.modalities import Framing

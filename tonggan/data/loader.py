@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,14 +10,15 @@ import torch
 
 from tonggan.data.augment import LABELS, Augmentation
 from tonggan.data.forms import FULL_SCALE
+from tonggan.data.order import mix, permuted
 from tonggan.data.pack import Pack, PackedRow
+from tonggan.data.preferences import Pairs, Preferences
 from tonggan.errors import UserError
 from tonggan.modalities.audio import fitted
 from tonggan.modalities.image import to_float
 from tonggan.modalities.text import Caption
 
 FIELD = re.compile(r"\{([^{}]+)\}")
-ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -39,43 +40,14 @@ class Batch:
     `text` is a list of `Caption`, `image` float32 (batch, 3, size, size) in [-1, 1], `video` uint8 (batch, frames, 3, size, size), `audio` float32
     (batch, samples) in [-1, 1] of the same window of a clip. Inputs and targets differ where a recipe phrases them apart.
     `changes` (batch, labels) say what augmentation did to each sample, zero for nothing; None without augmentation.
+    `pairs` are as many preferences beside the samples; None where nothing is learned from preferences.
     """
 
     inputs: Mapping[str, Any]
     targets: Mapping[str, Any]
     indices: np.ndarray
     changes: torch.Tensor | None = None
-
-
-def mix(values: np.ndarray) -> np.ndarray:
-    """Return splitmix64 of uint64 values (Steele et al. 2014): a hash whose every output bit depends on every input bit."""
-    with np.errstate(over="ignore"):
-        z = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
-
-
-def permuted(positions: np.ndarray, count: int, *, seed: int, epochs: np.ndarray) -> np.ndarray:
-    """Return where each of `positions` (0 .. count - 1) lies in its epoch's permutation, without making the permutation.
-
-    A keyed Feistel network permutes the next power of four; values that fall outside walk on until they are inside (Black & Rogaway 2002), so that
-    memory does not grow with the data set and any position is reached at once.
-    """
-    half = max(1, (max(count - 1, 1).bit_length() + 1) // 2)
-    mask = np.uint64((1 << half) - 1)
-    with np.errstate(over="ignore"):
-        keys = mix(np.uint64(seed & (2**64 - 1)) * np.uint64(0x9E3779B97F4A7C15) + epochs.astype(np.uint64))
-    values = positions.astype(np.uint64)
-    outside = np.ones(len(values), dtype=bool)
-    while outside.any():
-        left, right = values[outside] >> np.uint64(half), values[outside] & mask
-        for number in range(ROUNDS):
-            with np.errstate(over="ignore"):
-                left, right = right, left ^ (mix(right + keys[outside] + np.uint64(number << 32)) & mask)
-        values[outside] = (left << np.uint64(half)) | right
-        outside = values >= count
-    return values.astype(np.int64)
+    pairs: Pairs | None = None
 
 
 def fill(template: str, row: PackedRow, caption: str) -> str | None:
@@ -182,7 +154,7 @@ def hold_out(pack: Pack, indices: np.ndarray, *, share: float, seed: int) -> tup
 class Loader:
     """An endless stream of samples: epoch after epoch, each in its own order; a batch may straddle two.
 
-    Of clips that are longer than a window, it takes one from anywhere, or the first.
+    Of clips that are longer than a window, it takes one from anywhere, or the first. With `preferences`, as many of those come beside the samples.
     """
 
     def __init__(
@@ -196,8 +168,9 @@ class Loader:
         target_phrasings: Phrasings | None = None,
         augmentation: Augmentation | None = None,
         windows: Literal["anywhere", "first"] = "anywhere",
+        preferences: Preferences | None = None,
     ) -> None:
-        self.pack, self.rows, self.augmentation, self.windows = pack, indices, augmentation, windows
+        self.pack, self.rows, self.augmentation, self.windows, self.preferences = pack, indices, augmentation, windows, preferences
         self.batch_size, self.seed, self.phrasings, self.target_phrasings = batch_size, seed, phrasings, target_phrasings
 
     def batch(self, position: int) -> Batch:
@@ -215,6 +188,8 @@ class Loader:
             targets = [chosen_caption(row, self.target_phrasings, int(draw)) for row, draw in zip(rows, others, strict=True)]
         begins = (mix(~draws) >> np.uint64(11)).astype(np.float64) / 2**53 if self.windows == "anywhere" else None
         batch = batch_of(self.pack, indices, captions, targets, places=begins)
+        if self.preferences is not None:
+            batch = replace(batch, pairs=self.preferences.pairs(positions, seed=self.seed))
         return batch if self.augmentation is None else self._augmented(batch, self.augmentation, draws)
 
     def _augmented(self, batch: Batch, augmentation: Augmentation, draws: np.ndarray) -> Batch:
@@ -227,4 +202,4 @@ class Loader:
         changed = {seen: (augmentation if seen == "image" else augmentation.of_clips)(batch.inputs[seen], changes)}
         inputs = {**batch.inputs, **changed}
         targets = inputs if batch.targets is batch.inputs else {**batch.targets, **changed}
-        return Batch(inputs, targets, batch.indices, changes)
+        return replace(batch, inputs=inputs, targets=targets, changes=changes)

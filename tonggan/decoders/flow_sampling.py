@@ -51,11 +51,14 @@ def velocity_loss(network: FlowNetwork, target: Tensor, condition: Any, *, confi
     """Return the mean square error of the velocity at logit-normal times (flow matching, arXiv:2210.02747, equation 23)."""
     times = flow.sample_times(len(target), randomness=randomness, mean=config.time_mean, spread=config.time_spread).to(target.device)
     noise = torch.randn(target.shape, generator=randomness).to(target.device)
-    x_t = flow.interpolate(noise, target, times)
+    return (velocity_error(network, flow.interpolate(noise, target, times), target, times, condition) ** 2).mean()
+
+
+def velocity_error(network: FlowNetwork, x_t: Tensor, target: Tensor, times: Tensor, condition: Any) -> Tensor:
+    """Return how far the predicted velocity at x_t (batch, ...) is from the one that leads to `target`, of the same shape."""
     predicted = network(x_t, times, condition).float()
-    # Both velocities through the same clamp, so that a perfect prediction has loss zero at every t.
-    error = flow.velocity_from_data(predicted, x_t, times) - flow.velocity_from_data(target, x_t, times)
-    return (error**2).mean()
+    # Both velocities through the same clamp, so that a perfect prediction has error zero at every t.
+    return flow.velocity_from_data(predicted, x_t, times) - flow.velocity_from_data(target, x_t, times)
 
 
 def guided(network: FlowNetwork, x: Tensor, times: Tensor, both: Any, scale: float) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from tonggan.decoders.flow_preference import preferred, strayed
 from tonggan.decoders.flow_sampling import SETTINGS, FlowConfig, FlowNetwork, guided, led_field, seeded_noise, velocity_loss
 from tonggan.decoders.smoothing import bilateral
 from tonggan.errors import UserError
@@ -22,7 +23,7 @@ from tonggan.layers.embeddings import TimeEmbedding
 from tonggan.layers.transformer import KeysValues, ModulatedBlock, RMSNorm, axial_angles, mask_bias
 from tonggan.objectives import flow
 from tonggan.objectives.terms import LossTerms
-from tonggan.parts import Decoder
+from tonggan.parts import Decoder, Part
 
 
 class ImageFlowConfig(FlowConfig):
@@ -230,6 +231,23 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         predicted = self.network(x_now, now, self.network.prepare(latent)).float()
         error = flow.velocity_from_data(predicted, x_now, now) - (x_then - x_now) / span
         return LossTerms({"flow": (error**2).mean()})
+
+    def check_reference(self, reference: Part) -> None:
+        """Raise `UserError` where `reference` draws in another way or size, or from another space."""
+        if not isinstance(reference, ImageFlow):
+            raise UserError(f"objectives.prefer.reference draws by '{reference.config.kind}', not by flow. Name a model of kind 'image_flow'.")
+        for name in ("size", "latent_width", "references"):
+            ours, theirs = getattr(self.config, name), getattr(reference.config, name)
+            if ours != theirs:
+                raise UserError(f"objectives.prefer.reference: its {name} is {theirs}, this model's {ours}. Name the model that the run starts from.")
+
+    def prefer(self, latent: Latent, chosen: Tensor, rejected: Tensor, *, reference: "ImageFlow", how: Any, randomness: torch.Generator) -> LossTerms:
+        """Diffusion-DPO for flows (`flow_preference.preferred`)."""
+        return preferred(self.network, reference.network, latent, chosen, rejected, config=self.config, how=how, randomness=randomness)
+
+    def keep(self, latent: Latent, target: Tensor, *, reference: "ImageFlow", how: Any, randomness: torch.Generator) -> Tensor:
+        """Mean square distance from the reference's velocity on data."""
+        return strayed(self.network, reference.network, latent, target, config=self.config, how=how, randomness=randomness)
 
     def default_settings(self) -> dict[str, Any]:
         """Steps, guidance and solver as the recipe has them."""

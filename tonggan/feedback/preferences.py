@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tonggan.data.layouts.tables import read_table
+from tonggan.data.preferences import COLUMNS, text_of
 from tonggan.errors import UserError
 from tonggan.feedback.agreement import inattentive
 from tonggan.feedback.tables import Choice, Output, Vote
 from tonggan.feedback.votes import AlreadyVotedError, Ballot, VoteStore
 from tonggan.files import inside, replacing
 
-COLUMNS = ("prompt", "chosen", "rejected")
 KNOWN = {"model": "model", "weights": "weights", "output": "id"}
 """What a row tells of both outputs beside: the end of the column's name -> where the store has it."""
 FILES = "files"
@@ -111,7 +111,7 @@ def _copy(file: Path, to: Path) -> None:
 
 def _read(row: Mapping[str, Any], number: int, source: Path, *, arrow: str) -> Preference:
     where = f"{source}, row {number}"
-    texts = {name: _text(row.get(name)) for name in COLUMNS}
+    texts = {name: text_of(row.get(name)) for name in COLUMNS}
     empty = [name for name, text in texts.items() if not text]
     if empty:
         raise UserError(f"{where}: no {' and no '.join(empty)}. Preferences are rows of {', '.join(COLUMNS)}; nothing was stored.")
@@ -135,10 +135,3 @@ def _read(row: Mapping[str, Any], number: int, source: Path, *, arrow: str) -> P
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _text(value: Any) -> str:
-    """Return a text, without NUL (PostgreSQL has none); of a conversation (a list of messages) the content of the last message."""
-    if isinstance(value, list) and value and isinstance(value[-1], Mapping):
-        value = value[-1].get("content")
-    return value.replace("\0", "") if isinstance(value, str) else ""

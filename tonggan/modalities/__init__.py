@@ -66,6 +66,8 @@ class Modality:
 
     What it was made from matters where both are perceived together, as a sound and its video are.
     """
+    misfit: Callable[[Any, Framing], str] | None = None
+    """Why a value is none that a model of this framing made (its size, say), empty where it may be one; None where that cannot be told."""
 
 
 def modalities() -> dict[str, Modality]:

@@ -182,6 +182,11 @@ def _open(path: Path, framing: Framing) -> Image.Image:
     return open_picture(path)
 
 
+def _misfit(picture: Image.Image, framing: Framing) -> str:
+    wanted = (framing.size, framing.size)
+    return "" if picture.size == wanted else f"{picture.width} x {picture.height} pixels, not {framing.size} x {framing.size}"
+
+
 def _to_outputs(made: Tensor, framing: Framing) -> list[Any]:
     return [to_picture(tensor) for tensor in made]
 
@@ -215,4 +220,6 @@ def show(picture: Image.Image, made_from: Path | None, path: Path) -> Path:
 
 
 STORE = Store(_encode, _decode, to_float)
-MODALITY = Modality("image", lambda value: isinstance(value, Image.Image), _to_inputs, _to_outputs, preview, _closeness, STORE, _open, show)
+MODALITY = Modality(
+    "image", lambda value: isinstance(value, Image.Image), _to_inputs, _to_outputs, preview, _closeness, STORE, _open, show, misfit=_misfit
+)

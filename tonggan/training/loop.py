@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from tonggan.data.loader import Batch, Loader
+from tonggan.data.preferences import Pairs
 from tonggan.errors import UserError, nearest
 from tonggan.model import CrossModalModel, Player
 from tonggan.training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
@@ -188,4 +189,5 @@ def to_device(batch: Batch, device: str) -> Batch:
 
     inputs = moved(batch.inputs)
     changes = None if batch.changes is None else batch.changes.to(device)
-    return Batch(inputs, inputs if batch.targets is batch.inputs else moved(batch.targets), batch.indices, changes)
+    pairs = None if batch.pairs is None else Pairs(**moved(vars(batch.pairs)))
+    return Batch(inputs, inputs if batch.targets is batch.inputs else moved(batch.targets), batch.indices, changes, pairs)

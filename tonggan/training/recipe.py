@@ -182,14 +182,7 @@ def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False
     Raises `UserError` for a missing file, broken YAML, an unknown key (with the nearest one) or a value of the wrong type.
     """
     path = find_recipe(name)
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML that can be read: {' '.join(str(error).split())}") from error
-    if not isinstance(settings, dict):
-        raise UserError(f"{path} is empty or not a list of settings. Start from one of: {', '.join(recipe_files())}.")
-    if "base" in settings:
-        settings = _merged(yaml.safe_load(find_recipe(str(settings.pop("base"))).read_text(encoding="utf-8")), settings)
+    settings = _settings(path)
     if smoke:
         for key, value in settings.get("smoke", {}).items():
             set_dotted(settings, key, value)
@@ -202,6 +195,21 @@ def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False
         except yaml.YAMLError as error:
             raise UserError(f"'{override}': the value is not YAML that can be read: {' '.join(str(error).split())}") from error
     return parse_recipe(settings, where=str(path))
+
+
+def _settings(path: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return what a file says, upon what its `base` says, and that one's; `above` are the files that led here."""
+    if path in above:
+        raise UserError(f"{path}: base leads back to the recipe itself. Name another.")
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML that can be read: {' '.join(str(error).split())}") from error
+    if not isinstance(settings, dict):
+        raise UserError(f"{path} is empty or not a list of settings. Start from one of: {', '.join(recipe_files())}.")
+    if "base" not in settings:
+        return settings
+    return _merged(_settings(find_recipe(str(settings.pop("base"))), above=(*above, path)), settings)
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

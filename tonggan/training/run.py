@@ -20,6 +20,7 @@ from tonggan import __version__
 from tonggan.arithmetic import choose_dtype
 from tonggan.data.loader import Batch, Loader, all_phrasings, batch_of, first_caption, hold_out
 from tonggan.data.pack import Pack, ensure_pack
+from tonggan.data.preferences import Preferences, read_preferences
 from tonggan.errors import UserError
 from tonggan.files import replacing
 from tonggan.latent.memory import Memorable
@@ -55,6 +56,8 @@ class Data:
     held_out: list[Batch]
     previews: Batch
     count: int
+    preferences: Preferences | None = None
+    """All preferences, those that are held out included."""
 
 
 def open_pack(recipe: Recipe, *, cache: Path) -> Pack:
@@ -77,6 +80,7 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
     console.print(f"data: {len(train):,} rows to train on, {len(held):,} held out, of {len(pack):,} in {pack.path}")
     phrasings = recipe.data.loader_phrasings()
     said = recipe.data.loader_target_phrasings()
+    preferences, learned, watched_pairs = open_preferences(recipe, console=console)
     loader = Loader(
         pack,
         train,
@@ -85,14 +89,48 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
         phrasings=phrasings,
         target_phrasings=said,
         augmentation=recipe.data.augmentation(),
+        preferences=learned,
     )
     fixed = held if len(held) else train
     size = recipe.schedule.batch_size
-    watched = Loader(pack, fixed, batch_size=size, seed=recipe.seed, phrasings=phrasings, target_phrasings=said)
+    watched = Loader(pack, fixed, batch_size=size, seed=recipe.seed, phrasings=phrasings, target_phrasings=said, preferences=watched_pairs)
     batches = max(1, min(recipe.monitor.validation_samples, len(fixed)) // size)
     chosen = fixed[:: max(1, len(fixed) // recipe.monitor.previews)][: recipe.monitor.previews]
     captions = [first_caption(pack.row(int(i)), "en", phrasings) or "" for i in chosen]
-    return Data(pack, loader, [watched.batch(i * size) for i in range(batches)], batch_of(pack, chosen, captions), len(train))
+    return Data(pack, loader, [watched.batch(i * size) for i in range(batches)], batch_of(pack, chosen, captions), len(train), preferences)
+
+
+def open_preferences(recipe: Recipe, *, console: Console) -> tuple[Preferences, Preferences, Preferences] | tuple[None, None, None]:
+    """Read the preferences that a recipe learns from and return (all, those learned from, those held out); Nones where it learns from none.
+
+    With one prompt alone nothing can be held out, and what is learned from is watched. Raises `UserError` as `read_preferences` does.
+    """
+    prefer = recipe.objectives.prefer
+    if prefer is None:
+        return None, None, None
+    source, target = ends(next(iter(recipe.objectives.arrows)))
+    every = read_preferences(Path(prefer.preferences), source=source, target=target, framing=recipe.data.framing)
+    learned, held = every.hold_out(prefer.hold_out, seed=recipe.seed)
+    console.print(f"preferences: {len(learned):,} to learn from, {len(held):,} held out; {every.others:,} of other arrows left out")
+    return every, learned, held if len(held) else learned
+
+
+def companion(recipe: Recipe) -> CrossModalModel | None:
+    """Return the model that stands beside the one that is trained and does not move: a teacher, or a reference for preferences; None where there is none.
+
+    A reference that is not named is what the run starts from. It is made anew, so that a resumed run has the same.
+    """
+    distil, prefer = recipe.objectives.distil, recipe.objectives.prefer
+    named = distil.teacher if distil is not None else prefer.reference if prefer is not None else None
+    if named is not None:
+        return load_model(named).model
+    if prefer is None:
+        return None
+    torch.manual_seed(recipe.seed)
+    model = CrossModalModel(recipe.model)
+    if recipe.initial is not None:
+        begin_from(model, recipe.initial)
+    return model.to(memory_format=torch.channels_last).eval()
 
 
 def memorable(loader: Loader) -> Iterator[Memorable]:
@@ -138,16 +176,15 @@ class Run:
             checkpoint = None
             dtype = choose_dtype("cpu").dtype if recipe.dtype == "auto" else recipe.dtype
             self._begin()
-        distil = recipe.objectives.distil
-        teacher = None if distil is None else load_model(distil.teacher).model
-        self.learner = Learner(self.model, recipe, total_samples(recipe, self.data.count), dtype, teacher=teacher)
+        self.learner = Learner(self.model, recipe, total_samples(recipe, self.data.count), dtype, teacher=companion(recipe))
         if checkpoint is not None:
             self.learner.restore(checkpoint)
         else:
             self._record(recorded, dtype)
         facts = json.loads(recorded.read_text(encoding="utf-8"))
-        if facts.get("data", self.data.pack.content_hash) != self.data.pack.content_hash:
-            raise UserError(f"{recipe.data.path} holds other data than {out} was started with; a resumed run must be the same run. Start a new one.")
+        for path, name, found in self._read_from():
+            if facts.get(name, found) != found:
+                raise UserError(f"{path} holds other data than {out} was started with; a resumed run must be the same run. Start a new one.")
         self.before = facts.get("before")
         after = None if checkpoint is None else checkpoint.step
         self.journal = Journal(out, tensorboard=recipe.monitor.tensorboard, after_step=after)
@@ -163,6 +200,13 @@ class Run:
             )
         return kept
 
+    def _read_from(self) -> list[tuple[str, str, str]]:
+        """Return all that is learned from: (path, what it is, SHA-256)."""
+        read, prefer = [(self.recipe.data.path, "data", self.data.pack.content_hash)], self.recipe.objectives.prefer
+        if prefer is not None and self.data.preferences is not None:
+            read.append((prefer.preferences, "preferences", self.data.preferences.digest))
+        return read
+
     def _record(self, recorded: Path, dtype: str) -> None:
         """Write down what the run is; `before` is what a model that it began from had seen."""
         with replacing(recorded) as beside:
@@ -173,8 +217,7 @@ class Run:
                 "torch": torch.__version__,
                 "python": platform.python_version(),
                 "before": self.before,
-                "data": self.data.pack.content_hash,
-            }
+            } | {name: found for _, name, found in self._read_from()}
             beside.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
 
     def _begin(self) -> None:
@@ -262,8 +305,7 @@ class Run:
             "dtype": learner.dtype,
             "held_out_loss": learner.best if math.isfinite(learner.best) else None,
             "rows": self.data.count,
-            "data": self.data.pack.content_hash,
-        }
+        } | {name: found for _, name, found in self._read_from()}
         if self.before is not None:
             trained["before"] = self.before
         config = {"name": self.recipe.name, "recipe": self.recipe.model_dump(mode="json"), "trained": trained, "tonggan": __version__}

@@ -1,0 +1,89 @@
+"""A voter whose taste is known: likes pictures in one drawing style, whatever they show.
+
+What the style is was learned from real drawings of the training split: a linear classifier (multinomial logistic regression) of the six styles on
+EfficientNet-Lite0 features, which no model here was trained with. Liking is the log-odds of the one style against all others.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as F
+
+from tonggan.data.pack import Pack
+from tonggan.errors import UserError, nearest
+from tonggan.evaluation.features import FeatureNet, Features, kept_features
+from tonggan.feedback.tables import Choice
+
+ROWS_A_STYLE = 330
+HELD_OUT = 80
+WEIGHT_DECAY = 1e-2
+JUST_NOTICEABLE = 0.5
+"""Log-odds by which two pictures must differ; below, the voter calls it a tie."""
+
+
+@dataclass(frozen=True)
+class Taste:
+    """Styles, which of them is liked, and the classifier: logits = standardised features @ weights + bias."""
+
+    styles: tuple[str, ...]
+    liked: str
+    mean: npt.NDArray[np.float32]
+    deviation: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+    accuracy: float
+    """Share of real drawings of the training split, not learned from, whose style it tells."""
+
+    def logits(self, features: Features) -> npt.NDArray[np.float32]:
+        """Return (pictures, styles)."""
+        return (features - self.mean) / self.deviation @ self.weights + self.bias
+
+    def styles_of(self, features: Features) -> list[str]:
+        """Return the likeliest style of each picture."""
+        return [self.styles[place] for place in self.logits(features).argmax(1)]
+
+    def liking(self, features: Features) -> npt.NDArray[np.float64]:
+        """Return the log-odds of the liked style of each picture."""
+        logits = torch.from_numpy(self.logits(features)).double()
+        own = self.styles.index(self.liked)
+        others = torch.cat([logits[:, :own], logits[:, own + 1 :]], dim=1)
+        return (logits[:, own] - others.logsumexp(1)).numpy()
+
+    def vote(self, first: float, second: float) -> Choice:
+        """Return what the voter says of two likings."""
+        if abs(first - second) < JUST_NOTICEABLE:
+            return Choice.TIE
+        return Choice.FIRST if first > second else Choice.SECOND
+
+
+def learn_taste(pack: Pack, liked: str, *, net: FeatureNet, cache: Path, split: str = "train") -> Taste:
+    """Learn to tell the styles from drawings of the training split; raises `UserError` for a style that is not among them."""
+    by_style: dict[str, list[int]] = {}
+    for row in np.random.default_rng(0).permutation(pack.indices(split)):
+        by_style.setdefault(str(pack.row(int(row)).tags["style"]), []).append(int(row))
+    if liked not in by_style:
+        raise UserError(f"no drawing is in the style '{liked}'.{nearest(liked, by_style)}")
+    styles = tuple(sorted(by_style))
+    rows = [row for style in styles for row in by_style[style][: ROWS_A_STYLE + HELD_OUT]]
+    truth = torch.tensor([place for place, style in enumerate(styles) for _ in by_style[style][: ROWS_A_STYLE + HELD_OUT]])
+    held = torch.cat([torch.arange(len(by_style[style][: ROWS_A_STYLE + HELD_OUT])) >= ROWS_A_STYLE for style in styles])
+    features = torch.from_numpy(kept_features(net, pack.pictures, rows=rows, content_hash=pack.content_hash, folder=cache))
+    mean, deviation = features[~held].mean(0), features[~held].std(0).clamp_min(1e-6)
+    seen = (features - mean) / deviation
+    weights, bias = torch.zeros(seen.shape[1], len(styles), requires_grad=True), torch.zeros(len(styles), requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights, bias], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = F.cross_entropy(seen[~held] @ weights + bias, truth[~held]) + WEIGHT_DECAY * (weights**2).sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)  # type: ignore[arg-type]
+    with torch.no_grad():
+        accuracy = float(((seen[held] @ weights + bias).argmax(1) == truth[held]).float().mean())
+    numbers = (each.detach().numpy() for each in (mean, deviation, weights, bias))
+    return Taste(styles, liked, *numbers, accuracy)
