@@ -1,6 +1,5 @@
 import hashlib
-import io
-import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-from transformers import CLIPConfig, CLIPModel, Dinov2Config, Dinov2Model
+from transformers import CLIPModel, Dinov2Config, Dinov2Model
 
 from tonggan.errors import UserError
 from tonggan.evaluation.inception import SHA256, InceptionNet
@@ -16,28 +15,12 @@ from tonggan.evaluation.nets import load_nets
 from tonggan.evaluation.vision import VisionNet
 
 
-class Blank(FeatureExtractorInceptionV3):
-    """torch-fidelity's architecture with the random weights that it begins with."""
-
-    def load_state_dict(self, *_: object, **__: object) -> None:
-        return None
-
-
 def pictures(count: int, size: int = 64) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 3, size, size), dtype=np.uint8)
 
 
-def inception_file(folder: Path) -> Path:
-    torch.manual_seed(0)
-    empty = io.BytesIO()
-    torch.save({}, empty)
-    empty.seek(0)
-    torch.save(Blank("blank", ["2048"], feature_extractor_weights_path=empty).state_dict(), folder / "seeded.pth")
-    return folder / "seeded.pth"
-
-
-def test_weights_that_are_not_inceptions_give_no_fid(tmp_path: Path) -> None:
-    path = inception_file(tmp_path)
+def test_weights_that_are_not_inceptions_give_no_fid(inception_file: Path, tmp_path: Path) -> None:
+    path = inception_file
     with pytest.raises(UserError, match=f"not the weight file that FID is defined by.*expected {SHA256}"):
         InceptionNet.load(path)
     with pytest.raises(UserError, match="not the weight file that FID is defined by"):
@@ -48,8 +31,8 @@ def test_weights_that_are_not_inceptions_give_no_fid(tmp_path: Path) -> None:
         load_nets(["x.pth"])
 
 
-def test_inception_sees_what_pillow_resized(tmp_path: Path) -> None:
-    path = inception_file(tmp_path)
+def test_inception_sees_what_pillow_resized(inception_file: Path) -> None:
+    path = inception_file
     net = InceptionNet.load(path, expected=hashlib.sha256(path.read_bytes()).hexdigest())
     found = net.features(pictures(3), rows=[2, 0])
     assert found.shape == (2, 2048)
@@ -58,34 +41,6 @@ def test_inception_sees_what_pillow_resized(tmp_path: Path) -> None:
     reference = FeatureExtractorInceptionV3("theirs", ["2048"], feature_extractor_weights_path=str(path))
     (expected,) = reference(torch.from_numpy(np.asarray(large).copy()).permute(2, 0, 1)[None])
     np.testing.assert_allclose(found[0], expected[0].numpy(), rtol=1e-3, atol=1e-4)
-
-
-def preprocessing(folder: Path, size: int, *, kind: str) -> None:
-    settings = {
-        "image_mean": [0.5, 0.4, 0.3],
-        "image_std": [0.2, 0.3, 0.4],
-        "crop_size": {"height": size, "width": size},
-        "size": {"shortest_edge": size},
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(settings | {"image_processor_type": kind}))
-
-
-@pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    """A small CLIP with seeded weights and a tokenizer that knows letters."""
-    torch.manual_seed(0)
-    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    text = small | {"vocab_size": 520, "max_position_embeddings": 16, "bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513}
-    model = CLIPModel(CLIPConfig(text_config=text, vision_config=small | {"image_size": 32, "patch_size": 8}, projection_dim=16))
-    model.save_pretrained(tmp_path / "clip")
-    preprocessing(tmp_path / "clip", 32, kind="CLIPImageProcessor")
-    letters = [*map(chr, range(33, 127)), *(f"{chr(code)}</w>" for code in range(33, 127))]
-    vocabulary = {token: number for number, token in enumerate(letters)} | {"<|startoftext|>": 512, "<|endoftext|>": 513}
-    (tmp_path / "clip" / "vocab.json").write_text(json.dumps(vocabulary))
-    (tmp_path / "clip" / "merges.txt").write_text("#version: 0.2\n")
-    facts = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 16, "bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>"}
-    (tmp_path / "clip" / "tokenizer_config.json").write_text(json.dumps(facts | {"pad_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}))
-    return tmp_path / "clip"
 
 
 def test_clip_embeds_pictures_and_captions_in_one_space(clip: Path) -> None:
@@ -106,12 +61,12 @@ def test_clip_embeds_pictures_and_captions_in_one_space(clip: Path) -> None:
     np.testing.assert_allclose(found[0], (expected / expected.norm()).numpy(), atol=1e-5)
 
 
-def test_dinov2_gives_its_class_token(tmp_path: Path) -> None:
+def test_dinov2_gives_its_class_token(write_preprocessing: Callable[..., None], tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = Dinov2Config(hidden_size=24, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=2, image_size=56, patch_size=14)
     model = Dinov2Model(config).eval()
     model.save_pretrained(tmp_path / "dino")
-    preprocessing(tmp_path / "dino", 56, kind="BitImageProcessor")
+    write_preprocessing(tmp_path / "dino", 56, kind="BitImageProcessor")
     net, same = load_nets([str(tmp_path / "dino")])[0], VisionNet.load(str(tmp_path / "dino"))
     assert (net.family, net.name, net.width) == ("vision", "dinov2 dino", 24)
     assert net.sha256 == same.sha256
