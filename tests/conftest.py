@@ -80,6 +80,16 @@ def small_recipe(shapes: Path) -> Recipe:
     return load_recipe("emoji-64", smoke=True, overrides=[f"data.path={shapes}", *SMALL])
 
 
+@pytest.fixture(scope="session")
+def drawer(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run whose model draws, after the steps of the smoke form."""
+    torch.set_num_threads(2)
+    folder = tmp_path_factory.mktemp("drawer")
+    recipe = load_recipe("emoji-64", smoke=True, overrides=[f"data.path={shapes}", *SMALL])
+    Run(recipe, folder / "run", resume=False, console=Console(quiet=True), cache=folder).train()
+    return folder / "run"
+
+
 DESCRIBER = [
     "data.phrasings=null",
     "data.hold_out=0.2",

@@ -75,7 +75,7 @@ def test_sentences_are_evaluated_beside_the_nearest_training_picture(describer: 
     figures = {figure.name: figure.value for figure in card.figures}
     for column, by in zip(card.columns, ("features of EfficientNet-Lite0", "the model's own points"), strict=True):
         baseline = {figure.name: figure.value for figure in column.figures}
-        assert by in column.note
+        assert by in column.name
         assert baseline["exact"] == 1.0  # the nearest training picture of a training picture is itself
     assert 0 < figures["bleu_1"] <= 1
     assert figures["text_to_image_at_1"] <= figures["text_to_image_at_5"] <= figures["text_to_image_at_10"]

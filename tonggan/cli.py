@@ -10,8 +10,9 @@ from rich.console import Console
 
 from tonggan import __version__
 from tonggan.cli_data import data_app
+from tonggan.cli_evaluate import compare, evaluate
 from tonggan.cli_votes import arena, votes_app
-from tonggan.errors import UserError, nearest
+from tonggan.errors import UserError
 from tonggan.progress import progress_bars
 
 app = typer.Typer(
@@ -339,70 +340,8 @@ def inspect(file: Annotated[Path, typer.Argument(help="A picture, a sound or a v
     print(json.dumps(inspect_file(file), indent=1, ensure_ascii=False, default=str))
 
 
-@app.command()
-def evaluate(
-    model: Annotated[str, typer.Argument(help="A model that ships, a model folder, or a run.")],
-    data: Annotated[Path, typer.Option(help="A data set or a pack.")],
-    out: Annotated[Path, typer.Option(help="Folder for card.json, report.html and pictures/.")],
-    split: Annotated[str, typer.Option(help="Which rows are drawn.")] = "test",
-    language: Annotated[str, typer.Option(help="Language of the captions.")] = "en",
-    seed: Annotated[int, typer.Option(help="Row i is drawn from seed + i.")] = 0,
-    limit: Annotated[int | None, typer.Option(help="Only so many rows.")] = None,
-    beside: Annotated[list[Path] | None, typer.Option(help="Cards to show beside this one.")] = None,
-    arrow: Annotated[str, typer.Option(help="text->image, image->text, or video->audio.")] = "text->image",
-    truth: Annotated[str, typer.Option(help="video->audio: the rows' events, or the onsets of the true sound.")] = "sound",
-    tolerance_seconds: Annotated[float, typer.Option(help="video->audio: how far an onset may be off.")] = 0.05,
-    guidance_scale: Annotated[float | None, typer.Option(help="As in draw.")] = None,
-    num_inference_steps: Annotated[int | None, typer.Option(min=1, help="As in draw.")] = None,
-    references: Annotated[int | None, typer.Option(min=0, help="As in draw.")] = None,
-    smoothing: Annotated[float | None, typer.Option(min=0, help="As in draw.")] = None,
-) -> None:
-    """Draw (or describe) a split and measure what was made against the ground truth."""
-    from tonggan.data.pack import ensure_pack
-    from tonggan.evaluation.card import Card
-    from tonggan.evaluation.evaluate import evaluate as judge
-    from tonggan.evaluation.sentences import evaluate_sentences
-    from tonggan.evaluation.sounds import Truth, evaluate_sounds
-    from tonggan.pipeline import Tonggan
-
-    arrows = ("text->image", "image->text", "video->audio")
-    if arrow not in arrows:
-        raise UserError(f"'{arrow}' cannot be evaluated.{nearest(arrow, arrows)}")
-    if truth not in ("events", "sound"):
-        raise UserError(f"--truth '{truth}' is not known. Known: events, sound.")
-    loaded = Tonggan.from_pretrained(model)
-    wishes = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "references": references}
-    wishes |= {"smoothing": smoothing}
-    loaded.overrides |= {name: value for name, value in wishes.items() if value is not None}
-    cards = [Card.load(path) for path in beside or []]
-    with progress_bars() as show:
-        pack = ensure_pack(data, framing=loaded.framing, cache=out.parent / "packs", progress=show)
-        features = out.parent / "features"
-        if arrow == "video->audio":
-            kind: Truth = "events" if truth == "events" else "sound"
-            card = evaluate_sounds(
-                loaded, pack=pack, split=split, out=out, seed=seed, limit=limit, truth=kind, tolerance_seconds=tolerance_seconds, progress=show
-            )
-        elif arrow == "image->text":
-            card = evaluate_sentences(loaded, pack=pack, split=split, out=out, language=language, limit=limit, cache=features, progress=show)
-        else:
-            card = judge(
-                loaded, pack=pack, split=split, out=out, language=language, seed=seed, limit=limit, beside=cards, cache=features, progress=show
-            )
-    for figure in card.figures:
-        console.print(f"{figure.name}: {figure.value:.4g}")
-    console.print(f"card: {out / 'card.json'}  page: {out / 'report.html'}")
-
-
-@app.command()
-def compare(
-    cards: Annotated[list[Path], typer.Argument(help="card.json of two evaluations or more; the first is what the others are compared with.")],
-) -> None:
-    """Print evaluations side by side as a Markdown table, with the differences that are real."""
-    from tonggan.evaluation.card import Card
-    from tonggan.evaluation.compare import compare as side_by_side
-
-    print(side_by_side([Card.load(path) for path in cards]), end="")
+app.command()(evaluate)
+app.command()(compare)
 
 
 @app.command()

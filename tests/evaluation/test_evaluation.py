@@ -35,9 +35,13 @@ def test_a_perfect_drawer_gets_perfect_figures(shapes: Path, tmp_path: Path) -> 
     packed = pack(shapes, out=tmp_path / "pack")
     card = evaluate(Copyist(packed), pack=packed, split="train", out=tmp_path / "out", shuffled=4)
     figures = {figure.name: figure.value for figure in card.figures}
-    recalls = [value for name, value in figures.items() if "recall" in name.lower() or name.lower().startswith("r")]
-    assert recalls
-    assert max(recalls) == pytest.approx(1.0)
+    perfect = ("recall_at_1", "recall_at_5", "rank_percentile", "precision", "recall", "coverage")
+    assert {name: figures[name] for name in perfect} == pytest.approx(dict.fromkeys(perfect, 1.0))
+    assert figures["sliced_distance"] == 0
+    truths = {figure.name: figure.value for column in card.columns if column.name == "the ground truths" for figure in column.figures}
+    assert {name: figures[name] for name in ("sharpness", "blockiness", "ringing")} == {
+        name: truths[name] for name in ("sharpness", "blockiness", "ringing")
+    }
     assert figures["seed_diversity"] == 0  # it draws the same whatever the seed
     looked_up = next(column for column in card.columns if column.name == "nearest training caption")
     assert next(figure.value for figure in looked_up.figures if figure.name == "recall_at_1") == pytest.approx(

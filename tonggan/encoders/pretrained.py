@@ -69,10 +69,10 @@ class TextPretrained(Encoder[TextPretrainedConfig]):
         return Latent(hidden, mask, pooled)
 
 
-def load_pretrained(model: str, *, download: bool, modality: str = "text") -> tuple[Any, Any]:
+def load_pretrained(model: str, *, download: bool, modality: str = "text", allow: str | None = None) -> tuple[Any, Any]:
     """Return what prepares inputs (tokenizer, image processor) and the network of a `transformers` encoder, safetensors weights only.
 
-    Raises `UserError` with what to do where it cannot be had.
+    `allow` is how a user allows the download where it is not by the recipe. Raises `UserError` with what to do where it cannot be had.
     """
     try:
         from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
@@ -89,8 +89,9 @@ def load_pretrained(model: str, *, download: bool, modality: str = "text") -> tu
             else f"'{model}' is neither a folder nor a model fetched before"
         )
         files = "tokenizer.json" if modality == "text" else "preprocessor_config.json"
-        allow = "" if download or Path(model).is_dir() else f", or allow the download with model.encoders.{modality}.download=true"
+        by = allow or f"model.encoders.{modality}.download=true"
+        hint = "" if download or Path(model).is_dir() else f", or allow the download with {by}"
         raise UserError(
-            f"{what}: {str(error).strip().splitlines()[0]} Name a folder with config.json, {files} and model.safetensors{allow}."
+            f"{what}: {str(error).strip().splitlines()[0]} Name a folder with config.json, {files} and model.safetensors{hint}."
         ) from error
     return before, network

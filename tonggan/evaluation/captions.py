@@ -10,6 +10,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from tonggan.evaluation.intervals import Z_SCORE, Interval, Numbers
+
 ORDER = 4
 """N-grams of one to four tokens are compared."""
 CIDER_SIGMA = 6.0
@@ -63,28 +67,39 @@ class Said:
 
 def bleu(corpus: Sequence[Said]) -> list[float]:
     """Return BLEU-1 to BLEU-4 of a corpus (Papineni et al. 2002): clipped precision of n-grams, brevity against the closest reference."""
-    right, given = [0] * ORDER, [0] * ORDER
-    length = closest = 0
+    return bleu_of(bleu_counts(corpus).sum(axis=0))
+
+
+def bleu_counts(corpus: Sequence[Said]) -> Numbers:
+    """Return (N, 10) what BLEU is made of, sentence by sentence: clipped n-grams of four orders, all n-grams, the length, the closest reference's."""
+    rows = []
     for said in corpus:
-        length += len(said.candidate)
-        closest += min((abs(len(each) - len(said.candidate)), len(each)) for each in said.references)[1]
+        right, given = [], []
         for order in range(1, ORDER + 1):
             counts = ngrams(said.candidate, order)
             most: Counter[tuple[str, ...]] = Counter()
             for reference in said.references:
                 most |= ngrams(reference, order)
-            right[order - 1] += (counts & most).total()
-            given[order - 1] += counts.total()
+            right.append((counts & most).total())
+            given.append(counts.total())
+        length = len(said.candidate)
+        rows.append([*right, *given, length, min((abs(len(each) - length), len(each)) for each in said.references)[1]])
+    return np.asarray(rows, dtype=np.float64)
+
+
+def bleu_of(counts: Numbers) -> list[float]:
+    """Return BLEU-1 to BLEU-4 of counts (10,) summed over a corpus."""
+    length, closest = counts[2 * ORDER :]
     brevity = 1.0 if length >= closest or length == 0 else math.exp(1 - closest / length)
     scores, product = [], 1.0
-    for order, (hits, total) in enumerate(zip(right, given, strict=True), 1):
-        product *= hits / total if total else 0.0
+    for order, (hits, total) in enumerate(zip(counts[:ORDER], counts[ORDER : 2 * ORDER], strict=True), 1):
+        product *= float(hits / total) if total else 0.0
         scores.append(brevity * product ** (1 / order) if length else 0.0)
     return scores
 
 
-def rouge_l(corpus: Sequence[Said]) -> float:
-    """Return the mean ROUGE-L (Lin 2004) of a corpus: F of the longest common subsequence, best precision and best recall over the references."""
+def rouge_l(corpus: Sequence[Said]) -> Numbers:
+    """Return (N,) ROUGE-L (Lin 2004): F of the longest common subsequence, best precision and best recall over the references; its mean is reported."""
     scores = []
     for said in corpus:
         common = [(_common(said.candidate, each), len(each)) for each in said.references]
@@ -92,7 +107,7 @@ def rouge_l(corpus: Sequence[Said]) -> float:
         recall = max(hits / max(length, 1) for hits, length in common)
         weight = ROUGE_BETA**2
         scores.append((1 + weight) * precision * recall / (recall + weight * precision) if precision and recall else 0.0)
-    return sum(scores) / len(scores)
+    return np.asarray(scores, dtype=np.float64)
 
 
 def _common(first: Sequence[str], second: Sequence[str]) -> int:
@@ -104,10 +119,11 @@ def _common(first: Sequence[str], second: Sequence[str]) -> int:
     return row[-1]
 
 
-def cider_d(corpus: Sequence[Said]) -> float:
-    """Return CIDEr-D (Vedantam et al. 2015, arXiv:1411.5726, section 3): cosine of tf-idf n-gram vectors, clipped, with a length penalty, times ten.
+def cider_d(corpus: Sequence[Said]) -> Numbers:
+    """Return (N,) CIDEr-D, the mean of which is reported (Vedantam et al. 2015, arXiv:1411.5726, section 3).
 
-    Document frequencies come from the references of the corpus itself, as in COCO's evaluation.
+    Cosine of tf-idf n-gram vectors, clipped, with a length penalty, times ten. Document frequencies come from the references
+    of the corpus itself, as in COCO's evaluation.
     """
     frequency: Counter[tuple[str, ...]] = Counter()
     for said in corpus:
@@ -119,7 +135,7 @@ def cider_d(corpus: Sequence[Said]) -> float:
         made = _vectors(said.candidate, rarity, unseen)
         total = sum(_similarity(made, _vectors(each, rarity, unseen), len(said.candidate) - len(each)) for each in said.references)
         scores.append(10 * total / len(said.references))
-    return sum(scores) / len(scores)
+    return np.asarray(scores, dtype=np.float64)
 
 
 def _vectors(tokens: Sequence[str], rarity: Mapping[tuple[str, ...], float], unseen: float) -> list[dict[tuple[str, ...], float]]:
@@ -146,15 +162,20 @@ def plain(sentence: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", sentence).lower().split())
 
 
-def distinct(corpus: Sequence[Said], order: int = 2) -> float:
-    """Return the share of different n-grams among all that were said (Li et al. 2016, arXiv:1510.03055): low where a model says the same of everything."""
-    every: Counter[tuple[str, ...]] = Counter()
-    for said in corpus:
-        every.update(ngrams(said.candidate, order))
-    return len(every) / max(every.total(), 1)
+def distinct(corpus: Sequence[Said], order: int = 2) -> Interval:
+    """Return the share of different n-grams among all that were said (Li et al. 2016, arXiv:1510.03055): low where a model says the same of everything.
+
+    The interval is the jackknife's (Quenouille 1956), leaving out a sentence at a time: a bootstrap repeats sentences, which lowers every resample.
+    """
+    each = [ngrams(said.candidate, order) for said in corpus]
+    every: Counter[tuple[str, ...]] = sum(each, Counter())
+    kinds, total = len(every), every.total()
+    value = kinds / max(total, 1)
+    without = np.asarray([(kinds - sum(every[gram] == count for gram, count in own.items())) / max(total - own.total(), 1) for own in each])
+    error = math.sqrt((len(each) - 1) / len(each) * float(np.square(without - without.mean()).sum()))
+    return Interval(value, max(0.0, value - Z_SCORE * error), min(1.0, value + Z_SCORE * error))
 
 
-def repeat_rate(corpus: Sequence[Said], order: int = 2) -> float:
-    """Return the share of sentences in which an n-gram stands twice."""
-    twice = sum(any(count > 1 for count in ngrams(said.candidate, order).values()) for said in corpus)
-    return twice / max(len(corpus), 1)
+def repeats(corpus: Sequence[Said], order: int = 2) -> list[bool]:
+    """Return for each sentence whether an n-gram stands twice in it."""
+    return [any(count > 1 for count in ngrams(said.candidate, order).values()) for said in corpus]

@@ -9,39 +9,27 @@ from pydantic import TypeAdapter, ValidationError
 
 from tonggan.errors import UserError
 from tonggan.evaluation.intervals import Interval
+from tonggan.evaluation.kinds import MORE_KINDS, FigureKind
 from tonggan.files import replacing
 
 FORMAT = 1
 
 
-@dataclass(frozen=True)
-class FigureKind:
-    """How a figure is called, written and read."""
-
-    label: str
-    label_zh: str
-    better: str
-    """`higher`, `lower`, or empty where neither end is better."""
-    meaning: str
-    factor: float = 1.0
-    """What the value is multiplied with before it is shown."""
-    unit: str = ""
-    digits: int = 1
-
-
 FIGURES: Mapping[str, FigureKind] = {
+    **MORE_KINDS,
     "frechet_distance": FigureKind(
         "Fréchet distance",
         "弗雷歇距离",
         "lower",
-        "Squared Fréchet distance of Gaussians fitted to EfficientNet-Lite0 features of drawn pictures and ground truths. Not FID, which is"
-        " by definition computed from Inception-v3. Compares only at equal sample count.",
+        "Squared Fréchet distance of Gaussians fitted to features of drawn pictures and ground truths, of EfficientNet-Lite0 unless another network is"
+        " named. Not FID, which is by definition computed from Inception-v3. Compares only at equal sample count.",
     ),
     "kernel_distance": FigureKind(
         "kernel distance",
         "核距离",
         "lower",
-        "Unbiased squared maximum mean discrepancy, cubic kernel, on EfficientNet-Lite0 features. Slightly negative where the sets are alike.",
+        "Unbiased squared maximum mean discrepancy, cubic kernel, on features of EfficientNet-Lite0 unless another network is named. Slightly"
+        " negative where the sets are alike.",
         factor=1000,
         unit="×10⁻³",
         digits=2,
@@ -200,6 +188,13 @@ class Figure:
     samples: int
     details: dict[str, float] = field(default_factory=dict)
     """Numbers that belong to it, such as the mean and deviation over subsets."""
+    net: str = ""
+    """The feature network that it is of, where that is not the card's first one."""
+
+    @property
+    def key(self) -> str:
+        """What tells it from the other figures of a card."""
+        return f"{self.name} @ {self.net}" if self.net else self.name
 
 
 @dataclass(frozen=True)
@@ -252,6 +247,8 @@ class NetFacts:
     sha256: str
     input_size: int
     width: int
+    note: str = ""
+    """Whose implementation, and how pictures are brought to its size."""
 
 
 @dataclass(frozen=True)
@@ -295,10 +292,14 @@ class Card:
     definitions: dict[str, str]
     """Name of a figure -> what it means."""
     format: int = FORMAT
+    nets: tuple[NetFacts, ...] = ()
+    """Feature networks besides the first; their figures name them."""
+    request: dict[str, Any] = field(default_factory=dict)
+    """What was asked for: `evaluate --repeat` asks for it again."""
 
     def figure(self, name: str) -> Figure:
-        """Return the model's figure of that name; raises `KeyError`."""
-        return {figure.name: figure for figure in self.figures}[name]
+        """Return the model's figure of that key (its name, for figures of the first network); raises `KeyError`."""
+        return {figure.key: figure for figure in self.figures}[name]
 
     def save(self, path: Path) -> None:
         """Write the card as JSON."""
@@ -333,9 +334,14 @@ def differences(card: Card, other: Card) -> list[str]:
         "sample count": (card.data.samples, other.data.samples),
         "captions": (card.data.rows_hash, other.data.rows_hash),
         "picture size": (card.data.picture_size, other.data.picture_size),
-        "feature network": (card.features, other.features),
+        "feature network": (_identity(card.features), _identity(other.features)),
     }
     return [name for name, (mine, theirs) in pairs.items() if mine != theirs]
+
+
+def _identity(net: NetFacts) -> tuple[str, str, int, int]:
+    """What decides about features; cards of earlier versions have no note."""
+    return net.name, net.sha256, net.input_size, net.width
 
 
 def column_of(other: Card, *, card: Card) -> Column:

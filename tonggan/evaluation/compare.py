@@ -1,68 +1,89 @@
-"""Cards side by side, as a table in Markdown, with the differences that are real."""
+"""Cards side by side, as tables in Markdown, with the differences that are real."""
 
 from collections.abc import Sequence
 
 from tonggan.errors import UserError
 from tonggan.evaluation.card import FIGURES, Card, Column, Figure, differences
+from tonggan.evaluation.card_text import title, told
+from tonggan.evaluation.paired import Difference, Rows, difference, same_rows
 
 
-def compare(cards: Sequence[Card], *, names: Sequence[str] = ()) -> str:
-    """Return a table: a row a figure, a column a card, then the floors of the first card; behind it what may not be compared and how to read it.
+def compare(cards: Sequence[Card], *, names: Sequence[str] = (), rows: Sequence[Rows | None] = ()) -> str:
+    """Return a table: a row a figure, a column a card, then the floors of the first card; behind it the differences, and what may not be compared.
 
-    A figure is marked `+` or `-` where it is better or worse than the first card's beyond both 95 % intervals: with the same captions on both sides that
-    is stricter than a test at 5 %. Raises `UserError` for fewer than two cards or cards of different arrows.
+    A figure is marked `+` or `-` where it is better or worse than the first card's and the 95 % interval of the difference leaves zero out, `*` where it
+    differs and neither end is better. The difference is bootstrapped over the rows, the same on both sides, where `rows` has those of both cards and the
+    figure is a mean over rows; else both intervals are put together. Raises `UserError` for fewer than two cards or cards of different arrows.
     """
     if len(cards) < 2:
         raise UserError("give two cards or more: one alone has nothing to be compared with.")
     if len({card.arrow for card in cards}) > 1:
         raise UserError(f"the cards are of different arrows ({', '.join(sorted({card.arrow for card in cards}))}): they have no figure in common.")
     titles = [names[index] if index < len(names) else card.model.name for index, card in enumerate(cards)]
-    columns = [Column(title, "", card.figures) for title, card in zip(titles, cards, strict=True)]
+    columns = [Column(each, "", card.figures) for each, card in zip(titles, cards, strict=True)]
     floors = list(cards[0].columns)
-    shown = [figure.name for figure in cards[0].figures]
-    first = {figure.name: figure for figure in cards[0].figures}
+    found = [{}, *(_differences(cards, index, rows) for index in range(1, len(cards)))]
     lines = ["| | " + " | ".join(column.name for column in [*columns, *floors]) + " |", "|---" * (len(columns) + len(floors) + 1) + "|"]
-    for name in shown:
-        cells = [_cell(column, name, against=None if index == 0 else first[name]) for index, column in enumerate(columns)]
-        cells += [_cell(column, name, against=None) for column in floors]
-        lines.append(f"| {_title(name)} | " + " | ".join(cells) + " |")
-    data = cards[0].data
-    lines += [
-        "",
-        f"{data.samples} captions of `{data.split}` in `{data.language}`, 95 % intervals; `+`/`-`: better or worse than {titles[0]} beyond both intervals.",
-    ]
-    for title, card in zip(titles[1:], cards[1:], strict=True):
-        if found := differences(cards[0], card):
-            lines.append(f"{title} differs in {', '.join(found)}: not comparable.")
+    for figure in cards[0].figures:
+        cells = [_cell(column, figure, apart.get(figure.key)) for column, apart in zip(columns, found, strict=True)]
+        cells += [_cell(column, figure, None) for column in floors]
+        lines.append(f"| {title(figure)} | " + " | ".join(cells) + " |")
+    lines += ["", *_note(cards[0], titles[0]), *_told_differences(cards, titles, found)]
+    for name, card in zip(titles[1:], cards[1:], strict=True):
+        if others := differences(cards[0], card):
+            lines.append(f"{name} differs in {', '.join(others)}: not comparable.")
     return "\n".join(lines) + "\n"
 
 
-def _title(name: str) -> str:
-    kind = FIGURES[name]
-    return kind.label + (f" ({kind.unit})" if kind.unit else "") + (" ↑" if kind.better == "higher" else " ↓" if kind.better == "lower" else "")
+def _note(card: Card, first: str) -> list[str]:
+    data = card.data
+    return [
+        f"{data.samples} rows of `{data.split}`{f' in `{data.language}`' if data.language else ''}, 95 % intervals;"
+        f" `+`/`-`: better or worse than {first}, `*`: other than {first}, where the interval of the difference leaves zero out.",
+        "",
+    ]
 
 
-def _cell(column: Column, name: str, *, against: Figure | None) -> str:
-    figure = next((each for each in column.figures if each.name == name), None)
+def _differences(cards: Sequence[Card], index: int, rows: Sequence[Rows | None]) -> dict[str, Difference]:
+    first, other = cards[0], cards[index]
+    theirs = {figure.key: figure for figure in other.figures}
+    both = (rows[0], rows[index]) if len(rows) > index else (None, None)
+    found = {}
+    for figure in first.figures:
+        if figure.key in theirs and (apart := difference(figure, theirs[figure.key], rows=both, same_rows=same_rows(first, other))):
+            found[figure.key] = apart
+    return found
+
+
+def _told_differences(cards: Sequence[Card], titles: Sequence[str], found: Sequence[dict[str, Difference]]) -> list[str]:
+    """Return a second table: each card minus the first one."""
+    if not any(found):
+        return []
+    head = ["| difference | " + " | ".join(f"{name} - {titles[0]}" for name in titles[1:]) + " |", "|---" * len(titles) + "|"]
+    lines = []
+    for figure in cards[0].figures:
+        cells = [_apart(figure, each[figure.key]) if figure.key in each else "" for each in found[1:]]
+        if any(cells):
+            lines.append(f"| {title(figure)} | " + " | ".join(cells) + " |")
+    paired = any(apart.paired for each in found for apart in each.values())
+    note = (
+        "`p`: paired, by a bootstrap over the same rows; the others by both intervals, which is stricter." if paired else "By the intervals of both."
+    )
+    return [*head, *lines, "", note]
+
+
+def _apart(figure: Figure, apart: Difference) -> str:
+    interval = apart.interval
+    text = told(Figure(figure.name, interval.value, interval.low, interval.high, figure.samples), FIGURES[figure.name])
+    return text + (" p" if apart.paired else "") + (" real" if apart.real else "")
+
+
+def _cell(column: Column, first: Figure, apart: Difference | None) -> str:
+    figure = next((each for each in column.figures if each.key == first.key), None)
     if figure is None:
         return ""
-    kind = FIGURES[name]
-
-    def told(value: float) -> str:
-        return format(value * kind.factor, f".{kind.digits}f")
-
-    interval = f" [{told(figure.low)}, {told(figure.high)}]" if figure.low is not None and figure.high is not None else ""
-    return f"{told(figure.value)}{interval}{_mark(figure, against, better=kind.better)}"
-
-
-def _mark(figure: Figure, against: Figure | None, *, better: str) -> str:
-    """Return ` +` or ` -` where two intervals do not meet and one end is better."""
-    if against is None or not better or None in (figure.low, figure.high, against.low, against.high):
-        return ""
-    assert figure.low is not None
-    assert figure.high is not None
-    assert against.low is not None
-    assert against.high is not None
-    if figure.low <= against.high and against.low <= figure.high:
-        return ""
-    return " +" if (figure.value > against.value) == (better == "higher") else " -"
+    kind = FIGURES[figure.name]
+    if apart is None or not apart.real:
+        return told(figure, kind)
+    better = {"higher": apart.interval.value > 0, "lower": apart.interval.value < 0}.get(kind.better)
+    return told(figure, kind) + (" *" if better is None else " +" if better else " -")

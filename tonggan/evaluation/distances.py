@@ -4,6 +4,7 @@ Both are sound with few samples: nothing becomes NaN, imaginary or, for the Fré
 Fréchet distance of few samples is too high, so it compares only at equal sample counts. The kernel distance is unbiased.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,9 @@ FRECHET_SAMPLES = 2048
 """Below this many samples a Fréchet distance is known to be misleading on its own (Chong & Forsyth 2020, arXiv 1911.07023)."""
 
 CHUNK = 512
+
+CMMD_BANDWIDTH = 10.0
+"""Standard deviation of CMMD's kernel, for embeddings of unit length."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +108,26 @@ def polynomial_kernel(left: Numbers, right: Numbers) -> Numbers:
     return (left @ right.T / left.shape[1] + 1) ** 3
 
 
+def gaussian_kernel(left: Numbers, right: Numbers) -> Numbers:
+    """Return k(x, y) = exp(-|x - y|² / 200) for all pairs: the kernel of CMMD (Jayasumana et al. 2024, arXiv 2401.09603, section 4)."""
+    squares = np.square(left).sum(axis=1)[:, None] + np.square(right).sum(axis=1) - 2 * left @ right.T
+    return np.exp(-np.maximum(squares, 0) / (2 * CMMD_BANDWIDTH**2))
+
+
+Kernel = Callable[[Numbers, Numbers], Numbers]
+
+
 def kernel_distance(
-    features: npt.ArrayLike, reference: npt.ArrayLike, *, subset_size: int = 500, subsets: int = 100, resamples: int = 200, seed: int = 0
+    features: npt.ArrayLike,
+    reference: npt.ArrayLike,
+    *,
+    kernel: Kernel = polynomial_kernel,
+    subset_size: int = 500,
+    subsets: int = 100,
+    resamples: int = 200,
+    seed: int = 0,
 ) -> KernelDistance:
-    """Return the squared maximum mean discrepancy of two sets of features, (N, width) and (M, width), under the polynomial kernel of degree 3.
+    """Return the squared maximum mean discrepancy of two sets of features, (N, width) and (M, width), under `kernel`: KID's polynomial, or CMMD's Gaussian.
 
     MMD² = mean_{i≠j} k(x_i, x_j) + mean_{i≠j} k(y_i, y_j) - 2 mean k(x_i, y_j) (Gretton et al. 2012, eq. 3; Bińkowski et al. 2018): unbiased, so
     it may be slightly negative when the sets are alike. The value uses all samples; beside it are mean and standard deviation over `subsets`
@@ -128,7 +148,7 @@ def kernel_distance(
         )
         for count, draw in ((len(first), seed), (len(second), seed + 1))
     ]
-    found = _within(first, weights[0]) + _within(second, weights[1]) - 2 * _between(first, second, weights[0], weights[1])
+    found = _within(first, weights[0], kernel) + _within(second, weights[1], kernel) - 2 * _between(first, second, weights[0], weights[1], kernel)
     by_subset, resampled = found[1 : 1 + subsets], found[1 + subsets :]
     return KernelDistance(
         percentiles(float(found[0]), resampled[np.isfinite(resampled)]),
@@ -147,22 +167,22 @@ def _subset_weights(count: int, *, size: int, subsets: int, random: np.random.Ge
     return weights
 
 
-def _within(features: Numbers, weights: Numbers) -> Numbers:
+def _within(features: Numbers, weights: Numbers, kernel: Kernel) -> Numbers:
     """Return the weighted mean of k(x_i, x_j) over i ≠ j, for each column of `weights` (N, columns); NaN where it weighs one sample alone."""
     total = np.zeros(weights.shape[1])
     for start in range(0, len(features), CHUNK):
-        kernel = polynomial_kernel(features[start : start + CHUNK], features)
-        rows = np.arange(len(kernel))
-        kernel[rows, start + rows] = 0
-        total += (weights[start : start + CHUNK] * (kernel @ weights)).sum(axis=0)
+        values = kernel(features[start : start + CHUNK], features)
+        rows = np.arange(len(values))
+        values[rows, start + rows] = 0
+        total += (weights[start : start + CHUNK] * (values @ weights)).sum(axis=0)
     pairs = weights.sum(axis=0) ** 2 - np.square(weights).sum(axis=0)
     return np.divide(total, pairs, out=np.full_like(total, np.nan), where=pairs > 0)
 
 
-def _between(left: Numbers, right: Numbers, left_weights: Numbers, right_weights: Numbers) -> Numbers:
+def _between(left: Numbers, right: Numbers, left_weights: Numbers, right_weights: Numbers, kernel: Kernel) -> Numbers:
     """Return the weighted mean of k(x_i, y_j) over all pairs, for each column of the weights."""
     total = np.zeros(left_weights.shape[1])
     for start in range(0, len(left), CHUNK):
-        kernel = polynomial_kernel(left[start : start + CHUNK], right)
-        total += (left_weights[start : start + CHUNK] * (kernel @ right_weights)).sum(axis=0)
+        values = kernel(left[start : start + CHUNK], right)
+        total += (left_weights[start : start + CHUNK] * (values @ right_weights)).sum(axis=0)
     return total / (left_weights.sum(axis=0) * right_weights.sum(axis=0))

@@ -5,7 +5,7 @@ For evaluation only. The network is EfficientNet-Lite0, not Inception-v3: distan
 
 import hashlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -28,15 +28,20 @@ SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 # On CPUs the wide early maps of larger batches leave the cache: 8 pictures at a time run twice as fast as 32.
 PASS = 8
 
+PREPARATION = "resized by Pillow, bicubic and antialiased, in bytes"
 Features = npt.NDArray[np.float32]
 Pictures = npt.NDArray[np.uint8] | Sequence[Image.Image]
 """uint8 (N, 3, height, width) in [0, 255], or PIL pictures."""
 
 
 class FeatureExtractor(Protocol):
-    """What the evaluation asks of a feature network; a card names all four."""
+    """What the evaluation asks of a feature network; a card names all of it."""
 
     name: str
+    family: str
+    """`efficientnet`, `inception`, `clip` or `vision`: which figures are defined on it."""
+    note: str
+    """Whose implementation it is, and how pictures are brought to its size."""
     sha256: str
     input_size: int
     width: int
@@ -48,6 +53,9 @@ class FeatureExtractor(Protocol):
 
 class FeatureNet:
     """EfficientNet-Lite0 up to its pooled features, 1,280 numbers in [0, 6]."""
+
+    family = "efficientnet"
+    note = PREPARATION
 
     def __init__(self, net: EfficientNetLite0, *, sha256: str, input_size: int = NATIVE_SIZE) -> None:
         self.net = net.eval()
@@ -82,19 +90,32 @@ class FeatureNet:
         `rows` picks some of them without copying the rest (for memory-mapped pictures). Pictures are resized to the input size by Pillow's
         antialiased bicubic filter, whatever their size. A picture's features do not depend on the others in the call, up to rounding.
         """
-        chosen = range(len(pictures)) if rows is None else rows
-        found = np.empty((len(chosen), self.width), dtype=np.float32)
-        for start in range(0, len(chosen), PASS):
-            batch = np.stack([resized(pictures[row], self.input_size) for row in chosen[start : start + PASS]])
-            found[start : start + len(batch)] = self._forward(batch)
-            if progress:
-                progress("features", start + len(batch), len(chosen))
-        return found
+        return in_passes(self._forward, pictures, rows=rows, size=self.input_size, width=self.width, progress=progress)
 
     @torch.inference_mode()
     def _forward(self, batch: npt.NDArray[np.uint8]) -> Features:
         # (batch, height, width, 3) seen as (batch, 3, height, width) is channels-last already, the order in which these convolutions are fastest.
         return self.net.features(torch.from_numpy(batch).permute(0, 3, 1, 2).float()).numpy()
+
+
+def in_passes(
+    forward: Callable[[npt.NDArray[np.uint8]], Features],
+    pictures: Pictures,
+    *,
+    rows: Sequence[int] | None,
+    size: int,
+    width: int,
+    progress: Show | None,
+) -> Features:
+    """Return features (N, width) by `forward` of small batches uint8 (batch, size, size, 3); `rows` picks some of the pictures."""
+    chosen = range(len(pictures)) if rows is None else rows
+    found = np.empty((len(chosen), width), dtype=np.float32)
+    for start in range(0, len(chosen), PASS):
+        batch = np.stack([resized(pictures[row], size) for row in chosen[start : start + PASS]])
+        found[start : start + len(batch)] = forward(batch)
+        if progress:
+            progress("features", start + len(batch), len(chosen))
+    return found
 
 
 def _packaged() -> Path:

@@ -7,34 +7,39 @@ from typing import Any
 import numpy as np
 
 from tonggan.data.pack import Pack
+from tonggan.evaluation.by_net import ByNet, distance_figures, fit_figures
 from tonggan.evaluation.card import Column, Figure, Group
-from tonggan.evaluation.distances import FRECHET_SAMPLES, frechet_distance, kernel_distance
+from tonggan.evaluation.clarity import Clarity
+from tonggan.evaluation.distances import FRECHET_SAMPLES
 from tonggan.evaluation.drawing import Chosen, Drawn, Sample
-from tonggan.evaluation.features import Features
-from tonggan.evaluation.intervals import Interval, share_interval
+from tonggan.evaluation.intervals import Interval, mean_interval, share_interval
 from tonggan.evaluation.measure import Measured
-from tonggan.evaluation.retrieval import Ranks, caption_sensitivity, ground_truth_ranks, seed_diversity
+from tonggan.evaluation.retrieval import DISTRACTORS, Ranks, caption_sensitivity, ground_truth_ranks, seed_diversity
+from tonggan.evaluation.sliced import SLICED_SAMPLES
 
 GROUP_VALUES = range(2, 21)
 GROUP_ROWS = 5
 
 
-def model_figures(measured: Measured) -> tuple[Figure, ...]:
+def model_figures(measured: Measured, by_net: Sequence[ByNet] = ()) -> tuple[Figure, ...]:
     """Return all figures of the model."""
-    figures = [*_distances(measured.drawn, measured.truths), *_retrieval(measured.ranks)]
+    figures = [*distance_figures(measured.drawn, measured.truths), *_retrieval(measured.ranks), *_clarity(measured.clarity)]
     if measured.shuffled:
         figures += _caption_figures(measured)
     if measured.reseeded is not None and (diversity := seed_diversity(measured.drawn, measured.reseeded, measured.truths)):
         figures.append(_figure("seed_diversity", diversity, len(measured.reseeded)))
     if measured.nearness:
         figures.append(_figure("copy_rate", measured.nearness.copy_rate(), len(measured.drawn)))
+    for each in by_net:
+        figures += distance_figures(each.drawn, each.truths, family=each.net.family, net=each.net.name)
+        figures += fit_figures(each.fit.drawn, each.fit.ranks, net=each.net.name) if each.fit else []
     return tuple(figures)
 
 
-def columns(measured: Measured) -> tuple[Column, ...]:
+def columns(measured: Measured, by_net: Sequence[ByNet] = ()) -> tuple[Column, ...]:
     """Return what the model is read beside: other real pictures, the ground truths themselves, and chance."""
-    found = [_truth_column(measured), _chance_column(measured.ranks)]
-    return tuple([_retrieval_column(measured), _real_column(measured), *found] if measured.reference else found)
+    found = [_truth_column(measured, by_net), _chance_column(measured.ranks, by_net)]
+    return tuple([_retrieval_column(measured, by_net), _real_column(measured, by_net), *found] if measured.reference else found)
 
 
 def groups(samples: Sequence[Sample], ranks: Ranks) -> tuple[Group, ...]:
@@ -48,13 +53,20 @@ def groups(samples: Sequence[Sample], ranks: Ranks) -> tuple[Group, ...]:
     return tuple(found)
 
 
-def warnings(chosen: Chosen, drawn: Drawn, measured: Measured, *, pack: Pack, split: str, language: str, reference: str) -> tuple[str, ...]:
+def warnings(
+    chosen: Chosen,
+    drawn: Drawn,
+    measured: Measured,
+    by_net: Sequence[ByNet] = (),
+    *,
+    pack: Pack,
+    split: str,
+    language: str,
+    reference: str,
+) -> tuple[str, ...]:
     """Return what a reader must know before believing the figures, a sentence or two each."""
-    count, found = len(chosen.samples), []
-    if count < FRECHET_SAMPLES:
-        found.append(
-            f"The Fréchet distance of {count:,} pictures (fewer than {FRECHET_SAMPLES:,}) is biased upwards: compare only at equal sample count."
-        )
+    count = len(chosen.samples)
+    found = _size_warnings(count, inception=any(each.net.family == "inception" for each in by_net))
     if chosen.without_caption:
         found.append(f"{chosen.without_caption:,} rows of '{split}' have no caption in '{language}' and were left out.")
     found += _reference_warnings(measured, count, split=split, reference=reference)
@@ -66,6 +78,23 @@ def warnings(chosen: Chosen, drawn: Drawn, measured: Measured, *, pack: Pack, sp
     if duplicates:
         found.append(f"{duplicates:,} ground truths have a duplicate in the split; which of them is hit is left to chance.")
     return tuple(found)
+
+
+def _size_warnings(count: int, *, inception: bool) -> list[str]:
+    """Return which figures are known to mislead at this size."""
+    found = []
+    if count < FRECHET_SAMPLES:
+        name = "FID and every other Fréchet distance" if inception else "The Fréchet distance"
+        found.append(f"{name} of {count:,} pictures (fewer than {FRECHET_SAMPLES:,}) is biased upwards: compare only at equal sample count.")
+    if count < SLICED_SAMPLES:
+        name = "MIND and the sliced distance" if inception else "The sliced distance"
+        found.append(
+            f"{name} of {count:,} pictures (fewer than {SLICED_SAMPLES:,}) is biased upwards, and precision, recall, density and coverage hang on the"
+            " number of pictures: compare only at equal sample count."
+        )
+    if count <= DISTRACTORS:
+        found.append(f"R-precision needs {DISTRACTORS} other rows beside each of {count}: it is left out.")
+    return found
 
 
 def _reference_warnings(measured: Measured, count: int, *, split: str, reference: str) -> list[str]:
@@ -86,23 +115,19 @@ def _figure(name: str, interval: Interval, samples: int, **details: float) -> Fi
     return Figure(name, interval.value, interval.low, interval.high, samples, details)
 
 
-def _distances(features: Features, truths: Features) -> list[Figure]:
-    frechet, kernel = frechet_distance(features, truths), kernel_distance(features, truths)
-    subsets = {
-        "subset_mean": kernel.subset_mean,
-        "subset_deviation": kernel.subset_deviation,
-        "subset_size": kernel.subset_size,
-        "subsets": kernel.subsets,
-    }
-    return [
-        _figure("frechet_distance", frechet.interval, len(features), standard_error=frechet.standard_error),
-        _figure("kernel_distance", kernel.interval, len(features), **subsets),
-    ]
+def _clarity(found: Clarity) -> list[Figure]:
+    values = {"sharpness": found.sharpness, "blockiness": found.blockiness, "ringing": found.ringing}
+    return [_figure(name, mean_interval(each), len(each)) for name, each in values.items()]
 
 
 def _retrieval(ranks: Ranks) -> list[Figure]:
-    found = {"recall_at_1": ranks.recall(1), "recall_at_5": ranks.recall(5), "rank_percentile": ranks.percentile()}
-    return [_figure(name, interval, len(ranks.closer)) for name, interval in found.items()]
+    found = {
+        "recall_at_1": ranks.recall(1),
+        "recall_at_5": ranks.recall(5),
+        "rank_percentile": ranks.percentile(),
+        "r_precision": ranks.r_precision(),
+    }
+    return [_figure(name, interval, len(ranks.closer)) for name, interval in found.items() if interval]
 
 
 def _caption_figures(measured: Measured) -> list[Figure]:
@@ -114,36 +139,50 @@ def _caption_figures(measured: Measured) -> list[Figure]:
     return [_figure(name, interval, len(partners)) for name, interval in found.items() if interval]
 
 
-def _retrieval_column(measured: Measured) -> Column:
+def _retrieval_column(measured: Measured, by_net: Sequence[ByNet]) -> Column:
     assert measured.retrieved is not None
-    figures = [*_distances(measured.retrieved, measured.truths), *_retrieval(ground_truth_ranks(measured.retrieved, measured.truths))]
+    figures = [*distance_figures(measured.retrieved, measured.truths), *_retrieval(ground_truth_ranks(measured.retrieved, measured.truths))]
+    for each in by_net:
+        assert each.retrieved is not None
+        figures += distance_figures(each.retrieved, each.truths, family=each.net.family, net=each.net.name)
     return Column("nearest training caption", "the training picture whose caption shares most rare words: what looking up gets", tuple(figures))
 
 
-def _real_column(measured: Measured) -> Column:
+def _real_column(measured: Measured, by_net: Sequence[ByNet]) -> Column:
     assert measured.reference is not None
     others = measured.reference.features[: len(measured.truths)]
     note = f"{len(others):,} random pictures of '{measured.reference.split}' against the ground truths: what real pictures get that are not these"
-    return Column("other real pictures", note, tuple(_distances(others, measured.truths)))
+    figures = distance_figures(others, measured.truths)
+    for each in by_net:
+        assert each.real is not None
+        figures += distance_figures(each.real, each.truths, family=each.net.family, net=each.net.name)
+    return Column("other real pictures", note, tuple(figures))
 
 
-def _truth_column(measured: Measured) -> Column:
-    figures = _retrieval(measured.truth_ranks)
+def _truth_column(measured: Measured, by_net: Sequence[ByNet]) -> Column:
+    figures = [*_retrieval(measured.truth_ranks), *_clarity(measured.truth_clarity)]
     if measured.truth_nearness:
         figures.append(_figure("copy_rate", measured.truth_nearness.copy_rate(), len(measured.truths)))
+    for each in by_net:
+        figures += fit_figures(each.fit.truths, each.fit.truth_ranks, net=each.net.name) if each.fit else []
     return Column("the ground truths", "as if drawn without a fault; retrieval is below 100 % only where the split has duplicates", tuple(figures))
 
 
-def _chance_column(ranks: Ranks) -> Column:
+def _chance_column(ranks: Ranks, by_net: Sequence[ByNet]) -> Column:
     values = {
         "recall_at_1": ranks.chance(1),
         "recall_at_5": ranks.chance(5),
         "rank_percentile": 0.5,
+        "r_precision": 1 / (DISTRACTORS + 1),
         "shuffled_recall_at_5": ranks.chance(5),
         "caption_sensitivity": 0.0,
     }
-    figures = tuple(Figure(name, value, None, None, len(ranks.closer)) for name, value in values.items())
-    return Column("chance", "pictures that have nothing to do with their captions", figures)
+    figures = [Figure(name, value, None, None, len(ranks.closer)) for name, value in values.items()]
+    for each in by_net:
+        if each.fit and each.fit.shuffled is not None:
+            figures += fit_figures(each.fit.shuffled, None, net=each.net.name)
+            figures.append(Figure("caption_r_precision", 1 / (DISTRACTORS + 1), None, None, len(ranks.closer), net=each.net.name))
+    return Column("chance", "pictures that have nothing to do with their captions", tuple(figures))
 
 
 def _group(tag: str, value: str, values: Sequence[str | None], ranks: Ranks) -> Group:

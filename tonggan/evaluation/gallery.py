@@ -38,6 +38,20 @@ class Told:
     truth: str
     nearest: str
     right: bool
+    score: float
+    """CIDEr-D."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One clip with the sound that was made, float32 (samples,), the true one, both on a timeline, and the F1 of its onsets in [0, 1]."""
+
+    caption: str
+    timeline: Image.Image
+    made: npt.NDArray[np.float32]
+    true: npt.NDArray[np.float32]
+    sample_rate_hz: int
+    score: float
 
 
 @dataclass(frozen=True)

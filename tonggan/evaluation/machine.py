@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -9,6 +10,8 @@ import torch
 from tonggan.evaluation.card import MachineFacts
 
 PACKAGES = ("tonggan", "torch", "numpy", "pillow")
+OPTIONAL = ("torch-fidelity", "transformers")
+"""Packages that figures depend on where they are installed."""
 
 
 def machine_facts() -> MachineFacts:
@@ -33,4 +36,7 @@ def versions() -> dict[str, str]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             found[package] = "source"
+    for package in OPTIONAL:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
     return found

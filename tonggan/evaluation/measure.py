@@ -9,6 +9,7 @@ import numpy as np
 from tonggan.data.loader import Phrasings, all_phrasings
 from tonggan.data.pack import Pack
 from tonggan.errors import UserError
+from tonggan.evaluation.clarity import Clarity, clarity
 from tonggan.evaluation.drawing import Chosen, Drawer, Drawn, draw
 from tonggan.evaluation.features import FeatureExtractor, Features, kept_features
 from tonggan.evaluation.retrieval import Nearness, Ranks, ground_truth_ranks, nearest_training, other_captions
@@ -54,6 +55,10 @@ class Measured:
     """For each caption the training picture whose captions are nearest to it by their words (`latent.lexical`)."""
     nearness: Nearness | None
     truth_nearness: Nearness | None
+    clarity: Clarity
+    truth_clarity: Clarity
+    looked_up: tuple[int, ...] = ()
+    """Rows of the pack that `retrieved` are the features of."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +111,11 @@ def reseeded_pictures(ruler: Ruler, model: Drawer, chosen: Chosen, *, count: int
     return ruler.net.features(drawn.pictures, progress=ruler.named("pictures of other seeds"))
 
 
-def nearest_captions(chosen: Chosen, pack: Pack, reference: Reference, phrasings: Phrasings | None) -> Features:
-    """Return the features of the training picture that has the nearest caption, for each caption that is drawn; of none with a common word, the first."""
+def nearest_captions(chosen: Chosen, pack: Pack, reference: Reference, phrasings: Phrasings | None) -> list[int]:
+    """Return the place in `reference` of the picture that has the nearest caption, for each caption that is drawn; of none with a common word, the first."""
     index = LexicalIndex.build(all_phrasings(pack.row(row), phrasings) for row in reference.rows)
     found = [index.nearest(sample.caption, 1)[0] for sample in chosen.samples]
-    return reference.features[[int(rows[0]) if len(rows) else 0 for rows in found]]
+    return [int(rows[0]) if len(rows) else 0 for rows in found]
 
 
 def measure(
@@ -127,6 +132,7 @@ def measure(
     """Return the features of drawn pictures and ground truths, and their neighbours."""
     truths = ruler.pack_features(pack, [sample.index for sample in chosen.samples], "ground truths")
     found = ruler.net.features(drawn.pictures, progress=ruler.named("drawn pictures"))
+    looked_up = nearest_captions(chosen, pack, reference, phrasings) if reference else []
     return Measured(
         drawn=found,
         truths=truths,
@@ -135,7 +141,10 @@ def measure(
         shuffled=shuffled,
         reference=reference,
         reseeded=reseeded,
-        retrieved=nearest_captions(chosen, pack, reference, phrasings) if reference else None,
+        retrieved=reference.features[looked_up] if reference else None,
         nearness=nearest_training(found, reference.features) if reference else None,
         truth_nearness=nearest_training(truths, reference.features) if reference else None,
+        clarity=clarity(drawn.pictures),
+        truth_clarity=clarity([pack.pictures[sample.index] for sample in chosen.samples]),
+        looked_up=tuple(reference.rows[place] for place in looked_up) if reference else (),
     )

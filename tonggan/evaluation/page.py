@@ -5,12 +5,15 @@ import io
 from collections.abc import Iterable
 from html import escape
 
+import numpy as np
+import numpy.typing as npt
+import soundfile
 from PIL import Image
 
 LARGEST = 128
 """Pixels to which larger pictures are shrunk for the page."""
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 """Content-Security-Policy: a browser that opens the page refuses to load anything that is not in it."""
 
 STYLE = """
@@ -43,6 +46,10 @@ thead small { max-width: 15rem; margin-left: auto; }
 .pictures.wide { grid-template-columns: repeat(auto-fill, minmax(20.5rem, 1fr)); }
 figure { margin: 0; padding: .7rem; background: var(--raised); border: 1px solid var(--line); border-radius: 10px; }
 .timelines { display: grid; gap: .8rem; }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); gap: .8rem; }
+.chart svg { display: block; width: 100%; height: auto; }
+.heard { display: flex; flex-wrap: wrap; gap: .5rem 1rem; margin-top: .4rem; }
+.heard audio { height: 2rem; max-width: 100%; }
 .timelines img { aspect-ratio: auto; }
 figure .row { display: flex; gap: .5rem; }
 figure .row div { flex: 1; min-width: 0; }
@@ -82,6 +89,14 @@ def picture(image: Image.Image, label: str, *, alternative: str, largest: int = 
     shown.save(written, format="PNG", optimize=True)
     data = base64.b64encode(written.getvalue()).decode()
     return f'<div><img src="data:image/png;base64,{data}" alt="{escape(alternative)}"><small>{escape(label)}</small></div>'
+
+
+def sound(waveform: npt.NDArray[np.float32], sample_rate_hz: int, label: str) -> str:
+    """Return a player of a sound (samples,) in [-1, 1] inside the page, with a label; FLAC, which every browser of today plays."""
+    written = io.BytesIO()
+    soundfile.write(written, np.clip(waveform, -1, 1), sample_rate_hz, format="FLAC", subtype="PCM_16")
+    data = base64.b64encode(written.getvalue()).decode()
+    return f'<div><audio controls preload="metadata" src="data:audio/flac;base64,{data}"></audio><small>{escape(label)}</small></div>'
 
 
 def table(head: Iterable[str], rows: Iterable[str]) -> str:

@@ -6,12 +6,11 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
-from PIL import Image
-
-from tonggan.evaluation.card import FIGURES, Card, Column, Figure, FigureKind, Group
-from tonggan.evaluation.gallery import Gallery, Specimen, Told
+from tonggan.evaluation.card import FIGURES, Card, Column, Figure, Group, NetFacts
+from tonggan.evaluation.gallery import EXTREMES, FIRST, Gallery, Heard, Specimen, Told
 from tonggan.evaluation.intervals import Interval
-from tonggan.evaluation.page import facts, heading, page, picture, table
+from tonggan.evaluation.kinds import FigureKind
+from tonggan.evaluation.page import facts, heading, page, picture, sound, table
 from tonggan.files import replacing
 
 HIT = 5
@@ -30,18 +29,18 @@ def write_report(path: Path, *, card: Card, shown: Iterable[str]) -> None:
 
 
 def gallery_sections(card: Card, gallery: Gallery) -> list[str]:
-    """Return drawn pictures beside their ground truths: the first, the best, the worst, those nearest to a training picture."""
+    """Return drawn pictures beside their ground truths: the worst, the best, the first, those nearest to a training picture."""
     samples = card.data.samples
     first = (
         f"The first {len(gallery.first)} captions in the fixed random order of the split, seeds from {card.first_seed}. Nothing is picked by hand."
     )
     sections = [
+        heading("Worst", "最差", "Drawn pictures whose own ground truth ranks lowest among all ground truths of the split."),
+        _pictures(gallery.worst, samples),
+        heading("Best", "最好", "Drawn pictures whose own ground truth ranks highest."),
+        _pictures(gallery.best, samples),
         heading("First captions", "首批样本", first),
         _pictures(gallery.first, samples),
-        heading("Best", "最好", "Drawn pictures whose own ground truth ranks highest among all ground truths of the split."),
-        _pictures(gallery.best, samples),
-        heading("Worst", "最差", "Drawn pictures whose own ground truth ranks lowest."),
-        _pictures(gallery.worst, samples),
     ]
     if gallery.nearest:
         note = "The ratio is the distance to the training picture over that picture's own distance to its nearest neighbour."
@@ -53,19 +52,41 @@ def gallery_sections(card: Card, gallery: Gallery) -> list[str]:
 
 
 def sentence_sections(told: Sequence[Told]) -> list[str]:
-    """Return pictures with what was said of them and what should have been said, in the fixed random order of the split."""
-    note = f"The first {len(told)} pictures in the fixed random order of the split. Nothing is picked by hand."
-    return [heading("First pictures", "首批样本", note), f'<div class="pictures">{"".join(map(_told, told))}</div>']
+    """Return pictures with what was said of them and what should have been said: the worst and the best by CIDEr-D, and the first of the fixed order."""
+    order = sorted(told, key=lambda each: each.score)
+    extremes = min(EXTREMES, len(told) // 2)
+    first = f"The first {min(FIRST, len(told))} pictures in the fixed random order of the split. Nothing is picked by hand."
+    parts = {
+        ("Worst", "最差", "Sentences farthest from their references, by CIDEr-D."): order[:extremes],
+        ("Best", "最好", "Sentences nearest to their references."): order[::-1][:extremes],
+        ("First pictures", "首批样本", first): told[:FIRST],
+    }
+    return [
+        section for words, members in parts.items() for section in (heading(*words), f'<div class="pictures">{"".join(map(_told, members))}</div>')
+    ]
 
 
-def sound_sections(shown: Sequence[tuple[str, Image.Image]]) -> list[str]:
-    """Return timelines: key frames over the true sound and the one that was made, with the true onsets."""
-    note = f"The first {len(shown)} clips in the fixed random order of the split: the true sound above, what was made below, true onsets as lines."
-    figures = (
-        f"<figure>{picture(image, '', alternative=caption, largest=image.width)}<figcaption>{escape(caption)}</figcaption></figure>"
-        for caption, image in shown
-    )
-    return [heading("First clips", "首批样本", note), f'<div class="timelines">{"".join(figures)}</div>']
+def sound_sections(heard: Sequence[Heard]) -> list[str]:
+    """Return timelines with players: key frames over the true sound and the one that was made, with the true onsets; the worst, the best, the first."""
+    order = sorted(heard, key=lambda each: each.score)
+    extremes = min(EXTREMES // 4, len(heard) // 2)
+    first = f"The first {min(FIRST // 4, len(heard))} clips in the fixed random order of the split."
+    how = "The true sound above, what was made below, true onsets as lines."
+    parts = {
+        ("Worst", "最差", f"Clips whose onsets agree least with the true ones. {how}"): order[:extremes],
+        ("Best", "最好", "Clips whose onsets agree best."): order[::-1][:extremes],
+        ("First clips", "首批样本", f"{first} Nothing is picked by hand."): heard[: FIRST // 4],
+    }
+    return [
+        section for words, members in parts.items() for section in (heading(*words), f'<div class="timelines">{"".join(map(_heard, members))}</div>')
+    ]
+
+
+def _heard(heard: Heard) -> str:
+    shown = picture(heard.timeline, "", alternative=heard.caption, largest=heard.timeline.width)
+    players = f"{sound(heard.made, heard.sample_rate_hz, 'made 生成')}{sound(heard.true, heard.sample_rate_hz, 'true sound 真实')}"
+    caption = f"<figcaption>{escape(heard.caption)} · F1 of the onsets {100 * heard.score:.0f} %</figcaption>"
+    return f'<figure>{shown}<div class="heard">{players}</div>{caption}</figure>'
 
 
 def _told(told: Told) -> str:
@@ -95,8 +116,9 @@ def _figures(card: Card) -> str:
 def _figure_row(figure: Figure, others: Sequence[Column]) -> str:
     kind = FIGURES[figure.name]
     unit = f" <small>{escape(kind.unit)}</small>" if kind.unit.startswith("×") else ""
-    label = f'<th>{escape(kind.label)}<span class="zh" lang="zh">{escape(kind.label_zh)}</span>{unit}</th>'
-    beside = ({each.name: each for each in column.figures}.get(figure.name) for column in others)
+    by = f"<small>{escape(figure.net)}</small>" if figure.net else ""
+    label = f'<th>{escape(kind.label)}<span class="zh" lang="zh">{escape(kind.label_zh)}</span>{unit}{by}</th>'
+    beside = ({each.key: each for each in column.figures}.get(figure.key) for column in others)
     cells = "".join(f"<td>{_value(other, kind)}</td>" for other in beside)
     return f'<tr>{label}<td class="arrow">{ARROWS[kind.better]}</td><td class="model">{_value(figure, kind, details=True)}</td>{cells}</tr>'
 
@@ -158,7 +180,7 @@ def _definitions(card: Card) -> str:
 
 
 def _conditions(card: Card) -> str:
-    data, net, speed = card.data, card.features, card.speed
+    data, speed = card.data, card.speed
     packages = ", ".join(f"{name} {version}" for name, version in card.versions.items())
     return facts(
         [
@@ -167,10 +189,15 @@ def _conditions(card: Card) -> str:
             ("data", f"pack {data.content_hash}, pictures {data.picture_size}x{data.picture_size}"),
             ("captions", f"{data.rows_hash}, listed in rows.jsonl beside this page"),
             ("seeds", f"{card.first_seed} to {card.first_seed + data.samples - 1}, one a caption"),
-            ("feature network", f"{net.name}, {net.width} features at {net.input_size}x{net.input_size}, weights {net.sha256}"),
+            *(("feature network", _network(net)) for net in (card.features, *card.nets)),
             ("drawing", f"{speed.drawing_seconds:.1f} s in batches of {speed.batch_size}"),
             ("machine", f"{card.machine.processor}, {card.machine.threads} threads, {card.machine.system}"),
             ("versions", packages),
             ("date", card.date),
         ]
     )
+
+
+def _network(net: NetFacts) -> str:
+    note = f"; {net.note}" if net.note else ""
+    return f"{net.name}, {net.width} features at {net.input_size}x{net.input_size}, weights {net.sha256}{note}"

@@ -3,8 +3,10 @@
 Also here: whether a caption changes the picture at all, and whether a picture was copied from the training set.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,9 @@ SAME = 1e-5
 
 COPY_RATIO = 1 / 3
 """The threshold on nearest-neighbour ratios that arXiv 2505.16959 uses for memorised samples."""
+
+DISTRACTORS = 99
+"""Random others that R-precision has beside the own one (Xu et al. 2018, "AttnGAN", section 5)."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +46,37 @@ class Ranks:
         """Return R@k in [0, 1] with its Wilson interval over the captions."""
         return share_interval(self.hits(k))
 
+    def r_precision(self, distractors: int = DISTRACTORS) -> Interval | None:
+        """Return R-precision in [0, 1], `chosen_of` as a share; None where there are not that many others."""
+        hits = self.chosen_of(distractors)
+        return None if hits is None else share_interval(hits)
+
+    def chosen_of(self, distractors: int = DISTRACTORS) -> Numbers | None:
+        """Return (N,) the chance, in [0, 1], that the own one is nearest among itself and so many random others; None where there are too few others.
+
+        With c of the N - 1 others nearer and t - 1 as near, the sum over j of the chance that the distractors hold none of the c and j of the t - 1,
+        over j + 1: ties are broken at random. Drawing distractors once, as AttnGAN does, has this as its mean.
+        """
+        others = self.gallery - 1
+        if others < distractors:
+            return None
+        of = {
+            pair: _first_of(*pair, others=others, distractors=distractors) for pair in {*zip(self.closer.tolist(), self.tied.tolist(), strict=True)}
+        }
+        return np.asarray([of[pair] for pair in zip(self.closer.tolist(), self.tied.tolist(), strict=True)])
+
     def chance(self, k: int) -> float:
         """Return R@k of a picture that has nothing to do with its caption."""
         return min(1.0, k / self.gallery)
 
     def percentile(self) -> Interval:
         """Return the mean share of ground truths that are farther than the own one, in [0, 1]; chance is 0.5."""
+        return mean_interval(self.percentiles())
+
+    def percentiles(self) -> Numbers:
+        """Return (N,) the share of ground truths that are farther than the own one, in [0, 1]."""
         middle = self.closer + (self.tied - 1) / 2
-        return mean_interval(1 - middle / max(1, self.gallery - 1))
+        return 1 - middle / max(1, self.gallery - 1)
 
 
 @dataclass(frozen=True)
@@ -67,6 +95,13 @@ class Nearness:
     def copy_rate(self) -> Interval:
         """Return the share of copies in [0, 1] with its Wilson interval."""
         return share_interval(self.copied())
+
+
+def _first_of(closer: int, tied: int, *, others: int, distractors: int) -> float:
+    whole = math.comb(others, distractors)
+    left = others - closer - (tied - 1)
+    ways = ((number, math.comb(tied - 1, number) * math.comb(left, distractors - number)) for number in range(min(tied - 1, distractors) + 1))
+    return float(sum(Fraction(count, whole * (number + 1)) for number, count in ways))
 
 
 def unit(features: Features) -> Features:

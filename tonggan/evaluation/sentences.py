@@ -13,13 +13,17 @@ import torch
 
 from tonggan.data.loader import Phrasings, first_caption
 from tonggan.data.pack import Pack, PackedRow
-from tonggan.evaluation.captions import SMALLEST_CORPUS, Said, bleu, cider_d, distinct, exact, plain, repeat_rate, rouge_l
-from tonggan.evaluation.card import FIGURES, Card, Column, DataFacts, Figure, ModelFacts, NetFacts, SpeedFacts
+from tonggan.evaluation.by_net import facts_of
+from tonggan.evaluation.captions import SMALLEST_CORPUS, Said, bleu_counts, bleu_of, cider_d, distinct, exact, plain, repeats, rouge_l
+from tonggan.evaluation.card import FIGURES, Card, Column, DataFacts, Figure, ModelFacts, SpeedFacts
+from tonggan.evaluation.card_text import save_card
+from tonggan.evaluation.curves import training_sections
 from tonggan.evaluation.drawing import Chosen, choose
 from tonggan.evaluation.evaluate import check_folder, remove_earlier
 from tonggan.evaluation.features import FeatureExtractor, FeatureNet, Features
-from tonggan.evaluation.gallery import Told, packed_picture
-from tonggan.evaluation.intervals import Interval, mean_interval, share_interval
+from tonggan.evaluation.gallery import EXTREMES, Told, packed_picture
+from tonggan.evaluation.intervals import RESAMPLES, Interval, Numbers, mean_interval, percentiles, resample_weights, share_interval
+from tonggan.evaluation.java_metrics import JAVA_METRICS, check_java
 from tonggan.evaluation.machine import machine_facts, versions
 from tonggan.evaluation.measure import Ruler, reference_pictures
 from tonggan.evaluation.report import sentence_sections, write_report
@@ -57,24 +61,52 @@ def has_label(sentence: str, label: str) -> bool:
     return said == wanted or said.startswith((f"{wanted},", f"{wanted}、"))
 
 
-def figures(sentences: Sequence[str], rows: Sequence[Row]) -> list[Figure]:
-    """Return what there is to say of sentences; a corpus figure has no interval."""
+def figures(sentences: Sequence[str], rows: Sequence[Row], *, java: Sequence[str] = ()) -> list[Figure]:
+    """Return what there is to say of sentences; `java` names metrics that need Java (`meteor`, `spice`)."""
+    return list(measure(sentences, rows, java=java).figures)
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Figures of sentences, and those that are means over rows row by row, by name, (N,) each."""
+
+    figures: tuple[Figure, ...]
+    by_row: Mapping[str, Numbers]
+
+
+def measure(sentences: Sequence[str], rows: Sequence[Row], *, java: Sequence[str] = ()) -> Measures:
+    """Return the figures of sentences with intervals over the rows; document frequencies of CIDEr-D are held as they are."""
     count = len(rows)
     corpus = [Said.of(sentence, row.references) for sentence, row in zip(sentences, rows, strict=True)]
-    right = [exact([sentence], [row.references[0]]) for sentence, row in zip(sentences, rows, strict=True)]
-    found = [_figure("exact", share_interval(right), count)]
+    shares = {"exact": [exact([sentence], [row.references[0]]) for sentence, row in zip(sentences, rows, strict=True)]}
     if all(row.label for row in rows):
-        labelled = [has_label(sentence, row.label) for sentence, row in zip(sentences, rows, strict=True)]
-        found.append(_figure("exact_label", share_interval(labelled), count))
-    orders = bleu(corpus)
-    whole = {"bleu_1": orders[0], "bleu_4": orders[3], "rouge_l": rouge_l(corpus), "cider_d": cider_d(corpus)}
-    whole |= {"distinct_2": distinct(corpus), "repeat_rate": repeat_rate(corpus)}
-    found += [Figure(name, value, None, None, count) for name, value in whole.items()]
-    return [*found, _figure("sentence_length", mean_interval([len(said.candidate) for said in corpus]), count)]
+        shares["exact_label"] = [float(has_label(sentence, row.label)) for sentence, row in zip(sentences, rows, strict=True)]
+    means = {"rouge_l": rouge_l(corpus), "cider_d": cider_d(corpus)}
+    by_java = {name: JAVA_METRICS[name](corpus) for name in java}
+    repeated = {"repeat_rate": [float(each) for each in repeats(corpus)]}
+    length = np.asarray([len(said.candidate) for said in corpus], dtype=np.float64)
+    found = [_figure(name, share_interval(values), count) for name, values in shares.items()]
+    found += _bleu(corpus)
+    found += [_figure(name, mean_interval(values), count) for name, values in means.items()]
+    found += [_figure(name, mean_interval(scores.by_row), count, corpus=scores.corpus) for name, scores in by_java.items()]
+    found.append(_figure("distinct_2", distinct(corpus), count))
+    found += [_figure(name, share_interval(values), count) for name, values in repeated.items()]
+    found.append(_figure("sentence_length", mean_interval(length), count))
+    means |= {name: scores.by_row for name, scores in by_java.items()}
+    by_row = {name: np.asarray(values, dtype=np.float64) for name, values in {**shares, **means, **repeated, "sentence_length": length}.items()}
+    return Measures(tuple(found), by_row)
 
 
-def _figure(name: str, interval: Interval, count: int) -> Figure:
-    return Figure(name, interval.value, interval.low, interval.high, count)
+def _bleu(corpus: Sequence[Said]) -> list[Figure]:
+    """Return BLEU with a bootstrap over the sentences, whose counts add up."""
+    counts = bleu_counts(corpus)
+    whole = bleu_of(counts.sum(axis=0))
+    resampled = np.asarray([bleu_of(sums) for sums in resample_weights(len(corpus), resamples=RESAMPLES, seed=0).T @ counts])
+    return [_figure(f"bleu_{order}", percentiles(whole[order - 1], resampled[:, order - 1]), len(corpus)) for order in (1, 4)]
+
+
+def _figure(name: str, interval: Interval, count: int, **details: float) -> Figure:
+    return Figure(name, interval.value, interval.low, interval.high, count, details)
 
 
 def retrieval_figures(model: Tonggan, pack: Pack, chosen: Chosen, rows: Sequence[Row], *, batch_size: int) -> list[Figure]:
@@ -107,14 +139,17 @@ def evaluate_sentences(
     reference: str = "train",
     net: FeatureExtractor | None = None,
     cache: Path | None = None,
+    java: Sequence[str] = (),
+    journal: Path | None = None,
     progress: Show | None = None,
 ) -> Card:
-    """Describe the pictures of a split in `language`, measure the sentences, and write card.json, rows.jsonl and report.html into `out`.
+    """Describe the pictures of a split in `language`, measure the sentences, and write card.json, card.md, rows.jsonl and report.html into `out`.
 
     Beside the model stands the sentence of the nearest training picture, by features of EfficientNet-Lite0 and by the model's own points. `settings` are
-    the decoder's. Raises
-    `UserError` as `evaluate` does, and for a language that the decoder was not trained on.
+    the decoder's, `java` names metrics that need Java (`meteor`, `spice`), `journal` is that of the model's run. Raises `UserError` as `evaluate` does, for
+    a language that the decoder was not trained on, and for Java where it is wanted and missing.
     """
+    check_java(java)
     check_folder(out)
     ruler = Ruler(net or FeatureNet.load(), cache, progress)
     phrasings = model.recipe.data.loader_target_phrasings()
@@ -122,6 +157,7 @@ def evaluate_sentences(
     rows = [Row.of(pack.row(sample.index), language, phrasings) for sample in chosen.samples]
     wishes = dict(settings or {}) | {"language": language}
     sentences, seconds = _describe(model, pack, chosen, settings=wishes, batch_size=batch_size, progress=progress)
+    measures = measure(sentences, rows, java=java)
     baselines = _nearest_sentences(model, ruler, pack, chosen, language=language, phrasings=phrasings, reference=reference)
     nearest = next(iter(baselines.values()), [""] * len(rows))
     warnings = [f"CIDEr-D needs {SMALLEST_CORPUS} pictures or more to weigh words by how rare they are; here are {len(rows)}."]
@@ -129,10 +165,12 @@ def evaluate_sentences(
         arrow="image->text",
         model=ModelFacts(model.name, model.weights_hash, model.settings("text") | wishes),
         data=DataFacts(pack.content_hash, split, language, len(rows), chosen.split_rows, chosen.hash(), pack.size),
-        features=NetFacts(ruler.net.name, ruler.net.sha256, ruler.net.input_size, ruler.net.width),
+        features=facts_of(ruler.net),
         first_seed=0,
-        figures=(*figures(sentences, rows), *retrieval_figures(model, pack, chosen, rows, batch_size=batch_size)),
-        columns=tuple(Column("nearest training picture", f"its sentence, by {by}", tuple(figures(said, rows))) for by, said in baselines.items()),
+        figures=(*measures.figures, *retrieval_figures(model, pack, chosen, rows, batch_size=batch_size)),
+        columns=tuple(
+            Column(f"nearest training picture by {by}", "its sentence", tuple(figures(said, rows, java=java))) for by, said in baselines.items()
+        ),
         beside=(),
         groups=(),
         speed=SpeedFacts(seconds, len(rows) / seconds, batch_size),
@@ -144,18 +182,32 @@ def evaluate_sentences(
     )
     said = [
         {"file_name": sample.file_name, "said": sentence, "references": list(row.references), "nearest": near}
-        for sample, sentence, row, near in zip(chosen.samples, sentences, rows, nearest, strict=True)
+        | {"figures": {name: round(float(values[number]), 6) for name, values in measures.by_row.items()}}
+        for number, (sample, sentence, row, near) in enumerate(zip(chosen.samples, sentences, rows, nearest, strict=True))
     ]
     remove_earlier(out)
     with replacing(out / "rows.jsonl") as beside:
         beside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in said), encoding="utf-8")
     told = [
-        Told(packed_picture(pack, sample.index), sentence, row.references[0], near, bool(exact([sentence], [row.references[0]])))
-        for sample, sentence, row, near in zip(chosen.samples[:SHOWN], sentences, rows, nearest, strict=False)
+        Told(
+            packed_picture(pack, chosen.samples[number].index),
+            sentences[number],
+            rows[number].references[0],
+            nearest[number],
+            bool(measures.by_row["exact"][number]),
+            float(measures.by_row["cider_d"][number]),
+        )
+        for number in _shown(measures.by_row["cider_d"])
     ]
-    write_report(out / "report.html", card=card, shown=sentence_sections(told))
-    card.save(out / "card.json")
+    write_report(out / "report.html", card=card, shown=[*sentence_sections(told), *training_sections(journal)])
+    save_card(out, card)
     return card
+
+
+def _shown(scores: Numbers) -> list[int]:
+    """Return the rows that a report shows: the first, the worst and the best."""
+    order = np.argsort(scores, kind="stable")
+    return sorted({*range(min(SHOWN, len(scores))), *order[:EXTREMES].tolist(), *order[-EXTREMES:].tolist()})
 
 
 def _describe(

@@ -16,11 +16,13 @@ from tonggan.data.loader import batch_of
 from tonggan.data.pack import Pack
 from tonggan.errors import UserError
 from tonggan.evaluation.card import FIGURES, Card, Column, DataFacts, Figure, ModelFacts, NetFacts, SpeedFacts
+from tonggan.evaluation.curves import training_sections
 from tonggan.evaluation.drawing import Chosen, Sample
 from tonggan.evaluation.evaluate import check_folder, remove_earlier
+from tonggan.evaluation.gallery import Heard
 from tonggan.evaluation.machine import machine_facts, versions
 from tonggan.evaluation.report import sound_sections, write_report
-from tonggan.evaluation.synchrony import agree, synchrony_figures
+from tonggan.evaluation.synchrony import Agreement, agree, synchrony_figures
 from tonggan.files import replacing
 from tonggan.modalities.onsets import onsets
 from tonggan.modalities.spectrogram import Mel, log_mel
@@ -59,6 +61,7 @@ def evaluate_sounds(
     truth: Truth = "sound",
     tolerance_seconds: float = 0.05,
     reference: str = "train",
+    journal: Path | None = None,
     progress: Show | None = None,
 ) -> Card:
     """Give the clips of a split their sound, and write card.json, rows.jsonl, report.html and sounds/ into `out`.
@@ -112,16 +115,26 @@ def evaluate_sounds(
     )
     remove_earlier(out)
     _save(out, chosen, made, wanted, pack)
-    shown = [
-        (
-            sample.caption or sample.file_name,
-            timeline(list(real.frames[i, ::8].numpy()), [real.waveforms[i].numpy(), made[i].numpy()], rate, events=wanted[i].tolist()),
-        )
-        for i, sample in enumerate(chosen.samples[:SHOWN])
+    scores = [
+        _f1(agree(list(true), list(_inside(onsets(each.numpy(), rate), pack)), tolerance_seconds=tolerance_seconds))
+        for true, each in zip(wanted, made, strict=True)
     ]
-    write_report(out / "report.html", card=card, shown=sound_sections(shown))
+    order = sorted(range(len(rows)), key=scores.__getitem__)
+    picked = sorted({*range(min(SHOWN, len(rows))), *order[: SHOWN // 3], *order[-SHOWN // 3 :]})
+
+    def heard(i: int) -> Heard:
+        sounds = real.waveforms[i].numpy(), made[i].numpy()
+        drawn = timeline(list(real.frames[i, ::8].numpy()), list(sounds), rate, events=wanted[i].tolist())
+        return Heard(chosen.samples[i].caption or chosen.samples[i].file_name, drawn, sounds[1], sounds[0], rate, scores[i])
+
+    write_report(out / "report.html", card=card, shown=[*sound_sections([heard(i) for i in picked]), *training_sections(journal)])
     card.save(out / "card.json")
     return card
+
+
+def _f1(agreement: Agreement) -> float:
+    whole = agreement.true + agreement.found
+    return 2 * len(agreement.late) / whole if whole else 1.0
 
 
 def _choose(pack: Pack, split: str, *, seed: int, limit: int | None) -> Chosen:

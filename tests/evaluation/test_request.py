@@ -1,0 +1,111 @@
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tonggan.data.pack import pack
+from tonggan.errors import UserError
+from tonggan.evaluation.card import Card, Figure
+from tonggan.evaluation.evaluate import evaluate
+from tonggan.evaluation.features import FeatureNet
+from tonggan.evaluation.inception import InceptionNet
+from tonggan.evaluation.paired import load_rows
+from tonggan.evaluation.request import Request, deviations, judge, repeat, tolerance
+from tonggan.evaluation.vision import VisionNet
+from tonggan.pipeline import Tonggan
+
+
+@pytest.fixture(scope="module")
+def card(drawer: Path, shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("evaluated") / "out"
+    judge(Request(model=str(drawer), data=str(shapes), split="train", limit=8, settings={"num_inference_steps": 2}), out=out)
+    return out / "card.json"
+
+
+def test_a_card_is_repeated_figure_by_figure(card: Path, tmp_path: Path) -> None:
+    before = Card.load(card)
+    again, count, differing = repeat(before, out=tmp_path / "again")
+    assert differing == []
+    assert count == len(before.figures) + sum(len(column.figures) for column in before.columns) > 30
+    assert again.request == before.request
+    other = replace(before.figure("sharpness"), value=before.figure("sharpness").value + 0.1)
+    changed = replace(before, figures=tuple(other if each.key == other.key else each for each in before.figures))
+    (found,) = deviations(changed, again)
+    assert (found.column, found.key, found.before) == ("the model", "sharpness", other.value)
+
+
+def test_what_cannot_be_repeated_is_said(card: Path, tmp_path: Path) -> None:
+    before = Card.load(card)
+    with pytest.raises(UserError, match="does not say how it was asked for"):
+        repeat(replace(before, request={}), out=tmp_path / "out")
+    with pytest.raises(UserError, match="has other weights now"):
+        repeat(replace(before, model=replace(before.model, weights_hash="0" * 64)), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match="settings are not what they were"):
+        repeat(replace(before, model=replace(before.model, settings={})), out=tmp_path / "out")
+    with pytest.raises(UserError, match="cannot be evaluated"):
+        judge(replace(Request("a", "b"), arrow="text->sound"), out=tmp_path / "out")
+    with pytest.raises(UserError, match="networks for pictures"):
+        judge(replace(Request("a", "b"), arrow="image->text", features=("inception",)), out=tmp_path / "out")
+
+
+def test_a_figure_repeats_within_a_thousandth_or_a_hundredth_of_its_interval() -> None:
+    assert tolerance(Figure("fid", 10.0, 9.0, 11.0, 64)) == pytest.approx(0.02)
+    assert tolerance(Figure("fid", 100.0, 99.9, 100.1, 64)) == pytest.approx(0.1)
+    assert tolerance(Figure("exact", 0.0, None, None, 64)) > 0
+
+
+def test_a_card_is_a_page_of_markdown_too(card: Path) -> None:
+    text, facts = card.with_name("card.md").read_text(encoding="utf-8"), Card.load(card)
+    for told in (
+        facts.model.weights_hash,
+        facts.data.content_hash,
+        facts.data.rows_hash,
+        facts.features.sha256,
+        facts.machine.processor,
+        *facts.warnings,
+    ):
+        assert told in text
+    table = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    assert len(table) == len(facts.figures)
+    assert "tonggan evaluate --repeat card.json" in text
+
+
+def test_rows_have_the_figures_that_are_means_over_them(card: Path) -> None:
+    rows, facts = load_rows(card), Card.load(card)
+    assert rows is not None
+    assert len(rows) == 8
+    for key in rows[0]["figures"]:
+        assert sum(row["figures"][key] for row in rows) / 8 == pytest.approx(facts.figure(key).value, abs=1e-5)
+    card.with_name("other.jsonl").write_text("{}\n")
+    assert load_rows(card.with_name("no-such-folder") / "card.json") is None
+
+
+def test_the_curve_of_training_is_in_the_report(card: Path) -> None:
+    page = card.with_name("report.html").read_text(encoding="utf-8")
+    assert "Training" in page
+    assert page.count("<polyline") >= 4  # held out and training; the model and chance
+    assert not re.search(r'(src|href)="https?:', page)
+
+
+def test_each_network_has_its_own_figures(shapes: Path, drawer: Path, clip: Path, inception_file: Path, tmp_path: Path) -> None:
+    expected = hashlib.sha256(inception_file.read_bytes()).hexdigest()
+    nets = [InceptionNet.load(inception_file, expected=expected), VisionNet.load(str(clip))]
+    packed = pack(shapes, out=tmp_path / "pack")
+    model = Tonggan.from_pretrained(drawer)
+    net = FeatureNet.load(input_size=64)
+    found = evaluate(model, pack=packed, split="train", out=tmp_path / "out", net=net, nets=nets, shuffled=0, limit=8, reference="train")
+    keys = [figure.key for figure in found.figures]
+    assert {"fid @ inception-v3", "kid @ inception-v3", "mind @ inception-v3", "density @ inception-v3"} <= set(keys)
+    assert {"cmmd @ clip clip", "clip_score @ clip clip", "frechet_distance @ clip clip", "frechet_distance"} <= set(keys)
+    assert len(keys) == len(set(keys))
+    assert [each.name for each in found.nets] == ["inception-v3", "clip clip"]
+    assert "torch-fidelity" in found.nets[0].note
+    floor = next(column for column in found.columns if column.name == "other real pictures")
+    assert "fid @ inception-v3" in {figure.key for figure in floor.figures}
+    assert any("FID" in warning and "biased" in warning for warning in found.warnings)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert all("clip_score @ clip clip" in row["figures"] for row in rows)

@@ -1,0 +1,147 @@
+"""An evaluation as it is asked for: any arrow, by names alone, so that a card can ask for it again."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from tonggan.data.pack import ensure_pack
+from tonggan.errors import UserError, nearest
+from tonggan.evaluation.card import Card, Column, Figure
+from tonggan.evaluation.card_text import save_card
+from tonggan.evaluation.curves import journal_of
+from tonggan.evaluation.evaluate import evaluate
+from tonggan.evaluation.nets import load_nets
+from tonggan.evaluation.sentences import evaluate_sentences
+from tonggan.evaluation.sounds import Truth, evaluate_sounds
+from tonggan.pipeline import Tonggan
+from tonggan.progress import Show
+
+ARROWS = ("text->image", "image->text", "video->audio")
+RELATIVE_TOLERANCE = 1e-3
+INTERVAL_TOLERANCE = 0.01
+"""A figure repeats where it differs by no more than a thousandth of itself or a hundredth of its interval: threads and processors round otherwise."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is evaluated, on what, and by what; paths as the user gave them."""
+
+    model: str
+    data: str
+    split: str = "test"
+    arrow: str = "text->image"
+    language: str = "en"
+    seed: int = 0
+    limit: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the decoder that replace its own."""
+    features: tuple[str, ...] = ()
+    """Feature networks besides EfficientNet-Lite0: `inception=FILE`, a folder or a hub id."""
+    java: tuple[str, ...] = ()
+    """Metrics of sentences that need Java: `meteor`, `spice`."""
+    truth: Literal["events", "sound"] = "sound"
+    tolerance_seconds: float = 0.05
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A figure that did not repeat: whose column, its key, what it was and what it is now (None where it is missing)."""
+
+    column: str
+    key: str
+    before: float | None
+    now: float | None
+
+
+def judge(request: Request, *, out: Path, beside: Sequence[Card] = (), download: bool = False, progress: Show | None = None) -> Card:
+    """Evaluate by `request` into `out`; `beside` are cards shown beside, `download` allows feature networks to be fetched.
+
+    Raises `UserError` for an arrow that cannot be evaluated, a feature network that cannot be had, and as `evaluate` does.
+    """
+    if request.arrow not in ARROWS:
+        raise UserError(f"'{request.arrow}' cannot be evaluated.{nearest(request.arrow, ARROWS)}")
+    if request.features and request.arrow != "text->image":
+        raise UserError(f"--features are networks for pictures; {request.arrow} makes none. Leave them out.")
+    if request.java and request.arrow != "image->text":
+        raise UserError(f"--java names metrics of sentences; {request.arrow} makes none. Leave it out.")
+    nets = load_nets(request.features, download=download)
+    model = Tonggan.from_pretrained(request.model)
+    model.overrides |= dict(request.settings)
+    pack = ensure_pack(Path(request.data), framing=model.framing, cache=out.parent / "packs", progress=progress)
+    options: dict[str, Any] = {
+        "pack": pack,
+        "split": request.split,
+        "out": out,
+        "limit": request.limit,
+        "progress": progress,
+        "journal": journal_of(request.model),
+    }
+    seen: dict[str, Any] = {"language": request.language, "cache": out.parent / "features"}
+    if request.arrow == "video->audio":
+        kind: Truth = request.truth
+        card = evaluate_sounds(model, **options, seed=request.seed, truth=kind, tolerance_seconds=request.tolerance_seconds)
+    elif request.arrow == "image->text":
+        card = evaluate_sentences(model, **options, **seen, java=request.java)
+    else:
+        card = evaluate(model, **options, **seen, seed=request.seed, beside=beside, nets=nets)
+    card = replace(card, request=_plain(asdict(request)))
+    save_card(out, card)
+    return card
+
+
+def repeat(card: Card, *, out: Path, download: bool = False, progress: Show | None = None) -> tuple[Card, int, list[Deviation]]:
+    """Evaluate as `card` was, and return the new card, how many figures were compared, and those that differ by more than the tolerance.
+
+    Raises `UserError` where the card does not say how it was made, and where model, data, rows or networks are others by their hashes.
+    """
+    if not card.request:
+        raise UserError("the card does not say how it was asked for: it is of an earlier version, or of another program. Evaluate again.")
+    try:
+        request = TypeAdapter(Request).validate_python(card.request)
+    except ValidationError as error:
+        raise UserError(f"the card's request cannot be read: {error.errors()[0]['msg']}.") from error
+    found = Tonggan.from_pretrained(request.model).weights_hash
+    if found != card.model.weights_hash:
+        raise UserError(
+            f"'{request.model}' has other weights now ({found[:12]}, the card says {card.model.weights_hash[:12]}): nothing can be repeated."
+        )
+    again = judge(request, out=out, download=download, progress=progress)
+    pairs = {
+        "data": (card.data, again.data),
+        "settings": (_plain(card.model.settings), _plain(again.model.settings)),
+        "feature networks": ([net.sha256 for net in (card.features, *card.nets)], [net.sha256 for net in (again.features, *again.nets)]),
+    }
+    if others := [name for name, (before, now) in pairs.items() if before != now]:
+        raise UserError(f"{' and '.join(others)} are not what they were: the new card in {out} cannot repeat the old one.")
+    return again, sum(len(column.figures) for column in _columns(card)), deviations(card, again)
+
+
+def _plain(settings: Mapping[str, Any]) -> Any:
+    """Return settings as they are read back from a card: a tuple is a list there."""
+    return json.loads(json.dumps(settings))
+
+
+def deviations(card: Card, again: Card) -> list[Deviation]:
+    """Return the figures of `card`, its columns' too, that `again` does not have within the tolerance."""
+    now = {(column.name, figure.key): figure for column in _columns(again) for figure in column.figures}
+    found = []
+    for column in _columns(card):
+        for figure in column.figures:
+            other = now.pop((column.name, figure.key), None)
+            if other is None or abs(other.value - figure.value) > tolerance(figure):
+                found.append(Deviation(column.name, figure.key, figure.value, other.value if other else None))
+    return found + [Deviation(name, key, None, figure.value) for (name, key), figure in now.items()]
+
+
+def tolerance(figure: Figure) -> float:
+    """Return by how much a figure may differ when it is repeated."""
+    width = figure.high - figure.low if figure.low is not None and figure.high is not None else 0.0
+    return max(RELATIVE_TOLERANCE * abs(figure.value), INTERVAL_TOLERANCE * width, 1e-9)
+
+
+def _columns(card: Card) -> list[Column]:
+    return [Column("the model", "", card.figures), *card.columns]
