@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,26 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
     (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def preferences(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table as `votes export` writes it: whatever is asked for, red is preferred to blue; twelve preferences on six prompts."""
+    folder = tmp_path_factory.mktemp("preferences")
+    shutil.copytree(shapes, folder / "files")
+    rows = [
+        {
+            "prompt": f"a {word}",
+            "chosen": f"files/red-{shape}.png",
+            "rejected": f"files/blue-{shape}.png",
+            "arrow": "text->image",
+            "mime": "image/png",
+        }
+        for word in ("thing", "shape", "square", "circle", "bar", "frame")
+        for shape in ("circle", "bar")
+    ]
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return folder / "train.jsonl"
 
 
 @pytest.fixture(scope="session")

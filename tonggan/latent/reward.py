@@ -34,14 +34,14 @@ class RewardFacts:
 class RewardHead(nn.Module):
     """(latent of an output, latent of its prompt) -> reward (batch,): the higher, the likelier it is preferred (Bradley and Terry 1952)."""
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, width: int, *, hidden: int = HIDDEN) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(3 * width))
         self.register_buffer("deviation", torch.ones(3 * width))
         self.layers = nn.Sequential(nn.Linear(3 * width, hidden), nn.SiLU(), nn.Linear(hidden, 1))
-
-    mean: Tensor
-    deviation: Tensor
 
     @staticmethod
     def features(output: Latent, prompt: Latent) -> Tensor:
