@@ -80,7 +80,7 @@ def draw_one(model: Tonggan, caption: str, output: Path, *, n: int, request: Req
 
 def _drawn(model: Tonggan, captions: Sequence[str], request: Request, *, seeds: Sequence[int], n: int = 1) -> list[Candidate]:
     """Draw `n` pictures a caption from `seeds` in order; with `best_of`, picture i is the best of those from the seeds `best_of` * i and following."""
-    how = {"negative": request.negative, "settings": request.settings, "start": request.start, "references": request.references()}
+    how: dict[str, Any] = {"negative": request.negative, "settings": request.settings, "start": request.start, "references": request.references()}
     if request.best_of == 1:
         made = model.generate(list(captions), to="image", n=n, seeds=seeds, **how)
         return [Candidate(picture, seed, 0.0) for picture, seed in zip(made, seeds, strict=True)]

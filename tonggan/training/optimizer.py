@@ -24,6 +24,7 @@ class Muon(torch.optim.Muon):
 
     def _move(self, matrix: Tensor, group: dict[str, Any]) -> None:
         state = self.state[matrix]
+        assert matrix.grad is not None
         if not state:
             state["momentum_buffer"] = torch.zeros_like(matrix)
         buffer = state["momentum_buffer"].lerp_(matrix.grad, 1 - group["momentum"])
