@@ -66,11 +66,11 @@ class PreferConfig(Strict):
     """A table of `prompt, chosen, rejected`, as `tonggan votes export` writes it."""
     reference: str | None = None
     """The model, by name or folder, that is to be bettered and not to be strayed from; what the run starts from unless set."""
-    beta: float = Field(default=2000.0, gt=0)
+    beta: float = Field(default=300.0, gt=0)
     """How much a preference weighs against staying with the reference: beta T of Diffusion-DPO, for squared errors averaged over the numbers of an output."""
     times: Literal["training", "drawing"] = "training"
     """Times at which velocities are compared: those that the decoder was trained at, or, for one that was taught to draw in few steps, those it draws at."""
-    keep: float = Field(default=1.0, ge=0)
+    keep: float = Field(default=10.0, ge=0)
     """Weight of the distance from the reference's velocities on the training data: without it, what no vote is about is forgotten."""
     hold_out: float = Field(default=0.1, ge=0, lt=1)
     """Share of the prompts whose preferences are not learned from: the choice of the best checkpoint uses them."""

@@ -24,7 +24,7 @@ def parent(small_recipe: Recipe, tmp_path: Path) -> Path:
 
 def preferring(small_recipe: Recipe, parent: Path, preferences: Path, **changes: object) -> Recipe:
     settings = small_recipe.model_dump(mode="json") | {"initial": str(parent)}
-    settings["objectives"] |= {"align": 0.0, "prefer": {"preferences": str(preferences), "beta": 50.0, "hold_out": 0.2} | changes}
+    settings["objectives"] |= {"align": 0.0, "prefer": {"preferences": str(preferences), "beta": 50.0, "keep": 1.0, "hold_out": 0.2} | changes}
     settings["optimizer"] |= {"kind": "adamw", "learning_rate": 1e-3}
     return parse_recipe(settings, where="test")
 
