@@ -67,6 +67,7 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print parameters, memory and time per 1,000 steps; train nothing.")] = False,
 ) -> None:
     """Train a model by a recipe."""
+    from tonggan.evaluation.watching import Watch
     from tonggan.training.preflight import dry_run as measure
     from tonggan.training.preflight import overfit as learn_by_heart
     from tonggan.training.recipe import load_recipe
@@ -80,7 +81,7 @@ def train(
         passed = learn_by_heart(read, count=overfit, out=folder.with_name(folder.name + "-overfit"), cache=folder.parent / "packs", console=console)
         raise typer.Exit(0 if passed else 1)
     else:
-        Run(read, folder, resume=resume, console=console).train()
+        Run(read, folder, resume=resume, console=console, judging=Watch if read.monitor.evaluate_every else None).train()
 
 
 @app.command()

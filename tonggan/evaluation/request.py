@@ -120,9 +120,9 @@ def repeat(card: Card, *, out: Path, download: bool = False, progress: Show | No
     return again, sum(len(column.figures) for column in _columns(card)), deviations(card, again)
 
 
-def _plain(settings: Mapping[str, Any]) -> Any:
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings as they are read back from a card: a tuple is a list there."""
-    return json.loads(json.dumps(settings))
+    return dict(json.loads(json.dumps(settings)))
 
 
 def deviations(card: Card, again: Card) -> list[Deviation]:

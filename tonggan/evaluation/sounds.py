@@ -20,8 +20,10 @@ from tonggan.evaluation.curves import training_sections
 from tonggan.evaluation.drawing import Chosen, Sample
 from tonggan.evaluation.evaluate import check_folder, remove_earlier
 from tonggan.evaluation.gallery import Heard
+from tonggan.evaluation.intervals import mean_interval
 from tonggan.evaluation.machine import machine_facts, versions
 from tonggan.evaluation.report import sound_sections, write_report
+from tonggan.evaluation.sound_features import sound_distances
 from tonggan.evaluation.synchrony import Agreement, agree, synchrony_figures
 from tonggan.files import replacing
 from tonggan.modalities.onsets import onsets
@@ -67,7 +69,8 @@ def evaluate_sounds(
     """Give the clips of a split their sound, and write card.json, rows.jsonl, report.html and sounds/ into `out`.
 
     `truth` are the seconds of the rows' tag `events`, or the onsets of the true sounds. Beside the model stand the true sounds (a ceiling: what the
-    detector of onsets makes of them), the sound of the nearest training clip by its frames, the model's own for another row's frames, and silence.
+    detector of onsets makes of them), the sound of the nearest training clip by its frames, the model's own for another row's frames,
+    sounds of random training clips, and silence.
     Raises `UserError` for a pack without clips, an unknown split, and events that are not there.
     """
     if pack.modality != "video":
@@ -86,15 +89,22 @@ def evaluate_sounds(
         "true sound": ("what the detector of onsets makes of it", real.waveforms),
         "nearest training clip": ("its sound, by its frames", _nearest(pack, real, reference)),
         "shuffled frames": ("the model's sound for another row's frames", shuffled),
+        "other real clips": ("sounds of random training clips: the floor of distances, chance for onsets", _others(pack, len(rows), reference)),
         "silence": ("nothing is heard", torch.zeros_like(real.waveforms)),
     }
     rate = pack.framing.sample_rate_hz
 
     def figures(waveforms: torch.Tensor) -> tuple[Figure, ...]:
+        agreements, distances = compared(waveforms)
+        mel = mean_interval(distances)
+        near = sound_distances(waveforms, real.waveforms, sample_rate_hz=rate)
+        return (*synchrony_figures(agreements), Figure("mel_distance", mel.value, mel.low, mel.high, len(rows)), *near)
+
+    def compared(waveforms: torch.Tensor) -> tuple[list[Agreement], np.ndarray]:
         found = [_inside(onsets(waveform.numpy(), rate), pack) for waveform in waveforms]
         agreements = [agree(list(a), list(b), tolerance_seconds=tolerance_seconds) for a, b in zip(wanted, found, strict=True)]
-        distance = (log_mel(waveforms, Mel(sample_rate_hz=rate)) - log_mel(real.waveforms, Mel(sample_rate_hz=rate))).abs().mean()
-        return (*synchrony_figures(agreements), Figure("mel_distance", float(distance), None, None, len(rows)))
+        distance = (log_mel(waveforms, Mel(sample_rate_hz=rate)) - log_mel(real.waveforms, Mel(sample_rate_hz=rate))).abs()
+        return agreements, distance.flatten(1).mean(1).double().numpy()
 
     card = Card(
         arrow="video->audio",
@@ -114,11 +124,9 @@ def evaluate_sounds(
         definitions={name: kind.meaning for name, kind in FIGURES.items()},
     )
     remove_earlier(out)
-    _save(out, chosen, made, wanted, pack)
-    scores = [
-        _f1(agree(list(true), list(_inside(onsets(each.numpy(), rate), pack)), tolerance_seconds=tolerance_seconds))
-        for true, each in zip(wanted, made, strict=True)
-    ]
+    agreements, distances = compared(made)
+    scores = [_f1(each) for each in agreements]
+    _save(out, chosen, made, wanted, pack, by_row=_by_row(agreements, distances))
     order = sorted(range(len(rows)), key=scores.__getitem__)
     picked = sorted({*range(min(SHOWN, len(rows))), *order[: SHOWN // 3], *order[-SHOWN // 3 :]})
 
@@ -130,6 +138,20 @@ def evaluate_sounds(
     write_report(out / "report.html", card=card, shown=[*sound_sections([heard(i) for i in picked]), *training_sections(journal)])
     card.save(out / "card.json")
     return card
+
+
+def _by_row(agreements: Sequence[Agreement], distances: np.ndarray) -> list[dict[str, Any]]:
+    """Return the figures of each clip; of a ratio of sums its two parts."""
+    return [
+        {"onset_f1": [2 * len(each.late), each.true + each.found], "onset_count_error": [abs(each.true - each.found), each.true], "mel_distance": mel}
+        for each, mel in zip(agreements, np.round(distances, 6).tolist(), strict=True)
+    ]
+
+
+def _others(pack: Pack, count: int, reference: str) -> torch.Tensor:
+    """Return the sounds of random training clips, as many as are judged; where there are fewer, some of them again."""
+    rows = np.random.default_rng(1).permutation(pack.indices(reference))
+    return _windows(pack, np.resize(rows, count)).waveforms
 
 
 def _f1(agreement: Agreement) -> float:
@@ -196,13 +218,14 @@ def _coarse(frames: torch.Tensor) -> np.ndarray:
     return (whole - whole.mean(1, keepdim=True)).numpy()
 
 
-def _save(out: Path, chosen: Chosen, made: torch.Tensor, wanted: Sequence[np.ndarray], pack: Pack) -> None:
+def _save(out: Path, chosen: Chosen, made: torch.Tensor, wanted: Sequence[np.ndarray], pack: Pack, *, by_row: Sequence[dict[str, Any]]) -> None:
     rate = pack.framing.sample_rate_hz
     for sample, waveform in zip(chosen.samples, made, strict=True):
         with replacing(out / _sound_path(sample)) as beside:
             soundfile.write(beside, waveform.numpy(), rate, format="WAV")
+    rows = (row | {"figures": figures} for row, figures in zip(_rows(chosen, made, wanted, rate), by_row, strict=True))
     with replacing(out / "rows.jsonl") as beside:
-        beside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(chosen, made, wanted, rate)), encoding="utf-8")
+        beside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 def _sound_path(sample: Sample) -> PurePosixPath:

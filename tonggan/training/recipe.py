@@ -128,6 +128,11 @@ class MonitorConfig(Strict):
     tensorboard: bool = True
     max_dropped_rate: float = 0.02
     """Share of steps with a non-finite loss above which the run ends."""
+    evaluate_every: int = Field(default=0, ge=0)
+    """Outputs for a few held-out rows, the same at every call, are made and measured every so many steps; 0 for never."""
+    evaluate_rows: int = Field(default=32, ge=2)
+    best_by: str = "loss"
+    """What the best average is chosen by: the held-out loss, or a figure that `evaluate_every` measures, such as `recall_at_5` or `onset_f1`."""
 
 
 class Recipe(Strict):

@@ -6,12 +6,14 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -21,7 +23,7 @@ from tonggan.arithmetic import choose_dtype
 from tonggan.data.loader import Batch, Loader, all_phrasings, batch_of, first_caption, hold_out
 from tonggan.data.pack import Pack, ensure_pack
 from tonggan.data.preferences import Preferences, read_preferences
-from tonggan.errors import UserError
+from tonggan.errors import UserError, nearest
 from tonggan.files import replacing
 from tonggan.latent.memory import Memorable
 from tonggan.modalities import modalities
@@ -47,15 +49,27 @@ class InterruptedRunError(UserError):
     """The user stopped the run; a checkpoint was written."""
 
 
+class Judge(Protocol):
+    """Measures what a model makes, cheaply, while it is trained; `tonggan.evaluation.watching` has one."""
+
+    higher: Mapping[str, bool]
+    """The figures that it measures, and whether more of each is better."""
+
+    def __call__(self, model: CrossModalModel) -> dict[str, float]:
+        """Return the figures of a model in evaluation mode; the same for the same weights."""
+        ...
+
+
 @dataclass(frozen=True)
 class Data:
-    """What a run trains on and what it holds out."""
+    """What a run trains on and what it holds out; `watched` are rows that outputs are made and measured for."""
 
     pack: Pack
     loader: Loader
     held_out: list[Batch]
     previews: Batch
     count: int
+    watched: npt.NDArray[np.int64]
     preferences: Preferences | None = None
     """All preferences, those that are held out included."""
 
@@ -97,7 +111,9 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
     batches = max(1, min(recipe.monitor.validation_samples, len(fixed)) // size)
     chosen = fixed[:: max(1, len(fixed) // recipe.monitor.previews)][: recipe.monitor.previews]
     captions = [first_caption(pack.row(int(i)), "en", phrasings) or "" for i in chosen]
-    return Data(pack, loader, [watched.batch(i * size) for i in range(batches)], batch_of(pack, chosen, captions), len(train), preferences)
+    few = fixed[:: max(1, len(fixed) // recipe.monitor.evaluate_rows)][: recipe.monitor.evaluate_rows]
+    fixed_batches = [watched.batch(i * size) for i in range(batches)]
+    return Data(pack, loader, fixed_batches, batch_of(pack, chosen, captions), len(train), np.asarray(few), preferences)
 
 
 def open_preferences(recipe: Recipe, *, console: Console) -> tuple[Preferences, Preferences, Preferences] | tuple[None, None, None]:
@@ -153,9 +169,21 @@ def total_samples(recipe: Recipe, count: int) -> int:
 
 
 class Run:
-    """A folder `out` with recipe.json, journal.jsonl, checkpoints/, samples/ and model/ (the best average so far)."""
+    """A folder `out` with recipe.json, journal.jsonl, checkpoints/, samples/ and model/ (the best average so far).
 
-    def __init__(self, recipe: Recipe, out: Path, *, resume: bool, console: Console, cache: Path | None = None) -> None:
+    `judging` makes the judge of outputs, from the recipe and the data; it is asked where the recipe's `monitor.evaluate_every` is set.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        *,
+        resume: bool,
+        console: Console,
+        cache: Path | None = None,
+        judging: Callable[[Recipe, Data], Judge] | None = None,
+    ) -> None:
         self.out, self.console = out, console
         self.checkpoints = out / "checkpoints"
         recorded = out / "run.json"
@@ -165,6 +193,8 @@ class Run:
             raise UserError(f"{out} holds a run already. Go on with --resume, or choose another folder.")
         self.recipe = recipe
         self.data = open_data(recipe, cache=cache or out.parent / "packs", console=console)
+        self.judge = judging(recipe, self.data) if judging and recipe.monitor.evaluate_every else None
+        self._check_best_by()
         torch.manual_seed(recipe.seed)
         self.model = CrossModalModel(recipe.model)
         self.before: dict[str, Any] | None = None
@@ -246,6 +276,8 @@ class Run:
                     self._log(report)
                 if learner.step % monitor.validate_every == 0:
                     self._validate()
+                if self.judge and learner.step % monitor.evaluate_every == 0:
+                    self._evaluate(self.judge)
                 if learner.step % monitor.preview_every == 0:
                     self._preview()
                 if learner.step % monitor.checkpoint_every == 0:
@@ -268,13 +300,15 @@ class Run:
         learner = self.learner
         if learner.step % self.recipe.monitor.validate_every:
             self._validate()
+        if self.judge and learner.step % self.recipe.monitor.evaluate_every:
+            self._evaluate(self.judge)
         self._preview()
         self._checkpoint()
         self.journal.close()
         hours = learner.trained_seconds / 3600
-        self.console.print(
-            f"done: {learner.samples:,} samples in {hours:.2f} h, best held-out loss {learner.best:.4f}, model in {self.out / 'model'}"
-        )
+        best_by = self.recipe.monitor.best_by
+        best = f"best held-out loss {learner.best:.4f}" if best_by == "loss" else f"best {best_by} {abs(learner.best):.4f}"
+        self.console.print(f"done: {learner.samples:,} samples in {hours:.2f} h, {best}, model in {self.out / 'model'}")
 
     def _log(self, report: StepReport) -> None:
         batch = self.recipe.schedule.batch_size
@@ -292,20 +326,47 @@ class Run:
         learner = self.learner
         losses = learner.held_out_loss(self.data.held_out)
         self.journal.write(learner.step, "held_out", {name: round(value, 6) for name, value in losses.items()})
-        if losses["loss"] < learner.best:
-            learner.best = losses["loss"]
+        if self.recipe.monitor.best_by == "loss":
+            self._keep_best(losses["loss"])
+
+    def _keep_best(self, score: float) -> None:
+        """Export the average where its score is the lowest so far."""
+        if score < self.learner.best:
+            self.learner.best = score
             self.export(self.out / "model")
+
+    def _check_best_by(self) -> None:
+        """Raise `UserError` where the best average is to be chosen by something that is not measured."""
+        best_by, measured = self.recipe.monitor.best_by, list(self.judge.higher) if self.judge else []
+        if best_by != "loss" and best_by not in measured:
+            every = "" if self.judge else " Set monitor.evaluate_every, so that outputs are measured."
+            raise UserError(f"monitor.best_by: '{best_by}' is not measured in this run.{nearest(best_by, ['loss', *measured])}{every}")
+
+    def _evaluate(self, judge: Judge) -> None:
+        """Measure what the average makes; nothing that is trained notices."""
+        learner, best_by = self.learner, self.recipe.monitor.best_by
+        learner.average.swap()
+        self.model.eval()
+        figures = judge(self.model)
+        self.model.train()
+        learner.average.swap()
+        self.journal.write(learner.step, "evaluate", {name: round(value, 6) for name, value in figures.items()})
+        if best_by != "loss":
+            self._keep_best(-figures[best_by] if judge.higher[best_by] else figures[best_by])
 
     def export(self, folder: Path) -> None:
         """Write the averaged weights as a model folder."""
-        learner = self.learner
-        trained = {
+        learner, best_by = self.learner, self.recipe.monitor.best_by
+        loss = learner.best if best_by == "loss" else learner.held_out_loss(self.data.held_out)["loss"]
+        trained: dict[str, Any] = {
             "samples": learner.samples,
             "hours": round(learner.trained_seconds / 3600, 3),
             "dtype": learner.dtype,
-            "held_out_loss": learner.best if math.isfinite(learner.best) else None,
+            "held_out_loss": loss if math.isfinite(loss) else None,
             "rows": self.data.count,
         } | {name: found for _, name, found in self._read_from()}
+        if best_by != "loss" and self.judge is not None:
+            trained["best"] = {best_by: -learner.best if self.judge.higher[best_by] else learner.best}
         if self.before is not None:
             trained["before"] = self.before
         config = {"name": self.recipe.name, "recipe": self.recipe.model_dump(mode="json"), "trained": trained, "tonggan": __version__}
