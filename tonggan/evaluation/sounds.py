@@ -20,8 +20,10 @@ from tonggan.evaluation.curves import training_sections
 from tonggan.evaluation.drawing import Chosen, Sample
 from tonggan.evaluation.evaluate import check_folder, remove_earlier
 from tonggan.evaluation.gallery import Heard
+from tonggan.evaluation.in_time import synchrony_judge
 from tonggan.evaluation.intervals import mean_interval
 from tonggan.evaluation.machine import machine_facts, versions
+from tonggan.evaluation.materials import material_judge
 from tonggan.evaluation.report import sound_sections, write_report
 from tonggan.evaluation.sound_features import sound_distances
 from tonggan.evaluation.synchrony import Agreement, agree, synchrony_figures
@@ -93,12 +95,21 @@ def evaluate_sounds(
         "silence": ("nothing is heard", torch.zeros_like(real.waveforms)),
     }
     rate = pack.framing.sample_rate_hz
+    synchrony = synchrony_judge(pack, reference=reference, frames=real.frames)
+    tags = [sample.tags for sample in chosen.samples]
+    materials = material_judge(pack, reference=reference, tags=tags, begins=real.begins, edge_seconds=EDGE_SECONDS)
+    judges = [judge for judge in (synchrony, materials) if judge is not None]
 
     def figures(waveforms: torch.Tensor) -> tuple[Figure, ...]:
         agreements, distances = compared(waveforms)
         mel = mean_interval(distances)
         near = sound_distances(waveforms, real.waveforms, sample_rate_hz=rate)
-        return (*synchrony_figures(agreements), Figure("mel_distance", mel.value, mel.low, mel.high, len(rows)), *near)
+        return (
+            *synchrony_figures(agreements),
+            Figure("mel_distance", mel.value, mel.low, mel.high, len(rows)),
+            *near,
+            *(judge(waveforms) for judge in judges),
+        )
 
     def compared(waveforms: torch.Tensor) -> tuple[list[Agreement], np.ndarray]:
         found = [_inside(onsets(waveform.numpy(), rate), pack) for waveform in waveforms]
