@@ -8,6 +8,7 @@ from PIL import Image
 from tonggan.data.pack import ensure_pack
 from tonggan.data.synthesis.foley import encode
 from tonggan.errors import UserError
+from tonggan.evaluation import in_time
 from tonggan.evaluation.card import Card
 from tonggan.evaluation.sounds import evaluate_sounds
 from tonggan.modalities import Framing
@@ -180,7 +181,8 @@ def test_a_gif_gets_a_sound_of_its_own(sounder: Tonggan, tmp_path: Path) -> None
     assert len(list(timed_frames(tmp_path / "a.gif", sounder.framing))) == 11
 
 
-def test_a_split_is_heard_and_judged(sounder: Tonggan, clips: Path, tmp_path: Path) -> None:
+def test_a_split_is_heard_and_judged(sounder: Tonggan, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_time, "STEPS", 20)
     pack = ensure_pack(clips, framing=sounder.framing, cache=tmp_path)
     card = evaluate_sounds(sounder, pack=pack, split="train", out=tmp_path / "out", limit=6, truth="events")
     again = Card.load(tmp_path / "out" / "card.json")
@@ -190,12 +192,15 @@ def test_a_split_is_heard_and_judged(sounder: Tonggan, clips: Path, tmp_path: Pa
     assert columns["silence"]["onset_f1"].value == 0
     assert columns["nearest training clip"]["onset_f1"].value == columns["true sound"]["onset_f1"].value  # the split is the training split
     assert columns["true sound"]["mel_distance"].value == 0
+    assert columns["silence"]["synchrony_accuracy"].value == 0.5
+    assert columns["true sound"]["material_accuracy"].value > 0.9 > columns["silence"]["material_accuracy"].value
+    assert 0 <= card.figure("material_accuracy").value <= 1
     assert len(list((tmp_path / "out" / "sounds").glob("*.wav"))) == 6
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "nearest training clip" in page
     assert page.count("<figure>") == 12  # three worst, three best, the first six
     assert page.count("<audio controls") == page.count("data:audio/flac;base64,") == 24
     assert 0 <= columns["other real clips"]["onset_f1"].value < columns["true sound"]["onset_f1"].value
-    assert columns["other real clips"]["frechet_distance"].value > 1e-3 > abs(columns["true sound"]["frechet_distance"].value)
+    assert columns["true sound"]["frechet_distance"].value < 1e-9 < columns["other real clips"]["frechet_distance"].value
     with pytest.raises(UserError, match="no split 'dev'"):
         evaluate_sounds(sounder, pack=pack, split="dev", out=tmp_path / "out", limit=2)

@@ -26,7 +26,7 @@ LONGEST_SECONDS = 0.6
 """Sounds are shifted by so much at the most."""
 LEAST_SECONDS = 0.2
 """A shift that is smaller is neither learned nor asked for: it is hardly to be seen."""
-STEPS, BATCH, ROWS = 200, 24, 400
+STEPS, BATCH, ROWS = 250, 24, 400
 SEED = 0
 
 
@@ -37,21 +37,20 @@ class Towers(nn.Module):
         super().__init__()
         seen = nn.Sequential(nn.Conv2d(9, 24, 4, stride=4), nn.SiLU(), nn.Conv2d(24, 32, 2, stride=2), nn.SiLU(), nn.Flatten())
         self.seen = nn.Sequential(seen, nn.Linear(32 * (SIZE // 8) ** 2, WIDTH))
-        self.over_frames, self.over_sound = _over_time(WIDTH, bias=True), _over_time(64, bias=False)  # silence agrees with everything alike
+        self.over_frames, self.over_sound = _over_time(WIDTH), _over_time(64)
 
     def forward(self, moved: Tensor, levels: Tensor, *, longest: int) -> Tensor:
         """moved (batch, frames, 9, size, size), levels (batch, 64, frames) -> (batch, 2 * longest + 1): shift -longest, ... longest frames."""
         seen = self.over_frames(self.seen(moved.flatten(0, 1)).unflatten(0, moved.shape[:2]).transpose(1, 2))
-        heard = self.over_sound(levels)
+        heard = self.over_sound(levels) - self.over_sound(torch.zeros_like(levels[:1]))  # silence agrees with everything alike
         core = seen[..., longest : seen.shape[-1] - longest]
         return torch.einsum("bcf,bcsf->bs", core, heard.unfold(-1, core.shape[-1], 1)) / core.shape[-1] / WIDTH**0.5
 
 
-def _over_time(width: int, *, bias: bool) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for channels, length in ((width, 5), (WIDTH, 3), (WIDTH, 1)):
-        layers += [nn.Conv1d(channels, WIDTH, length, padding=length // 2, bias=bias), nn.SiLU()]
-    return nn.Sequential(*layers[:-1])
+def _over_time(width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv1d(width, WIDTH, 5, padding=2), nn.SiLU(), nn.Conv1d(WIDTH, WIDTH, 3, padding=1), nn.SiLU(), nn.Conv1d(WIDTH, WIDTH, 1)
+    )
 
 
 def shrunk(frames: Tensor) -> Tensor:
