@@ -95,7 +95,7 @@ def learned(pack: Pack, reference: str) -> Towers:
         agreement = towers(movement(torch.stack(seen)), torch.stack(levels), longest=longest).masked_fill(left_out, -torch.inf)
         loss = F.cross_entropy(agreement, torch.full((BATCH,), longest))
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(towers.parameters(), 1.0)
         optimizer.step()
         schedule.step()

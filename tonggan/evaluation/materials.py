@@ -70,10 +70,10 @@ class MaterialClassifier:
         def descend() -> Tensor:
             optimizer.zero_grad()
             loss = F.cross_entropy(scaled @ weights + biases, wanted) + DECAY * weights.square().sum()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             return loss
 
-        optimizer.step(descend)  # type: ignore[arg-type]
+        optimizer.step(descend)
         return cls(names, mean, deviation, weights.detach(), biases.detach())
 
     def names_of(self, values: np.ndarray) -> list[str]:
