@@ -1,3 +1,4 @@
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -40,6 +41,17 @@ def in_front(source: Path, path: Path, *, keep: float) -> None:
                 written.mux(packet)
     whole = path.read_bytes()
     path.write_bytes(whole[: round(keep * len(whole))])
+
+
+def at_once(source: Path, path: Path) -> None:
+    """Copy the first pictures, all of them shown within a millisecond."""
+    with av.open(source) as read, av.open(path, "w") as written:
+        copy = written.add_stream_from_template(read.streams.video[0])
+        for number, packet in zip(range(3), read.demux(video=0), strict=False):
+            packet.pts = packet.dts = number
+            packet.duration, packet.time_base = 1, Fraction(1, 25_000)
+            packet.stream = copy
+            written.mux(packet)
 
 
 @pytest.mark.parametrize(("count", "begins", "lengths"), [(75, [0, 24, 43], 32), (32, [0], 32), (33, [0, 1], 32), (56, [0, 24], 32), (9, [0], 9)])
@@ -148,8 +160,11 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(sounder: Tonggan
     in_front(silent(tmp_path / "whole.mp4", 40), tmp_path / "cut.mov", keep=0.7)
     in_front(tmp_path / "whole.mp4", tmp_path / "cut.mkv", keep=0.9)
     save_sound([Sound(np.zeros((1, 16_000), np.float32), 16_000)], tmp_path / "heard.wav", Provenance(None, None, 0, "", "", {}, None, "", ""))
+    still = tmp_path / "still.mkv"
+    at_once(clip, still)
     before = sorted(tmp_path.iterdir())
     wrong = [
+        (still, "out.mp4", Request(), "no longer than one frame"),
         (clip, "clip.mp4", Request(), "is the clip itself"),
         (clip, "linked.mp4", Request(), "is the clip itself"),
         (tmp_path / "cut.mp4", "out.mp4", Request(), "cut off"),

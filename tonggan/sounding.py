@@ -132,7 +132,7 @@ def _generate(model: Tonggan, clip: Path, finished: FinishedWindows, *, n: int, 
             before = finished.since(begin) if number else None
             start = None if before is None else torch.from_numpy(before[:, : held_samples(before.shape[1], framing)])
             seeds = [window_seed(request.seed + i, number) for i in range(n)]
-            made = _window(model, frames, seeds, settings=request.settings, start=start)
+            made = _window(model, frames, seeds, request=request, start=start)
             made = fitted(made, first_sample(first + len(frames), framing) - begin)
             finished.add(begin, made if before is None else joined(before, made, framing))
         if progress is not None:
@@ -140,10 +140,11 @@ def _generate(model: Tonggan, clip: Path, finished: FinishedWindows, *, n: int, 
             progress("listening", done, max(done, round(seconds * framing.frames_per_second)))
 
 
-def _window(model: Tonggan, frames: np.ndarray, seeds: list[int], *, settings: Mapping[str, Any], start: torch.Tensor | None) -> np.ndarray:
+def _window(model: Tonggan, frames: np.ndarray, seeds: list[int], *, request: Request, start: torch.Tensor | None) -> np.ndarray:
     framing = model.framing
     clip = Clip(frames, np.arange(len(frames)) / framing.frames_per_second)
-    return np.stack([sound.mono() for sound in model.generate(clip, to="audio", n=len(seeds), seeds=seeds, settings=settings, start=start)])
+    made = model.generate(clip, to="audio", n=len(seeds), seeds=seeds, settings=request.settings, start=start)
+    return np.stack([sound.mono() for sound in made])
 
 
 def _levelled(finished: FinishedWindows, index: int) -> Iterator[Sound]:

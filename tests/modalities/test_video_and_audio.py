@@ -92,6 +92,32 @@ def test_a_phone_clip_is_seen_upright(tmp_path: Path) -> None:
     assert frame[8, 12] > frame[8, 3] + 20  # what was at the top is at the right
 
 
+def test_frames_of_8k_are_shrunk_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "8k.mp4"
+    with av.open(path, "w") as file:
+        stream = file.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 7680, 4320, "yuv420p"
+        for _ in range(2):
+            frame = av.VideoFrame(7680, 4320, "yuv420p")
+            for plane, level in zip(frame.planes, (126, 128, 128), strict=True):
+                plane.update(bytes([level]) * plane.buffer_size)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    assert video_facts(path).size == (7680, 4320)
+    frames = open_clip(path, FRAMING).frames
+    assert frames.shape == (2, 3, 16, 16)
+    assert np.abs(frames.astype(int) - 128).max() <= 4
+
+
+def test_a_file_that_tells_no_frame_rate(clip_file: Path, tmp_path: Path) -> None:
+    data = bytearray(clip_file.read_bytes())
+    lasts = data.index(b"stts") + 12
+    assert struct.unpack(">i", data[lasts : lasts + 4])[0] > 0
+    data[lasts : lasts + 4] = bytes(4)
+    (tmp_path / "zero.mp4").write_bytes(data)
+    assert 1 <= len(open_clip(tmp_path / "zero.mp4", FRAMING).frames) <= 20
+
+
 def test_sound_is_on_the_clock_of_the_pictures(clip_file: Path, tmp_path: Path) -> None:
     assert loudest(clip_file) == pytest.approx(0.4, abs=1e-4)
     assert loudest(clip_file, 48_000) == pytest.approx(0.4, abs=1e-3)
