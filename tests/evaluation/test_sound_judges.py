@@ -5,6 +5,7 @@ import torch
 from tonggan.data.pack import Pack, pack
 from tonggan.data.synthesis.foley import make_foley
 from tonggan.evaluation import in_time, materials
+from tonggan.evaluation.sound_judges import sound_judges
 from tonggan.evaluation.sounds import _windows
 from tonggan.modalities import Framing
 
@@ -43,6 +44,13 @@ def test_rows_without_materials_are_not_judged(packed: Pack) -> None:
     assert materials.blows_of(tags[0]) == []
     assert materials.blows_of({"events": [[0.6, "wood impact"]], "materials": ["wood"]}) == [materials.Blow(0.6, "wood")]
     assert materials.material_judge(packed, reference="train", tags=tags, begins=np.zeros(2), edge_seconds=EDGE_SECONDS) is None
+
+
+def test_without_a_training_split_nobody_judges(packed: Pack) -> None:
+    windows = _windows(packed, packed.indices("test"))
+    tags = [packed.row(int(row)).tags for row in packed.indices("test")]
+    asked = {"frames": windows.frames, "tags": tags, "begins": windows.begins, "edge_seconds": EDGE_SECONDS}
+    assert sound_judges(packed, reference="none", **asked) == []
 
 
 def test_a_true_pair_is_told_from_shifted_ones(packed: Pack, monkeypatch: pytest.MonkeyPatch) -> None:

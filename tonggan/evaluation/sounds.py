@@ -20,12 +20,11 @@ from tonggan.evaluation.curves import training_sections
 from tonggan.evaluation.drawing import Chosen, Sample
 from tonggan.evaluation.evaluate import check_folder, remove_earlier
 from tonggan.evaluation.gallery import Heard
-from tonggan.evaluation.in_time import synchrony_judge
 from tonggan.evaluation.intervals import mean_interval
 from tonggan.evaluation.machine import machine_facts, versions
-from tonggan.evaluation.materials import material_judge
 from tonggan.evaluation.report import sound_sections, write_report
 from tonggan.evaluation.sound_features import sound_distances
+from tonggan.evaluation.sound_judges import sound_judges
 from tonggan.evaluation.synchrony import Agreement, agree, synchrony_figures
 from tonggan.files import replacing
 from tonggan.modalities.onsets import onsets
@@ -95,10 +94,8 @@ def evaluate_sounds(
         "silence": ("nothing is heard", torch.zeros_like(real.waveforms)),
     }
     rate = pack.framing.sample_rate_hz
-    synchrony = synchrony_judge(pack, reference=reference, frames=real.frames)
     tags = [sample.tags for sample in chosen.samples]
-    materials = material_judge(pack, reference=reference, tags=tags, begins=real.begins, edge_seconds=EDGE_SECONDS)
-    judges = [judge for judge in (synchrony, materials) if judge is not None]
+    judges = sound_judges(pack, reference=reference, frames=real.frames, tags=tags, begins=real.begins, edge_seconds=EDGE_SECONDS)
 
     def figures(waveforms: torch.Tensor) -> tuple[Figure, ...]:
         agreements, distances = compared(waveforms)
