@@ -96,6 +96,7 @@ def test_help_does_not_import_torch() -> None:
         (["arena", "--models", "a", "b", "--prompts", f"{DEMO}", "--arrow", "text->imag"], "Did you mean 'image'"),
         (["votes", "report", "nowhere"], "nowhere holds no votes"),
         (["votes", "export", "--votes", "mysql://a/b"], "SQLite or PostgreSQL"),
+        (["votes", "report", "--votes", "sqlite:///gone/votes.sqlite"], "gone/votes.sqlite holds no votes"),
         (["data", "pack", "nowhere", "--out", "x"], "nowhere: no such file or folder"),
         (["data", "check", "nowhere"], "nowhere: no such file or folder"),
     ],
