@@ -50,6 +50,8 @@ def test_what_cannot_be_repeated_is_said(card: Path, tmp_path: Path) -> None:
         repeat(replace(before, model=replace(before.model, settings={})), out=tmp_path / "out")
     with pytest.raises(UserError, match="cannot be evaluated"):
         judge(replace(Request("a", "b"), arrow="text->sound"), out=tmp_path / "out")
+    with pytest.raises(UserError, match="no figure in common with video->audio"):
+        judge(replace(Request("a", "b"), arrow="video->audio"), out=tmp_path / "out", beside=[before])
     with pytest.raises(UserError, match="networks for pictures"):
         judge(replace(Request("a", "b"), arrow="image->text", features=("inception",)), out=tmp_path / "out")
 

@@ -25,18 +25,8 @@ def votes_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'votes.sqlite'}"
 
 
-@pytest.fixture
-def contest(sounder: Tonggan, clips: Path, store: VoteStore, tmp_path: Path) -> Contest:
-    """One model with two settings, on three clips."""
-    sounder.save_pretrained(tmp_path / "other")
-    other = Tonggan.from_pretrained(tmp_path / "other")
-    other.overrides["num_inference_steps"] = 3
-    prompts = read_prompts(clips / "metadata.jsonl", modalities()["video"])[:3]
-    return Contest({"one": sounder, "other": other}, prompts, tmp_path / "arena", store, arrow="video->audio")
-
-
-def test_voters_see_the_clip_and_hear_what_each_model_made_of_it(contest: Contest, store: VoteStore, tmp_path: Path) -> None:
-    with TestClient(build_app(contest, store)) as browser:
+def test_voters_see_the_clip_and_hear_what_each_model_made_of_it(sound_contest: Contest, store: VoteStore, tmp_path: Path) -> None:
+    with TestClient(build_app(sound_contest, store)) as browser:
         browser.get("/")
         asked = browser.get("/next").json()
         assert {asked[each]["mime"] for each in ("prompt", "left", "right")} == {"video/mp4"}
@@ -46,11 +36,12 @@ def test_voters_see_the_clip_and_hear_what_each_model_made_of_it(contest: Contes
             same = asked["left"]["url"] == asked["right"]["url"]
             browser.post("/vote", json={"ticket": asked["ticket"], "choice": "tie" if same else "left"})
             asked = browser.get("/next").json()
-    assert export_preferences(store, contest.folder, tmp_path / "preferences" / "train.jsonl").rows == 3
-    assert len(list((tmp_path / "preferences" / "files").glob("*.mp4"))) == 6
+    assert export_preferences(store, sound_contest.folder, tmp_path / "preferences" / "train.jsonl").rows == 4
+    assert len(list((tmp_path / "preferences" / "files").glob("*.mp4"))) == 8
 
 
-def test_the_sound_of_a_shown_clip_is_the_model_s_at_its_time(contest: Contest) -> None:
+def test_the_sound_of_a_shown_clip_is_the_model_s_at_its_time(sound_contest: Contest) -> None:
+    contest = sound_contest
     name = contest.pairs[0][0]
     contest.ensure(contest.pairs[0])
     entry, framing = contest.entries[name], contest.models["one"].framing

@@ -69,6 +69,8 @@ def judge(request: Request, *, out: Path, beside: Sequence[Card] = (), download:
         raise UserError(f"--features are networks for pictures; {request.arrow} makes none. Leave them out.")
     if request.java and request.arrow != "image->text":
         raise UserError(f"--java names metrics of sentences; {request.arrow} makes none. Leave it out.")
+    if others := sorted({card.arrow for card in beside} - {request.arrow}):
+        raise UserError(f"--beside names cards of {' and '.join(others)}: they have no figure in common with {request.arrow}. Leave them out.")
     nets = load_nets(request.features, download=download)
     model = Tonggan.from_pretrained(request.model)
     model.overrides |= dict(request.settings)
