@@ -36,9 +36,9 @@ Measure = Callable[[CrossModalModel], Figures]
 class Watch:
     """The judge of a run: what it measures follows from the arrows of the recipe.
 
-    text->image: `kernel_distance` and, of more than five rows, `recall_at_5` of the own ground truth, on EfficientNet-Lite0 at 128 pixels; image->text: `exact` and, where rows have
-    labels, `exact_label`; video->audio: `onset_f1` against the onsets of the true sound. Seeds are 0, 1, 2, ... Raises `UserError` where no arrow of the
-    recipe can be measured or the feature network is not installed.
+    text->image: `kernel_distance` and, of more than five rows, `recall_at_5` of the own ground truth, on EfficientNet-Lite0 at 128 pixels; image->text:
+    `exact` and, where rows have labels, `exact_label`; video->audio: `onset_f1` against the onsets of the true sound. Seeds are 0, 1, 2, ... Raises
+    `UserError` where no arrow of the recipe can be measured or the feature network is not installed.
     """
 
     def __init__(self, recipe: Recipe, data: Data) -> None:
