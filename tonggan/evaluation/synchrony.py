@@ -45,8 +45,8 @@ def synchrony_figures(agreements: Sequence[Agreement]) -> list[Figure]:
     if len(late):
         # By clips, not by onsets: those of one clip are late together, and one clip alone has no interval.
         mean = ratio_interval([sum(each.late) for each in agreements], matched)
-        ends = (mean.low, mean.high) if (matched > 0).sum() > 1 else (None, None)
-        figures.append(Figure("onset_lateness", mean.value, *ends, len(late), {"spread": float(late.std())}))
+        low, high = (mean.low, mean.high) if (matched > 0).sum() > 1 else (None, None)
+        figures.append(Figure("onset_lateness", mean.value, low, high, len(late), {"spread": float(late.std())}))
     if true.any():
         wrong = ratio_interval(np.abs(true - found), true)
         figures.append(Figure("onset_count_error", wrong.value, wrong.low, wrong.high, count))
