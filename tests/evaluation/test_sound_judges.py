@@ -5,11 +5,9 @@ import torch
 from tonggan.data.pack import Pack, pack
 from tonggan.data.synthesis.foley import make_foley
 from tonggan.evaluation import in_time, materials
+from tonggan.evaluation.hearing import EDGE_SECONDS, Windows
 from tonggan.evaluation.sound_judges import sound_judges
-from tonggan.evaluation.sounds import _windows
 from tonggan.modalities import Framing
-
-EDGE_SECONDS = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +20,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Pack:
 
 def test_materials_are_named_by_the_sound_alone(packed: Pack) -> None:
     rows = packed.indices("train")[:12]
-    windows = _windows(packed, rows)
+    windows = Windows.of(packed, rows)
     tags = [packed.row(int(row)).tags for row in rows]
     judge = materials.material_judge(packed, reference="train", tags=tags, begins=windows.begins, edge_seconds=EDGE_SECONDS)
     assert judge is not None
@@ -47,7 +45,7 @@ def test_rows_without_materials_are_not_judged(packed: Pack) -> None:
 
 
 def test_without_a_training_split_nobody_judges(packed: Pack) -> None:
-    windows = _windows(packed, packed.indices("test"))
+    windows = Windows.of(packed, packed.indices("test"))
     tags = [packed.row(int(row)).tags for row in packed.indices("test")]
     asked = {"frames": windows.frames, "tags": tags, "begins": windows.begins, "edge_seconds": EDGE_SECONDS}
     assert sound_judges(packed, reference="none", **asked) == []
@@ -55,7 +53,7 @@ def test_without_a_training_split_nobody_judges(packed: Pack) -> None:
 
 def test_a_true_pair_is_told_from_shifted_ones(packed: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_time, "STEPS", 60)
-    windows = _windows(packed, packed.indices("train"))
+    windows = Windows.of(packed, packed.indices("train"))
     judge = in_time.synchrony_judge(packed, reference="train", frames=windows.frames)
     true = judge(windows.waveforms)
     assert true.value > 0.75
