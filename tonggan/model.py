@@ -1,7 +1,8 @@
 """The model: some encoders, one shared space, some decoders."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -11,13 +12,16 @@ from torch import Tensor, nn
 
 from tonggan.data.loader import Batch
 from tonggan.decoders import DECODERS
+from tonggan.discriminators import DISCRIMINATORS
+from tonggan.discriminators.game import AdversarialConfig, Game
+from tonggan.discriminators.vitals import PLAYERS
 from tonggan.encoders import ENCODERS
 from tonggan.errors import UserError, nearest
 from tonggan.latent.alignment import Alignment
 from tonggan.latent.memory import Memorable, Memory, MemoryConfig
 from tonggan.latent.record import Latent, References
 from tonggan.latent.space import Placed, SharedSpace, SpaceConfig
-from tonggan.objectives.terms import LossTerms
+from tonggan.objectives.terms import Checkup, LossTerms
 from tonggan.parts import Decoder, Encoder, Part, PartConfig, part_config
 from tonggan.strict import Strict
 
@@ -89,12 +93,21 @@ class ObjectivesConfig(Strict):
     """Train the decoder of the one arrow, and it alone, to do at once what a teacher does step by step."""
     prefer: PreferConfig | None = None
     """Train the decoder of the one arrow, and it alone, on preferences."""
+    adversarial: AdversarialConfig | None = None
+    """Train a discriminator beside, and the decoder of one arrow against it, too."""
 
     @model_validator(mode="after")
     def _one_goal(self) -> "ObjectivesConfig":
-        if self.distil is not None and self.prefer is not None:
-            raise ValueError("distil and prefer are two goals for one decoder; leave out one")
+        goals = [name for name in ("distil", "prefer", "adversarial") if getattr(self, name) is not None]
+        if len(goals) > 1:
+            raise ValueError(f"{' and '.join(goals)} are {len(goals)} goals for one decoder; choose one")
         return self
+
+    def judged(self) -> str | None:
+        """Return the arrow whose outputs a discriminator judges; None without `adversarial`."""
+        if self.adversarial is None:
+            return None
+        return self.adversarial.arrow or next((arrow for arrow, weight in self.arrows.items() if weight), None)
 
 
 Loss = Callable[[Batch, torch.Generator], LossTerms]
@@ -102,11 +115,25 @@ Loss = Callable[[Batch, torch.Generator], LossTerms]
 
 @dataclass(frozen=True)
 class Player:
-    """A set of parameters and the loss it descends: all the loop knows of a model."""
+    """A set of parameters and the loss it descends: all the loop knows of a model.
+
+    Attributes:
+        optimizer: settings of the recipe's optimizer that are otherwise for this player.
+        moved: told the norm of each gradient (before clipping) that the player has followed.
+        look: called with batches that are not trained on at every validation, the model in evaluation mode.
+    """
 
     name: str
     module: nn.Module
     loss: Loss
+    optimizer: Mapping[str, Any] = field(default_factory=dict)
+    moved: Callable[[float], None] | None = None
+    look: Callable[[Sequence[Batch]], Checkup] | None = None
+
+
+LOOKED_AT = 32
+"""Rows at which a game is looked at."""
+SEEDS_LOOKED_AT = 3
 
 
 def ends(arrow: str) -> tuple[str, str]:
@@ -201,6 +228,8 @@ class CrossModalModel(nn.Module):
     def players(self, objectives: ObjectivesConfig, *, teacher: "CrossModalModel | None" = None) -> list[Player]:
         """Return whom the loop trains; with `objectives.distil` or `objectives.prefer` the decoder alone, beside `teacher`'s, which does not move."""
         self.check(objectives)
+        if objectives.adversarial is not None:
+            return self._adversaries(objectives, objectives.adversarial)
         if objectives.distil is None and objectives.prefer is None:
             return [Player("model", self, lambda batch, randomness: self.loss(batch, objectives, randomness=randomness))]
         section = "distil" if objectives.distil is not None else "prefer"
@@ -214,6 +243,24 @@ class CrossModalModel(nn.Module):
             return [Player("model", decoder, self._preferring(objectives.prefer, source, target, theirs))]
         assert objectives.distil is not None
         return [Player("model", decoder, self._distilling(objectives.distil, source, target, theirs))]
+
+    def _adversaries(self, objectives: ObjectivesConfig, how: AdversarialConfig) -> list[Player]:
+        """Return the model and the discriminator of its judged arrow, which moves second."""
+        source, target = ends(cast(str, objectives.judged()))
+        decoder = cast(Decoder, self.decoders[target])
+        game = Game(how, size=cast(Any, decoder.config).size, latent_width=self.config.space.width)
+        noted = [partial(game.vitals.moved, number) for number in range(len(PLAYERS))]
+
+        def look(batches: Sequence[Batch]) -> Checkup:
+            inputs, real = batches[0].inputs[source][:LOOKED_AT], batches[0].targets[target][:LOOKED_AT]
+            latent, count = self.latent(inputs, source=source, target=target), len(real)
+            seeds = range(SEEDS_LOOKED_AT if decoder.seeded else 1)
+            made = [self.decode(latent, target=target, seeds=[seed * count + row for row in range(count)]) for seed in seeds]
+            return game.look(real, latent, torch.stack(made), seeded=decoder.seeded)
+
+        first = Player("model", self, lambda batch, randomness: self.loss(batch, objectives, randomness=randomness, game=game), moved=noted[0])
+        rate = {} if how.learning_rate is None else {"learning_rate": how.learning_rate}
+        return [first, Player("discriminator", game, lambda batch, randomness: game.turn(randomness), optimizer=rate, moved=noted[1], look=look)]
 
     def _distilling(self, how: DistilConfig, source: str, target: str, teacher: Part) -> Loss:
         decoder = cast(Decoder, self.decoders[target])
@@ -252,9 +299,38 @@ class CrossModalModel(nn.Module):
             raise UserError("objectives.align needs two encoders or more; model.encoders has one.")
         if objectives.kl and not self.config.space.variational:
             raise UserError("objectives.kl needs model.space.variational=true.")
+        self._check_adversarial(objectives)
 
-    def loss(self, batch: Batch, objectives: ObjectivesConfig, *, randomness: torch.Generator) -> LossTerms:
-        """Return the loss of a batch: every arrow's, alignment, KL. Each encoder runs once, however many arrows use it."""
+    def _check_adversarial(self, objectives: ObjectivesConfig) -> None:
+        judged = objectives.judged()
+        for arrow, weight in objectives.arrows.items():
+            decoder = cast(Decoder, self.decoders[ends(arrow)[1]])
+            if weight and arrow != judged and decoder.adversarial == "must":
+                raise UserError(f"{arrow}: '{decoder.config.kind}' learns from a discriminator alone. Give the recipe objectives.adversarial.")
+        if judged is None:
+            return
+        if not objectives.arrows.get(judged):
+            trained = [arrow for arrow, weight in objectives.arrows.items() if weight]
+            raise UserError(f"objectives.adversarial.arrow: '{judged}' is not trained in this recipe.{nearest(judged, trained)}")
+        target = ends(judged)[1]
+        if target not in DISCRIMINATORS:
+            raise UserError(
+                f"objectives.adversarial: there is no discriminator for {target}, only for {', '.join(DISCRIMINATORS)}. Leave it out, or set its arrow."
+            )
+        decoder = cast(Decoder, self.decoders[target])
+        if decoder.adversarial == "never":
+            fitting = [kind for kind, part in DECODERS.items() if part.adversarial != "never"]
+            raise UserError(
+                f"objectives.adversarial: a decoder of kind '{decoder.config.kind}' cannot be taught by a discriminator; these can: {', '.join(fitting)}."
+            )
+        if self.config.space.condition_dropout:
+            raise UserError("objectives.adversarial judges a picture beside its caption: set model.space.condition_dropout=0.")
+
+    def loss(self, batch: Batch, objectives: ObjectivesConfig, *, randomness: torch.Generator, game: Game | None = None) -> LossTerms:
+        """Return the loss of a batch: every arrow's, alignment, KL. Each encoder runs once, however many arrows use it.
+
+        In training, what the judged arrow makes is led before the `game`; in evaluation it is not, since what is said there changes with the discriminator.
+        """
         trained = {arrow: weight for arrow, weight in objectives.arrows.items() if weight}
         sources = {ends(arrow)[0] for arrow in trained} | (set(self.encoders) if objectives.align else set())
         placed = {source: self.encode(batch.inputs[source], source, randomness=randomness) for source in sorted(sources)}
@@ -266,7 +342,12 @@ class CrossModalModel(nn.Module):
                 placed[source].latent, batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist(), randomness=randomness
             )
             latent = replace(self.space.drop_conditions(latent, randomness=randomness), changes=batch.changes)
-            part = self.decoders[target].loss(latent, batch.targets[target], randomness=randomness)  # type: ignore[operator]
+            decoder, truth = cast(Decoder, self.decoders[target]), batch.targets[target]
+            if game is not None and self.training and arrow == objectives.judged():
+                played = decoder.play(latent, truth, randomness=randomness)
+                part = game.challenge(played, latent, truth, rows=torch.as_tensor(batch.indices), randomness=randomness)
+            else:
+                part = decoder.loss(latent, truth, randomness=randomness)
             for name, term in part.terms.items():
                 terms[f"{arrow} {name}"] = term
                 weights[f"{arrow} {name}"] = weight * part.weights.get(name, 1.0)

@@ -67,6 +67,14 @@ class Latent:
     def __len__(self) -> int:
         return len(self.pooled)
 
+    def seen(self) -> "Latent":
+        """Return what a discriminator sees of it: tokens and point, in float32 and without gradients."""
+        return Latent(self.tokens.detach().float(), self.mask, self.pooled.detach().float())
+
+    def rows(self, chosen: Tensor) -> "Latent":
+        """Return the rows `chosen` (count,) of tokens and points alone."""
+        return Latent(self.tokens[chosen], self.mask[chosen], self.pooled[chosen], self.seconds)
+
     def repeat(self, times: int) -> "Latent":
         """Return each row `times` times in a row."""
         return replace(

@@ -132,7 +132,8 @@ class MonitorConfig(Strict):
     """Outputs for a few held-out rows, the same at every call, are made and measured every so many steps; 0 for never."""
     evaluate_rows: int = Field(default=32, ge=2)
     best_by: str = "loss"
-    """What the best average is chosen by: the held-out loss, or a figure that `evaluate_every` measures, such as `recall_at_5` or `onset_f1`."""
+    """What the best average is chosen by: `loss`, held out; a figure that `evaluate_every` measures, such as `recall_at_5` or `onset_f1`; or `latest`, the
+    newest one, where a loss says nothing, as in an adversarial game."""
 
 
 class Recipe(Strict):
