@@ -18,7 +18,7 @@ LEVELS = [
     {"choosing", "training"},
     {"model_folder", "model_card"},
     {"model"},
-    {"decoders", "encoders"},
+    {"decoders", "encoders", "discriminators"},
     {"parts"},
     {"latent"},
     {"objectives", "layers"},

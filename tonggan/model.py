@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from tonggan.data.loader import Batch
 from tonggan.decoders import DECODERS
 from tonggan.discriminators import DISCRIMINATORS
+from tonggan.discriminators.features import FeatureDiscriminator
 from tonggan.discriminators.game import AdversarialConfig, Game
+from tonggan.discriminators.image import ImageDiscriminator
 from tonggan.discriminators.vitals import PLAYERS
 from tonggan.encoders import ENCODERS
 from tonggan.errors import UserError, nearest
@@ -94,13 +96,13 @@ class ObjectivesConfig(Strict):
     prefer: PreferConfig | None = None
     """Train the decoder of the one arrow, and it alone, on preferences."""
     adversarial: AdversarialConfig | None = None
-    """Train a discriminator beside, and the decoder of one arrow against it, too."""
+    """Train a discriminator beside, and the decoder of one arrow against it, too; beside `distil`, the last of the few steps."""
 
     @model_validator(mode="after")
     def _one_goal(self) -> "ObjectivesConfig":
-        goals = [name for name in ("distil", "prefer", "adversarial") if getattr(self, name) is not None]
-        if len(goals) > 1:
-            raise ValueError(f"{' and '.join(goals)} are {len(goals)} goals for one decoder; choose one")
+        goals = [name for name in ("distil", "adversarial", "prefer") if getattr(self, name) is not None]
+        if self.prefer is not None and len(goals) > 1:
+            raise ValueError(f"{' and '.join(goals)} are {len(goals)} goals for one decoder; leave out {goals[-1]} or the rest")
         return self
 
     def judged(self) -> str | None:
@@ -228,7 +230,7 @@ class CrossModalModel(nn.Module):
     def players(self, objectives: ObjectivesConfig, *, teacher: "CrossModalModel | None" = None) -> list[Player]:
         """Return whom the loop trains; with `objectives.distil` or `objectives.prefer` the decoder alone, beside `teacher`'s, which does not move."""
         self.check(objectives)
-        if objectives.adversarial is not None:
+        if objectives.adversarial is not None and objectives.distil is None:
             return self._adversaries(objectives, objectives.adversarial)
         if objectives.distil is None and objectives.prefer is None:
             return [Player("model", self, lambda batch, randomness: self.loss(batch, objectives, randomness=randomness))]
@@ -242,13 +244,26 @@ class CrossModalModel(nn.Module):
             decoder.check_reference(theirs)
             return [Player("model", decoder, self._preferring(objectives.prefer, source, target, theirs))]
         assert objectives.distil is not None
-        return [Player("model", decoder, self._distilling(objectives.distil, source, target, theirs))]
+        if objectives.adversarial is None:
+            return [Player("model", decoder, self._distilling(objectives.distil, source, target, theirs))]
+        network, blocks = theirs.feature_network()
+        game = Game(
+            objectives.adversarial,
+            FeatureDiscriminator(network, objectives.adversarial.features, blocks=blocks, latent_width=self.config.space.width),
+        )
+        return self._against(game, decoder, self._distilling(objectives.distil, source, target, theirs, game), source, target)
 
     def _adversaries(self, objectives: ObjectivesConfig, how: AdversarialConfig) -> list[Player]:
         """Return the model and the discriminator of its judged arrow, which moves second."""
         source, target = ends(cast(str, objectives.judged()))
         decoder = cast(Decoder, self.decoders[target])
-        game = Game(how, size=cast(Any, decoder.config).size, latent_width=self.config.space.width)
+        size, width = cast(Any, decoder.config).size, self.config.space.width
+        game = Game(how, ImageDiscriminator(how.discriminator, size=size, latent_width=width))
+        return self._against(game, self, lambda batch, randomness: self.loss(batch, objectives, randomness=randomness, game=game), source, target)
+
+    def _against(self, game: Game, module: nn.Module, loss: Loss, source: str, target: str) -> list[Player]:
+        """Return the player of `module` and, second, the discriminator of a game about what the decoder of `target` makes of `source`."""
+        decoder, rate = cast(Decoder, self.decoders[target]), game.config.learning_rate
         noted = [partial(game.vitals.moved, number) for number in range(len(PLAYERS))]
 
         def look(batches: Sequence[Batch]) -> Checkup:
@@ -258,17 +273,22 @@ class CrossModalModel(nn.Module):
             made = [self.decode(latent, target=target, seeds=[seed * count + row for row in range(count)]) for seed in seeds]
             return game.look(real, latent, torch.stack(made), seeded=decoder.seeded)
 
-        first = Player("model", self, lambda batch, randomness: self.loss(batch, objectives, randomness=randomness, game=game), moved=noted[0])
-        rate = {} if how.learning_rate is None else {"learning_rate": how.learning_rate}
-        return [first, Player("discriminator", game, lambda batch, randomness: game.turn(randomness), optimizer=rate, moved=noted[1], look=look)]
+        otherwise = {"kind": "adam", "betas": (0.0, 0.99)} | ({} if rate is None else {"learning_rate": rate})
+        return [
+            Player("model", module, loss, moved=noted[0]),
+            Player("discriminator", game, lambda batch, randomness: game.turn(randomness), optimizer=otherwise, moved=noted[1], look=look),
+        ]
 
-    def _distilling(self, how: DistilConfig, source: str, target: str, teacher: Part) -> Loss:
+    def _distilling(self, how: DistilConfig, source: str, target: str, teacher: Part, game: Game | None = None) -> Loss:
         decoder = cast(Decoder, self.decoders[target])
 
         def loss(batch: Batch, randomness: torch.Generator) -> LossTerms:
             latent = self.latent(batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist())
-            against = self.space.null(latent)
-            return decoder.distil(latent, batch.targets[target], against=against, teacher=teacher, how=how, randomness=randomness)
+            truth, against = batch.targets[target], self.space.null(latent)
+            if game is None or not self.training:
+                return decoder.distil(latent, truth, against=against, teacher=teacher, how=how, randomness=randomness)
+            played = decoder.finish(latent, truth, against=against, teacher=teacher, how=how, randomness=randomness)
+            return game.challenge(played, latent, truth, rows=torch.as_tensor(batch.indices), randomness=randomness)
 
         return loss
 
@@ -303,12 +323,14 @@ class CrossModalModel(nn.Module):
 
     def _check_adversarial(self, objectives: ObjectivesConfig) -> None:
         judged = objectives.judged()
+        if judged is not None and objectives.distil is None:
+            self._check_judged(judged, objectives)
         for arrow, weight in objectives.arrows.items():
             decoder = cast(Decoder, self.decoders[ends(arrow)[1]])
             if weight and arrow != judged and decoder.adversarial == "must":
                 raise UserError(f"{arrow}: '{decoder.config.kind}' learns from a discriminator alone. Give the recipe objectives.adversarial.")
-        if judged is None:
-            return
+
+    def _check_judged(self, judged: str, objectives: ObjectivesConfig) -> None:
         if not objectives.arrows.get(judged):
             trained = [arrow for arrow, weight in objectives.arrows.items() if weight]
             raise UserError(f"objectives.adversarial.arrow: '{judged}' is not trained in this recipe.{nearest(judged, trained)}")

@@ -86,6 +86,14 @@ class Decoder(Part[C]):
         """Return what is to be descended to do in one step what `teacher`, a decoder of this kind, does in many (`how`: `DistilConfig`)."""
         raise UserError(f"a decoder of kind '{self.config.kind}' cannot be distilled; leave out objectives.distil.")
 
+    def finish(self, latent: Latent, target: Any, *, against: Latent, teacher: Any, how: Any, randomness: Any) -> Played:
+        """Return an output a row, made as in drawing, in few steps, and what `distil` would return; for decoders that can be distilled."""
+        raise NotImplementedError
+
+    def feature_network(self) -> Any:
+        """Return the network whose features a discriminator can be built on, and how many blocks it has."""
+        raise UserError(f"objectives.distil with objectives.adversarial needs a teacher of kind 'image_flow', not '{self.config.kind}'.")
+
     def check_reference(self, reference: "Part[Any]") -> None:
         """Raise `UserError` where this decoder cannot learn from preferences, or not beside `reference`."""
         raise UserError(f"a decoder of kind '{self.config.kind}' cannot learn from preferences; leave out objectives.prefer.")

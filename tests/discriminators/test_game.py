@@ -31,7 +31,8 @@ def decoder() -> ImageDeconv:
 
 def game(**settings: object) -> Game:
     torch.manual_seed(0)
-    return Game(AdversarialConfig(discriminator=SMALL, **settings), size=16, latent_width=8)  # type: ignore[arg-type]
+    config = AdversarialConfig(discriminator=SMALL, **settings)  # type: ignore[arg-type]
+    return Game(config, ImageDiscriminator(SMALL, size=16, latent_width=8))
 
 
 def play(played: Game, decoder: ImageDeconv, *, seed: int = 0, rows: torch.Tensor | None = None) -> tuple[LossTerms, LossTerms]:

@@ -10,7 +10,7 @@ from tonggan.errors import UserError
 from tonggan.pipeline import Tonggan
 from tonggan.training.checkpoint import checkpoint_folders
 from tonggan.training.preflight import overfit
-from tonggan.training.recipe import Recipe, load_recipe
+from tonggan.training.recipe import Recipe, load_recipe, parse_recipe
 from tonggan.training.run import InterruptedRunError, Run
 
 QUIET = Console(quiet=True)
@@ -137,10 +137,37 @@ def test_mistakes_of_a_recipe(shapes: Path, tmp_path: Path) -> None:
         begin("model.decoders.image={kind: image_flow, width: 80, layers: 1}")
     with pytest.raises(UserError, match=r"set model\.space\.condition_dropout=0"):
         begin("model.space.condition_dropout=0.1")
-    with pytest.raises(UserError, match="prefer and adversarial are 2 goals"):
+    with pytest.raises(UserError, match="adversarial and prefer are 2 goals"):
         begin("objectives.prefer={preferences: none.jsonl}")
     with pytest.raises(UserError, match=r"'lates' is not measured.*Did you mean 'latest'"):
         begin("monitor.best_by=lates")
+
+
+def test_few_steps_are_finished_before_a_discriminator_on_the_teachers_features(small_recipe: Recipe, tmp_path: Path) -> None:
+    run(small_recipe, tmp_path / "teacher").train()
+    settings = small_recipe.model_dump(mode="json") | {"initial": str(tmp_path / "teacher")}
+    settings["objectives"] |= {
+        "align": 0.0,
+        "distil": {"teacher": str(tmp_path / "teacher"), "guidance_scale": 1.5, "steps": 4},
+        "adversarial": {"loss": "hinge", "mismatched": 0.0, "features": {"blocks": [0], "width": 16}},
+    }
+    settings["model"]["decoders"]["image"] |= {"num_inference_steps": 2, "guidance_scale": 1.0, "solver": "euler"}
+    begun = run(parse_recipe(settings, where="test"), tmp_path / "student")
+    decoder, discriminator = (player.module for player in begun.learner.players)
+    assert decoder is begun.model.decoders["image"]
+    parameters = [name for name, _ in discriminator.named_parameters()]
+    assert all(name.startswith(("discriminator.heads", "discriminator.verdicts", "discriminator.points")) for name in parameters)
+    begun.train()
+    teacher, student = (Tonggan.from_pretrained(tmp_path / name).model.state_dict() for name in ("teacher", "student"))
+    moved = {name for name in teacher if not torch.equal(teacher[name], student[name])}
+    assert moved
+    assert all(name.startswith("decoders.image.") for name in moved)
+    trained = lines(tmp_path / "student", "train")
+    assert {"flow", "adversarial", "discriminator r1", "discriminator made"} <= trained[0].keys()
+    assert trained[-1]["discriminator margin"] > trained[0]["discriminator margin"]
+    settings["objectives"]["adversarial"]["features"]["blocks"] = [7]
+    with pytest.raises(UserError, match="has blocks 0 to 0, not 7"):
+        run(parse_recipe(settings, where="test"), tmp_path / "other")
 
 
 def test_truncation_is_a_setting_of_drawing(shapes: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tonggan.discriminators.augment import Augment, AugmentConfig
+from tonggan.discriminators.features import FeatureDiscriminator, FeaturesConfig, Renoise
 from tonggan.discriminators.image import ImageDiscriminator, ImageDiscriminatorConfig
 from tonggan.discriminators.vitals import Vitals, mean_distance
 from tonggan.latent.record import Latent
@@ -41,6 +42,8 @@ class AdversarialConfig(Strict):
     """Of the discriminator; the generator's unless set."""
     augment: AugmentConfig = AugmentConfig()
     discriminator: ImageDiscriminatorConfig = ImageDiscriminatorConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    """The discriminator that takes its place beside `objectives.distil`: on the features of the teacher's network."""
     patience: int = Field(default=3, ge=0)
     """Looks (one at each validation) in a row with the same trouble that end the run; 0 goes on whatever is seen."""
 
@@ -70,11 +73,11 @@ class Game(nn.Module):
 
     turns: Tensor
 
-    def __init__(self, config: AdversarialConfig, *, size: int, latent_width: int) -> None:
+    def __init__(self, config: AdversarialConfig, discriminator: ImageDiscriminator | FeatureDiscriminator) -> None:
         super().__init__()
         self.config, self.rule = config, RULES[config.loss]
-        self.discriminator = ImageDiscriminator(config.discriminator, size=size, latent_width=latent_width)
-        self.augment = Augment(config.augment)
+        self.discriminator = discriminator
+        self.augment = Renoise(config.features) if isinstance(discriminator, FeatureDiscriminator) else Augment(config.augment)
         self.vitals = Vitals(patience=config.patience)
         self.register_buffer("turns", torch.zeros((), dtype=torch.long))
         self.moves: Moves | None = None
@@ -100,24 +103,31 @@ class Game(nn.Module):
         moves, self.moves = self.moves, None
         count, share = len(moves.real), self.config.mismatched
         penalised = self.config.penalty > 0 and int(self.turns) % self.config.penalty_every == 0
+        at_features = self.discriminator.slopes_at_features
         # Slopes are those at what the discriminator sees: there is no second derivative of resampling.
-        shown = self.augment(torch.cat([moves.real, moves.made]), randomness).detach().requires_grad_(penalised)
+        shown = self.augment(torch.cat([moves.real, moves.made]), randomness).detach().requires_grad_(penalised and not at_features)
         with self._exactly(shown.device.type) if penalised else nullcontext():
-            features = self.discriminator.look(shown)
-            both = self.discriminator.judge(features, moves.latent.rows(torch.arange(2 * count, device=shown.device) % count)).float()
+            latents = moves.latent.rows(torch.arange(2 * count, device=shown.device) % count)
+            features = self.discriminator.look(shown, latents)
+            features = features.float().detach().requires_grad_(penalised) if at_features else features
+            both = self.discriminator.judge(features, latents).float()
             real, made = both.chunk(2)
-            other = torch.arange(count, device=shown.device).roll(1)
-            mismatched = self.discriminator.judge(features[:count], moves.latent.rows(other)).float()
             terms, weights = {"made": self.rule.discriminator(real, made).mean()}, {"made": 1 - share}
-            wrong = (moves.rows != moves.rows[other]).float()
-            terms["mismatched"] = (self.rule.discriminator(real, mismatched) * wrong).sum() / wrong.sum().clamp_min(1)
-            weights["mismatched"] = share
+            if share:
+                terms["mismatched"], weights["mismatched"] = self._mismatched(moves, features[:count], real), share
             if penalised:
-                terms["r1"], terms["r2"] = (each.mean() for each in squared_slopes(both, shown).chunk(2))
+                terms["r1"], terms["r2"] = (each.mean() for each in squared_slopes(both, features if at_features else shown).chunk(2))
                 weights |= dict.fromkeys(("r1", "r2"), self.config.penalty / 2 * self.config.penalty_every)
         self._note(real.detach(), made.detach())
         terms |= {"margin": (real - made).mean().detach(), "augmented": self.augment.probability.clone()}
         return LossTerms(terms, weights | {"margin": 0.0, "augmented": 0.0})
+
+    def _mismatched(self, moves: Moves, features: Tensor, real: Tensor) -> Tensor:
+        """Return the loss of telling real outputs beside their own latents from the same beside the next row's."""
+        other = torch.arange(len(real), device=real.device).roll(1)
+        found = self.discriminator.judge(features, moves.latent.rows(other)).float()
+        wrong = (moves.rows != moves.rows[other.to(moves.rows.device)]).float().to(real.device)
+        return (self.rule.discriminator(real, found) * wrong).sum() / wrong.sum().clamp_min(1)
 
     @staticmethod
     def _exactly(device: str) -> AbstractContextManager:

@@ -35,6 +35,8 @@ class ImageDiscriminatorConfig(Strict):
 class ImageDiscriminator(nn.Module):
     """Pictures (batch, 3, size, size) in [-1, 1] and their latents -> verdicts (batch,), higher for what seems real and of this latent."""
 
+    slopes_at_features = False
+
     def __init__(self, config: ImageDiscriminatorConfig, *, size: int, latent_width: int) -> None:
         super().__init__()
         if size < 2 * LAST_CELLS or size & (size - 1):
@@ -54,8 +56,8 @@ class ImageDiscriminator(nn.Module):
         self.verdict = nn.Linear(widths[-1], 1)
         self.point = nn.Linear(latent_width, widths[-1], bias=False)
 
-    def look(self, pictures: Tensor) -> Tensor:
-        """Return what is seen before the latent is known: features (batch, channels, 8, 8)."""
+    def look(self, pictures: Tensor, latent: Latent) -> Tensor:
+        """Return what is seen of pictures, whatever their latents: features (batch, channels, 8, 8)."""
         x = self.begin(F.pixel_unshuffle(pictures, 2).contiguous(memory_format=torch.channels_last))
         for level in range(self.reads_at + 1):
             x = self._level(x, level)
@@ -76,4 +78,4 @@ class ImageDiscriminator(nn.Module):
 
     def forward(self, pictures: Tensor, latent: Latent) -> Tensor:
         """Return the verdicts (batch,)."""
-        return self.judge(self.look(pictures), latent)
+        return self.judge(self.look(pictures, latent), latent)
