@@ -86,8 +86,8 @@ def test_slopes_are_looked_at_every_few_turns_and_weigh_as_much_in_all(decoder: 
 
 def test_a_latent_of_the_same_row_is_no_mismatch(decoder: ImageDeconv) -> None:
     same = play(game(), decoder, rows=torch.zeros(4, dtype=torch.long))[1]
-    assert float(same.terms["mismatched"]) == 0
-    assert float(play(game(), decoder)[1].terms["mismatched"]) > 0
+    assert same.terms["mismatched"].item() == 0
+    assert play(game(), decoder)[1].terms["mismatched"].item() > 0
 
 
 def test_the_discriminator_learns_to_tell_and_generator_to_be_taken_for_real(decoder: ImageDeconv) -> None:

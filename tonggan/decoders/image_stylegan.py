@@ -67,9 +67,9 @@ class ModulatedConvolution(nn.Module):
     Scaling what goes in and what comes out is the same as scaling the weights of every row, and needs no weights a row.
     """
 
-    def __init__(self, before: int, after: int, kernel: int, *, style_width: int, demodulated: bool = True) -> None:
+    def __init__(self, before: int, after: int, kernel: int, *, style_width: int, demodulated: bool = True, gain: float = 1.0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(after, before, kernel, kernel) / (before * kernel**2) ** 0.5)
+        self.weight = nn.Parameter(torch.randn(after, before, kernel, kernel) * gain / (before * kernel**2) ** 0.5)
         self.style = nn.Linear(style_width, before)
         nn.init.ones_(self.style.bias)
         self.demodulated = demodulated
@@ -149,7 +149,10 @@ class ImageStylegan(Decoder[ImageStyleganConfig]):
                 layers.append(StyledLayer(before if grows else after, after, style_width=config.style_width, grows=grows))
                 self.layer_sizes.append(size)
         self.layers = nn.ModuleList(layers)
-        self.colours = nn.ModuleList(ModulatedConvolution(width, 3, 1, style_width=config.style_width, demodulated=False) for width in widths)
+        gain = 0.5 / len(sizes) ** 0.5  # the colours of all sizes together begin within [-1, 1], most of them
+        self.colours = nn.ModuleList(
+            ModulatedConvolution(width, 3, 1, style_width=config.style_width, demodulated=False, gain=gain) for width in widths
+        )
         self.reading = Reading(widths[sizes.index(READING_SIZE)], config.latent_width, heads=config.heads)
         self.register_buffer("path_mean", torch.zeros(()))
         """Running mean of path lengths, which each is drawn to."""
