@@ -18,6 +18,7 @@ LEVELS = [
     {"choosing", "training"},
     {"model_folder", "model_card"},
     {"model"},
+    {"goals"},
     {"decoders", "encoders", "discriminators"},
     {"parts"},
     {"latent"},

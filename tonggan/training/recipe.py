@@ -12,8 +12,9 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from tonggan.data.augment import Augmentation
 from tonggan.data.loader import Language, Phrasings
 from tonggan.errors import UserError, nearest
+from tonggan.goals import ObjectivesConfig
 from tonggan.modalities import Framing
-from tonggan.model import ModelConfig, ObjectivesConfig
+from tonggan.model import ModelConfig
 from tonggan.strict import Strict
 
 
