@@ -92,7 +92,7 @@ def test_both_players_move_and_the_journal_tells_them_apart(shapes: Path, tmp_pa
 
 def test_a_discriminator_has_a_learning_rate_of_its_own(shapes: Path, tmp_path: Path) -> None:
     learner = run(recipe(shapes, "objectives.adversarial.learning_rate=0.004"), tmp_path / "run").learner
-    assert [learner.optimizers[name][0].defaults["lr"] for name in ("model", "discriminator")] == [5e-4, 0.004]
+    assert [learner.optimizers[name][0].defaults["lr"] for name in ("model", "discriminator")] == [learner.recipe.optimizer.learning_rate, 0.004]
 
 
 def test_a_checkpoint_without_its_discriminator_draws_and_is_not_gone_on_from(shapes: Path, tmp_path: Path) -> None:
