@@ -54,9 +54,9 @@ class ObjectivesConfig(Strict):
 
     @model_validator(mode="after")
     def _one_goal(self) -> "ObjectivesConfig":
-        goals = [name for name in ("distil", "adversarial", "prefer") if getattr(self, name) is not None]
-        if self.prefer is not None and len(goals) > 1:
-            raise ValueError(f"{' and '.join(goals)} are {len(goals)} goals for one decoder; leave out {goals[-1]} or the rest")
+        for name in ("distil", "adversarial"):
+            if self.prefer is not None and getattr(self, name) is not None:
+                raise ValueError(f"{name} and prefer are two goals for one decoder; leave out one")
         return self
 
     def judged(self) -> str | None:

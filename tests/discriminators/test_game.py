@@ -108,7 +108,7 @@ def test_the_discriminator_learns_to_tell_and_generator_to_be_taken_for_real(dec
         theirs.zero_grad()
         challenge.terms["adversarial"].backward()
         theirs.step()
-        losses.append(float(challenge.terms["adversarial"]))
+        losses.append(challenge.terms["adversarial"].item())
     assert losses[-1] < losses[0] - 0.3
 
 

@@ -137,7 +137,7 @@ def test_mistakes_of_a_recipe(shapes: Path, tmp_path: Path) -> None:
         begin("model.decoders.image={kind: image_flow, width: 80, layers: 1}")
     with pytest.raises(UserError, match=r"set model\.space\.condition_dropout=0"):
         begin("model.space.condition_dropout=0.1")
-    with pytest.raises(UserError, match="adversarial and prefer are 2 goals"):
+    with pytest.raises(UserError, match="adversarial and prefer are two goals"):
         begin("objectives.prefer={preferences: none.jsonl}")
     with pytest.raises(UserError, match=r"'lates' is not measured.*Did you mean 'latest'"):
         begin("monitor.best_by=lates")
