@@ -91,8 +91,9 @@ def _repeat(path: Path, *, out: Path | None, download: bool) -> None:
     from tonggan.evaluation.request import INTERVAL_TOLERANCE, RELATIVE_TOLERANCE, repeat, surroundings
 
     file = _card_file(path)
-    folder = out or file.parent.with_name(f"{file.resolve().parent.name}-repeat")
-    if folder.resolve() == file.resolve().parent:
+    home = file.resolve().parent
+    folder = out or home.with_name(f"{home.name}-repeat")
+    if folder.resolve() == home:
         raise UserError(f"{folder} holds the card that is repeated: choose another folder with --out.")
     before = Card.load(file)
     with progress_bars() as show:
