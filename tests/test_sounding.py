@@ -1,5 +1,7 @@
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,14 +9,19 @@ from PIL import Image
 from tonggan.data.pack import ensure_pack
 from tonggan.data.synthesis.foley import encode
 from tonggan.errors import UserError
+from tonggan.evaluation import in_time
 from tonggan.evaluation.card import Card
 from tonggan.evaluation.paired import load_rows
 from tonggan.evaluation.sounds import evaluate_sounds
+from tonggan.modalities import Framing
 from tonggan.modalities.audio import Sound, open_sound
 from tonggan.modalities.inspecting import inspect_file
+from tonggan.modalities.provenance import Provenance
+from tonggan.modalities.sound_files import save_sound
 from tonggan.modalities.video import frames_at_rate, open_clip, timed_frames, video_facts
 from tonggan.pipeline import Tonggan
-from tonggan.sounding import Request, _joined, sound_clip, window_seed, windows
+from tonggan.sound_windows import FinishedWindows, joined, window_seed, windows
+from tonggan.sounding import Request, sound_clip
 
 
 def silent(path: Path, frames: int) -> Path:
@@ -25,12 +32,37 @@ def silent(path: Path, frames: int) -> Path:
     return path
 
 
-def test_windows_cover_every_frame_and_overlap(sounder: Tonggan) -> None:
-    frames = [np.full((3, 2, 2), number, np.uint8) for number in range(75)]
+def in_front(source: Path, path: Path, *, keep: float) -> None:
+    """Copy the pictures into a file that has what it tells of itself in front, and cut it off."""
+    with av.open(source) as read, av.open(path, "w", options={"movflags": "faststart"} if path.suffix == ".mov" else {}) as written:
+        copy = written.add_stream_from_template(read.streams.video[0])
+        for packet in read.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = copy
+                written.mux(packet)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: round(keep * len(whole))])
+
+
+def at_once(source: Path, path: Path) -> None:
+    """Copy the first pictures, all of them shown within a millisecond."""
+    with av.open(source) as read, av.open(path, "w") as written:
+        copy = written.add_stream_from_template(read.streams.video[0])
+        for number, packet in zip(range(3), read.demux(video=0), strict=False):
+            packet.pts = packet.dts = number
+            packet.duration, packet.time_base = 1, Fraction(1, 25_000)
+            packet.stream = copy
+            written.mux(packet)
+
+
+@pytest.mark.parametrize(("count", "begins", "lengths"), [(75, [0, 24, 43], 32), (32, [0], 32), (33, [0, 1], 32), (56, [0, 24], 32), (9, [0], 9)])
+def test_windows_cover_every_frame_and_are_whole(sounder: Tonggan, count: int, begins: list[int], lengths: int) -> None:
+    frames = [np.full((3, 2, 2), number, np.uint8) for number in range(count)]
     found = list(windows(iter(frames), sounder.framing))
-    assert [len(window) for window, _ in found] == [32, 32, 27]
-    assert sum(new for _, new in found) == 75
-    assert [int(window[0, 0, 0, 0]) for window, _ in found] == [0, 24, 48]
+    assert [first for first, _ in found] == begins
+    assert [int(window[0, 0, 0, 0]) for _, window in found] == begins
+    assert {len(window) for _, window in found} == {lengths}
+    assert begins[-1] + lengths == count
 
 
 @pytest.mark.parametrize("frames", [10, 32, 75, 104])
@@ -47,12 +79,54 @@ def test_the_sound_is_as_long_as_the_pictures(sounder: Tonggan, tmp_path: Path, 
 
 
 def test_a_window_goes_on_from_the_one_before() -> None:
-    pending, made = np.zeros((1, 4000), dtype=np.float32), np.ones((1, 16_000), dtype=np.float32)
-    joined = _joined(pending, made, held=2000, rate=16_000)[0]
-    assert not joined[: 2000 - 256 - 512].any()
-    assert (joined[2000 - 256 :] == 1).all()
-    assert (np.diff(joined[:2000]) >= 0).all()
+    framing = Framing(clip_seconds=1.0)
+    made = np.ones((1, 16_000), dtype=np.float32)
+    for overlap, held in ((4000, 2000), (9000, 7000)):
+        whole = joined(np.zeros((1, overlap), dtype=np.float32), made, framing)[0]
+        assert not whole[: held - 256 - 512].any()
+        assert (whole[held - 256 :] == 1).all()
+        assert (np.diff(whole[:held]) >= 0).all()
     assert len({window_seed(seed, window) for seed in range(20) for window in range(20)}) == 400
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_sound(sounder: Tonggan, tmp_path: Path) -> None:
+    clip = silent(tmp_path / "clip.mp4", 128)
+    sound_clip(sounder, clip, tmp_path / "straight.wav", n=2, request=Request(seed=4), warn=print)
+    shown: list[int] = []
+
+    def stop(what: str, done: int, total: int) -> None:
+        shown.append(done)
+        if len(shown) == 3:
+            raise KeyboardInterrupt
+
+    lines: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        sound_clip(sounder, clip, tmp_path / "again.wav", n=2, request=Request(seed=4), warn=lines.append, progress=stop)
+    assert "3 finished windows are kept" in lines[-1]
+    assert sorted(path.name for path in tmp_path.glob("again*")) == []
+    sound_clip(sounder, clip, tmp_path / "again.wav", n=2, request=Request(seed=4), warn=lines.append, progress=lambda *_: None)
+    assert "going on behind 3 finished windows" in lines[-1]
+    for number in range(2):
+        assert np.array_equal(open_sound(tmp_path / f"again-{number}.wav").samples, open_sound(tmp_path / f"straight-{number}.wav").samples)
+    assert not (tmp_path / ".again.wav.windows").exists()
+
+
+def test_what_other_wishes_made_is_not_gone_on_with(tmp_path: Path) -> None:
+    def opened(seed: int) -> FinishedWindows:
+        return FinishedWindows(tmp_path / ".a.windows", made_by={"seed": seed}, sample_rate_hz=100)
+
+    one = opened(1)
+    one.add(0, np.zeros((2, 40)))
+    one.add(30, np.ones((2, 40)))
+    same = opened(1)
+    assert (len(same), same.samples) == (2, 70)
+    assert np.concatenate([block.samples for block in same.sound(1)], axis=1).sum() == 40
+    assert same.since(50).shape == (2, 20)
+    (tmp_path / ".a.windows" / "000000000030.npy").write_bytes(b"cut")
+    with pytest.raises(UserError, match="cannot be read"):
+        opened(1).since(50)
+    assert len(opened(2)) == 0
+    assert len(opened(1)) == 0
 
 
 def test_pictures_are_copied_and_the_file_says_how_it_was_made(sounder: Tonggan, tmp_path: Path) -> None:
@@ -82,14 +156,28 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(sounder: Tonggan
     clip = silent(tmp_path / "clip.mp4", 40)
     one = silent(tmp_path / "one.mp4", 1)
     Image.new("RGB", (64, 64)).save(tmp_path / "a.gif", save_all=True, append_images=[Image.new("RGB", (64, 64), "red")])
+    (tmp_path / "linked.mp4").hardlink_to(clip)
+    (tmp_path / "cut.mp4").write_bytes(clip.read_bytes()[:-9000])
+    in_front(silent(tmp_path / "whole.mp4", 40), tmp_path / "cut.mov", keep=0.7)
+    in_front(tmp_path / "whole.mp4", tmp_path / "cut.mkv", keep=0.9)
+    save_sound([Sound(np.zeros((1, 16_000), np.float32), 16_000)], tmp_path / "heard.wav", Provenance(None, None, 0, "", "", {}, None, "", ""))
+    still = tmp_path / "still.mkv"
+    at_once(clip, still)
     before = sorted(tmp_path.iterdir())
     wrong = [
+        (still, "out.mp4", Request(), "no longer than one frame"),
         (clip, "clip.mp4", Request(), "is the clip itself"),
+        (clip, "linked.mp4", Request(), "is the clip itself"),
+        (tmp_path / "cut.mp4", "out.mp4", Request(), "cut off"),
+        (tmp_path / "cut.mov", "out.mp4", Request(), "cut off: .* bytes of"),
+        (tmp_path / "cut.mkv", "out.mp4", Request(), r"cut off: it ends after .* of 1\.6 seconds"),
+        (tmp_path / "heard.wav", "out.mp4", Request(), "there is no video"),
+        (clip, "out.webm", Request(), r"\(h264, flac\) cannot be copied into \.webm .* Choose \.mkv or \.wav"),
         (clip, "out.xyz", Request(), "not written as"),
         (clip, "out.wav", Request(mix=1.5), "not a share"),
         (clip, "out.wav", Request(keep_original=True), "room for one track"),
-        (one, "out.mp4", Request(), "one frame"),
-        (tmp_path / "a.gif", "out.mp4", Request(), "cannot be copied into"),
+        (one, "out.mp4", Request(), "no longer than one frame"),
+        (tmp_path / "a.gif", "out.mp4", Request(), r"cannot be copied into .* Choose \.mov or \.wav"),
         (tmp_path / "a.gif", "out.wav", Request(mix=0.5), "no sound of its own"),
         (tmp_path / "none.mp4", "out.mp4", Request(), "no such file"),
         (clip, "out.wav", Request(settings={"num_inference_stps": 3}), "Did you mean 'num_inference_steps'"),
@@ -109,7 +197,8 @@ def test_a_gif_gets_a_sound_of_its_own(sounder: Tonggan, tmp_path: Path) -> None
     assert len(list(timed_frames(tmp_path / "a.gif", sounder.framing))) == 11
 
 
-def test_a_split_is_heard_and_judged(sounder: Tonggan, clips: Path, tmp_path: Path) -> None:
+def test_a_split_is_heard_and_judged(sounder: Tonggan, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_time, "STEPS", 20)
     pack = ensure_pack(clips, framing=sounder.framing, cache=tmp_path)
     card = evaluate_sounds(sounder, pack=pack, split="train", out=tmp_path / "out", limit=6, truth="events")
     again = Card.load(tmp_path / "out" / "card.json")
@@ -119,6 +208,9 @@ def test_a_split_is_heard_and_judged(sounder: Tonggan, clips: Path, tmp_path: Pa
     assert columns["silence"]["onset_f1"].value == 0
     assert columns["nearest training clip"]["onset_f1"].value == columns["true sound"]["onset_f1"].value  # the split is the training split
     assert columns["true sound"]["mel_distance"].value == 0
+    assert columns["silence"]["synchrony_accuracy"].value == 0.5
+    assert columns["true sound"]["material_accuracy"].value > 0.9 > columns["silence"]["material_accuracy"].value
+    assert 0 <= card.figure("material_accuracy").value <= 1
     assert len(list((tmp_path / "out" / "sounds").glob("*.wav"))) == 6
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "nearest training clip" in page

@@ -176,7 +176,7 @@ def sound(
     guidance_scale: Annotated[float | None, typer.Option(help="How closely what is seen is followed; 1 is unguided.")] = None,
     num_inference_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the solver.")] = None,
 ) -> None:
-    """Give a silent clip its sound, in time with what is seen; the pictures are copied, not encoded again."""
+    """Give a silent clip its sound, in time with what is seen; the pictures are copied, not encoded again. Called again after it was stopped, it goes on."""
     from tonggan.pipeline import Tonggan
     from tonggan.sounding import Request, sound_clip
 

@@ -1,6 +1,7 @@
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -86,21 +87,39 @@ def test_findings(tmp_path: Path) -> None:
     video(folder / "short.mp4", tone(0.5))
     video(folder / "one.mp4", tone(), frames=1)
     video(folder / "test" / "double.mp4", tone())
+    video(folder / "drifts.mp4", tone(4.16), frames=100)
+    video(folder / "long.mp4", tone(2.0))
+    damaged(folder / "good.mp4", folder / "damaged.mp4")
     (folder / "broken.mp4").write_bytes((folder / "good.mp4").read_bytes()[:900])
     shutil.copy(folder / "good.mp4", folder / "mute.mp4")
     _without_sound(folder / "mute.mp4")
     report = check(folder)
-    assert report.problems == {"broken.mp4": "unreadable or cut off", "mute.mp4": "no sound track", "one.mp4": "one frame"}
-    assert report.remarks == {"silent": ["silent.mp4"], "clipped": ["clipped.mp4"], "sound shorter than picture": ["short.mp4"]}
+    unreadable = dict.fromkeys(("broken.mp4", "damaged.mp4"), "unreadable or cut off")
+    assert report.problems == unreadable | {"mute.mp4": "no sound track", "one.mp4": "one frame"}
+    assert report.remarks == {
+        "silent": ["silent.mp4"],
+        "clipped": ["clipped.mp4"],
+        "sound shorter than picture": ["short.mp4"],
+        "sound longer than picture": ["drifts.mp4", "long.mp4"],
+        "drift (lengths of sound and picture differ a little)": ["drifts.mp4"],
+    }
     assert report.duplicates == (("good.mp4", "test/double.mp4"),)
     assert report.has_errors
     kept = pack(folder, framing=FRAMING, out=tmp_path / "pack", max_broken_rate=0.5)
     assert set(kept.facts["skipped"]) == set(report.problems)
 
 
-def _without_sound(path: Path) -> None:
-    import av
+def damaged(clip: Path, path: Path) -> None:
+    """Copy a clip whose frames in the middle are no longer what they were."""
+    data = bytearray(clip.read_bytes())
+    with av.open(clip) as container:
+        named = [(entry.pos, entry.size) for entry in container.streams.video[0].index_entries]
+    for first, size in named[8:14]:
+        data[first : first + size] = b"U" * size
+    path.write_bytes(data)
 
+
+def _without_sound(path: Path) -> None:
     beside = path.with_name("beside.mp4")
     with av.open(path) as source, av.open(beside, "w") as target:
         copy = target.add_stream_from_template(source.streams.video[0])
@@ -135,7 +154,9 @@ def test_sound_of_the_same_name_and_folders_of_sounds(tmp_path: Path) -> None:
         ("set.tsv", "id\tlabel\tsplit\na\tdog barking\ttest\n"),
         ("set.csv", "name,caption\na,dog barking\n"),
         ("set.csv", "id,file,caption,split\n7,clips/a.mp4,dog barking,test\n"),
+        ("set.tsv", "id\tfile\tcaption\tsplit\n7\tclips/a.mp4\tdog barking\ttest\n"),
         ("vggsound.csv", "b,30,dog barking,test\n"),
+        ("vggsound.csv", 'b,30,"dog barking",test\nb,30,"child speech, kid speaking",train\n'),
     ],
 )
 def test_tables_of_clips(tmp_path: Path, name: str, table: str) -> None:
@@ -147,6 +168,17 @@ def test_tables_of_clips(tmp_path: Path, name: str, table: str) -> None:
     assert row.captions == {"en": ("dog barking",)}
     assert row.source.path.is_file()
     assert row.split == ("test" if "test" in table else "train")
+
+
+def test_clips_that_a_table_names_are_looked_for_in_any_folder(tmp_path: Path) -> None:
+    video(tmp_path / "downloads" / "b" / "-b_000030.mp4", tone())
+    (tmp_path / "vggsound.csv").write_text('-b,30,"child speech, kid speaking",train\nc,1,dog barking,test\n')
+    found = recognise(tmp_path)
+    rows = list(found.rows())
+    assert (found.modality, found.missing_pictures) == ("video", ("c_000001",))
+    assert rows[0].source.path == tmp_path / "downloads" / "b" / "-b_000030.mp4"
+    assert rows[0].captions == {"en": ("child speech, kid speaking",)}
+    assert [row.split for row in rows] == ["train", "test"]
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data sets are not here")

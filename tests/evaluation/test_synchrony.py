@@ -31,8 +31,21 @@ def test_onsets_of_real_sounds_are_found_when_they_are() -> None:
         heard = sound(scene, np.random.default_rng(number), sample_rate_hz=16_000)
         agreements.append(agree([event.second for event in scene.events], list(onsets(heard, 16_000)), tolerance_seconds=0.05))
     figures = {each.name: each for each in synchrony_figures(agreements)}
-    assert figures["onset_f1"].value > 0.95
+    assert figures["onset_f1"].value > 0.99
+    assert figures["onset_count_error"].value < 0.02
     assert abs(figures["onset_lateness"].value) < 0.002
+
+
+def test_what_a_louder_blow_masks_is_no_onset_of_its_own() -> None:
+    def blows(*levels: tuple[float, float]) -> np.ndarray:
+        seconds = np.arange(32_000) / 16_000
+        heard = sum(level * np.exp(-60 * np.clip(seconds - at, 0, None)) * np.sin(9000 * seconds) * (seconds >= at) for at, level in levels)
+        return onsets(np.asarray(heard, dtype=np.float32), 16_000)
+
+    assert blows((0.5, 0.8), (0.7, 0.5)) == pytest.approx([0.5, 0.7], abs=0.005)
+    assert blows((0.5, 0.8), (0.7, 0.06)) == pytest.approx([0.5], abs=0.005)
+    assert blows((0.5, 0.8), (1.5, 0.06)) == pytest.approx([0.5, 1.5], abs=0.005)
+    assert blows((0.5, 0.06), (0.7, 0.8)) == pytest.approx([0.5, 0.7], abs=0.005)
 
 
 def test_silence_and_noise_have_no_onsets() -> None:

@@ -17,7 +17,7 @@ from tonggan.modalities.inspecting import inspect_file
 from tonggan.modalities.provenance import Provenance
 from tonggan.modalities.sound_files import mux, read_sound_provenance, save_sound
 from tonggan.modalities.spectrogram import Mel, log_mel
-from tonggan.modalities.timeline import timeline
+from tonggan.modalities.timeline import stacked, timeline
 from tonggan.modalities.video import Clip, open_clip, timed_frames, video_facts
 
 FRAMING = Framing(size=16, frames_per_second=25.0)
@@ -75,16 +75,47 @@ def test_a_variable_frame_rate_keeps_its_time(tmp_path: Path) -> None:
     assert np.abs(seen[:14] - wanted).max() <= 6
 
 
-def test_a_phone_clip_is_seen_upright(tmp_path: Path) -> None:
-    path = tmp_path / "phone.mp4"
+def phone_clip(path: Path) -> Path:
+    """A clip of 64 x 32 pixels that is to be shown turned by a quarter."""
     encode(path, counting_frames(4, height=32, width=64), click(0, 0.16), frames_per_second=25)
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + 4 + 40
     data[matrix : matrix + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 32 * 65536, 0, 1 << 30)  # a quarter turn clockwise
     path.write_bytes(data)
+    return path
+
+
+def test_a_phone_clip_is_seen_upright(tmp_path: Path) -> None:
+    path = phone_clip(tmp_path / "phone.mp4")
     assert video_facts(path).size == (32, 64)
     frame = open_clip(path, Framing(size=16)).frames[0, 0].astype(int)
     assert frame[8, 12] > frame[8, 3] + 20  # what was at the top is at the right
+
+
+def test_frames_of_8k_are_shrunk_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "8k.mp4"
+    with av.open(path, "w") as file:
+        stream = file.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 7680, 4320, "yuv420p"
+        for _ in range(2):
+            frame = av.VideoFrame(7680, 4320, "yuv420p")
+            for plane, level in zip(frame.planes, (126, 128, 128), strict=True):
+                plane.update(bytes([level]) * plane.buffer_size)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    assert video_facts(path).size == (7680, 4320)
+    frames = open_clip(path, FRAMING).frames
+    assert frames.shape == (2, 3, 16, 16)
+    assert np.abs(frames.astype(int) - 128).max() <= 4
+
+
+def test_a_file_that_tells_no_frame_rate(clip_file: Path, tmp_path: Path) -> None:
+    data = bytearray(clip_file.read_bytes())
+    lasts = data.index(b"stts") + 12
+    assert struct.unpack(">i", data[lasts : lasts + 4])[0] > 0
+    data[lasts : lasts + 4] = bytes(4)
+    (tmp_path / "zero.mp4").write_bytes(data)
+    assert 1 <= len(open_clip(tmp_path / "zero.mp4", FRAMING).frames) <= 20
 
 
 def test_sound_is_on_the_clock_of_the_pictures(clip_file: Path, tmp_path: Path) -> None:
@@ -187,6 +218,23 @@ def test_a_timeline_marks_events() -> None:
     shown = np.asarray(timeline(list(counting_frames(4)), [sound], 16_000, events=[0.25], width=400))
     assert (shown[60, 12 + 100] == (214, 69, 48)).all()
     assert next(index for index in count() if (shown[-30, index] == (214, 69, 48)).all()) == 112
+
+
+def test_a_long_spectrogram_is_the_short_ones_side_by_side() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 60 * 2000).astype(np.float32)
+    whole = np.asarray(timeline(list(counting_frames(4)), [noise], 2000, begin=30.0, width=300))
+    third = np.asarray(timeline(list(counting_frames(4)), [noise[40 * 2000 :]], 2000, width=300))
+    top = 12 + 75 + 6 + 56
+    shrunk = np.asarray(Image.fromarray(third[top : top + 128, 12:312]).resize((100, 128), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(whole[top : top + 128, 212:312].astype(int) - shrunk).mean() < 4
+    assert stacked([Image.new("RGB", (4, 3)), Image.new("RGB", (4, 5))]).size == (4, 8)
+
+
+def test_a_phone_clip_stays_upright_when_it_is_copied(tmp_path: Path) -> None:
+    clip = phone_clip(tmp_path / "phone.mp4")
+    for ending in (".mp4", ".mkv"):
+        mux(clip, [click(0.1, 0.16)], tmp_path / f"out{ending}", MADE)
+        assert video_facts(tmp_path / f"out{ending}").size == (32, 64)
 
 
 def test_what_is_written_to_be_shown(clip_file: Path, tmp_path: Path) -> None:

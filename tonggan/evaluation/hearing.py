@@ -14,6 +14,7 @@ from tonggan.evaluation.card import Figure
 from tonggan.evaluation.drawing import Chosen
 from tonggan.evaluation.intervals import Numbers, mean_interval
 from tonggan.evaluation.sound_features import sound_distances
+from tonggan.evaluation.sound_judges import sound_judges
 from tonggan.evaluation.synchrony import Agreement, agree, synchrony_figures
 from tonggan.modalities.onsets import onsets
 from tonggan.modalities.spectrogram import Mel, log_mel
@@ -69,11 +70,13 @@ class Judgement:
 class Judge:
     """Judges sounds for the windows of the rows of a pack; `truth` are the seconds of the tag `events`, or the onsets of the true sounds.
 
-    Raises `UserError` for events that are not there.
+    What else judges them learns from the split `reference` first (`sound_judges`). Raises `UserError` for events that are not there.
     """
 
-    def __init__(self, pack: Pack, chosen: Chosen, real: Windows, *, truth: Truth, tolerance_seconds: float) -> None:
+    def __init__(self, pack: Pack, chosen: Chosen, real: Windows, *, truth: Truth, tolerance_seconds: float, reference: str) -> None:
         self.framing, self.real, self.tolerance_seconds = pack.framing, real, tolerance_seconds
+        tags = [sample.tags for sample in chosen.samples]
+        self.learned = sound_judges(pack, reference=reference, frames=real.frames, tags=tags, begins=real.begins, edge_seconds=EDGE_SECONDS)
         if truth == "sound":
             self.true = self._onsets(real.waveforms)
             return
@@ -94,6 +97,7 @@ class Judge:
             *synchrony_figures(agreements),
             Figure("mel_distance", mel.value, mel.low, mel.high, len(distances)),
             *sound_distances(waveforms, self.real.waveforms, sample_rate_hz=rate),
+            *(judge(waveforms) for judge in self.learned),
         )
         return Judgement(tuple(found), tuple(agreements), distances, figures)
 

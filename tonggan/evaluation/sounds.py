@@ -60,7 +60,7 @@ def evaluate_sounds(
     check_folder(out)
     chosen = choose(pack, split=split, language=None, phrasings=None, seed=seed, limit=limit)
     real = Windows.of(pack, np.asarray([sample.index for sample in chosen.samples]))
-    judge = Judge(pack, chosen, real, truth=truth, tolerance_seconds=tolerance_seconds)
+    judge = Judge(pack, chosen, real, truth=truth, tolerance_seconds=tolerance_seconds, reference=reference)
     seeds = [sample.seed for sample in chosen.samples]
     began = time.perf_counter()
     made = _heard(model, real.frames, seeds, batch_size=batch_size, what="sounding", progress=progress)

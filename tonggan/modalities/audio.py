@@ -4,7 +4,7 @@ In a file with a video, time 0 is when its first frame is shown: sound that star
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,15 +96,23 @@ def sound_blocks(path: Path, *, sample_rate_hz: int | None = None) -> Iterator[S
     with opened(path) as container:
         if not container.streams.audio:
             return
-        stream: soxr.ResampleStream | None = None
-        for block, rate in _blocks(path, container):
-            if sample_rate_hz in (None, rate):
-                yield Sound(block, rate)
-                continue
-            stream = stream or soxr.ResampleStream(rate, sample_rate_hz, len(block), dtype="float32")
-            yield Sound(stream.resample_chunk(np.ascontiguousarray(block.T)).T, sample_rate_hz)
-        if stream is not None and sample_rate_hz is not None:
-            yield Sound(stream.resample_chunk(np.zeros((0, len(block)), dtype=np.float32), last=True).T, sample_rate_hz)
+        blocks = (Sound(block, rate) for block, rate in _blocks(path, container))
+        yield from blocks if sample_rate_hz is None else resampled(blocks, sample_rate_hz)
+
+
+def resampled(blocks: Iterable[Sound], sample_rate_hz: int) -> Iterator[Sound]:
+    """Yield the blocks of a sound at another sample rate, without seams."""
+    stream: soxr.ResampleStream | None = None
+    channels = 1
+    for block in blocks:
+        if block.sample_rate_hz == sample_rate_hz:
+            yield block
+            continue
+        channels = len(block.samples)
+        stream = stream or soxr.ResampleStream(block.sample_rate_hz, sample_rate_hz, channels, dtype="float32")
+        yield Sound(stream.resample_chunk(np.ascontiguousarray(block.samples.T)).T, sample_rate_hz)
+    if stream is not None:
+        yield Sound(stream.resample_chunk(np.zeros((0, channels), dtype=np.float32), last=True).T, sample_rate_hz)
 
 
 def open_sound(path: Path, *, sample_rate_hz: int | None = None) -> Sound:

@@ -15,8 +15,11 @@ SILENT = 1e-3
 """Peak below which a sound is silent: 60 dB under full scale."""
 CLIPPED_SHARE = 1e-3
 """Share of samples at full scale from which a sound is clipped."""
-SHORTER_SECONDS = 0.1
-"""Seconds by which sound may end before the picture."""
+LENGTH_SECONDS = 0.1
+"""Seconds by which sound may end before or behind the picture."""
+DRIFT_SHARES = (0.002, 0.1)
+"""Lengths that differ by more than the first share, and by no more than the second, are likely those of clocks that run at different rates: 25 and 24
+frames a second, 48 and 44.1 kHz. What differs by more is cut off, or goes on."""
 LOOKED_AT = Framing(size=16)
 """The form in which frames are looked at: small, for most of the time goes into decoding."""
 
@@ -47,11 +50,22 @@ def inspect_clip(path: Path, *, sound: Path | None = None) -> ClipFacts:
     between = np.diff([second for second, _ in frames[:-1]])
     found = {
         "variable frame rate": bool(np.ptp(between) > max(TOLERANCE_SECONDS, 0.1 * float(between.mean()))),
-        "sound shorter than picture": heard.seconds < frames[-1][0] - SHORTER_SECONDS,
+        **_lengths(heard.seconds, frames[-1][0]),
     }
     remarks = (*(name for name, is_so in found.items() if is_so), *_sound_remarks(heard))
     digest = hashlib.sha256(np.stack([pixels for _, pixels in frames]).tobytes() + heard.samples.tobytes())
     return ClipFacts(remarks, (), digest.hexdigest())
+
+
+def _lengths(heard: float, seen: float) -> dict[str, bool]:
+    """Return what there is to say of the seconds of sound and picture."""
+    late = heard - seen
+    least, most = DRIFT_SHARES
+    return {
+        "sound shorter than picture": late < -LENGTH_SECONDS,
+        "sound longer than picture": late > LENGTH_SECONDS,
+        "drift (lengths of sound and picture differ a little)": abs(late) > LENGTH_SECONDS and least * seen < abs(late) <= most * seen,
+    }
 
 
 def inspect_sound(path: Path) -> ClipFacts:

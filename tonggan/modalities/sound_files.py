@@ -1,6 +1,8 @@
 """Sound written to files that say how it was made: WAV, FLAC, or beside the untouched pictures of a video."""
 
+import io
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from itertools import chain
@@ -58,29 +60,74 @@ def mux(video: Path, blocks: Iterable[Sound], path: Path, provenance: Provenance
     With `keep_original` the sound tracks of `video` follow as further tracks, copied, too. Raises `UserError` where a container cannot hold them.
     """
     check_ending(path)
-    kind = VIDEO_FORMATS[path.suffix.lower()]
-    with replacing(path) as beside, opened(video) as source:
-        try:
-            with av.open(beside, "w", format=kind) as target:
-                target.metadata.update({"comment": _comment(provenance)})
-                _write(source, target, iter(blocks), video, keep_original=keep_original)
-        except (av.FFmpegError, ValueError) as error:
-            held = ", ".join(stream.codec_context.name for stream in source.streams if stream.codec_context)
-            raise UserError(
-                f"{path}: what is in {video} ({held}) cannot be copied into {path.suffix} ({error}). Choose .mkv, or .wav for the sound alone."
-            ) from error
+    with replacing(path) as beside, opened(video) as source, _copying(video, source, path), av.open(beside, "w", format=_container(path)) as target:
+        target.metadata.update({"comment": _comment(provenance)})
+        _write(source, target, iter(blocks), video, keep_original=keep_original)
+
+
+def check_copy(video: Path, path: Path, *, keep_original: bool) -> None:
+    """Raise `UserError` where `mux` would: where the container of `path` cannot hold what is in `video`. Nothing is written."""
+    with opened(video) as source, _copying(video, source, path):
+        _begin(source, video, _container(path), keep_original=keep_original)
+
+
+def _begin(source: av.container.InputContainer, video: Path, kind: str, *, keep_original: bool) -> None:
+    """Write the head of a file into memory, which fails as the file would."""
+    with av.open(io.BytesIO(), "w", format=kind) as target:
+        _tracks(source, target, video, keep_original=keep_original, sample_rate_hz=48_000, channels=1)
+        target.start_encoding()
+
+
+def _container(path: Path) -> str:
+    return VIDEO_FORMATS[path.suffix.lower()]
+
+
+@contextmanager
+def _copying(video: Path, source: av.container.InputContainer, path: Path) -> Iterator[None]:
+    """Say in one line what a container cannot hold."""
+    try:
+        yield
+    except (av.FFmpegError, ValueError) as error:
+        held = ", ".join(stream.codec_context.name for stream in source.streams if stream.codec_context)
+        advice = " or ".join([*[ending for ending in (".mkv", ".mov") if _holds(source, ending, video)][:1], ".wav for the sound alone"])
+        raise UserError(f"{path}: what is in {video} ({held}) cannot be copied into {path.suffix} ({error}). Choose {advice}.") from error
+
+
+def _holds(source: av.container.InputContainer, ending: str, video: Path) -> bool:
+    """Return whether a container can hold all that is in a file."""
+    try:
+        _begin(source, video, VIDEO_FORMATS[ending], keep_original=True)
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def _tracks(
+    source: av.container.InputContainer,
+    target: av.container.OutputContainer,
+    video: Path,
+    *,
+    keep_original: bool,
+    sample_rate_hz: int,
+    channels: int,
+) -> tuple[Any, dict[int, Any]]:
+    """Begin the tracks of `target`: return the encoder of the sound, and by the number of a stream of `source` its copy, pictures first."""
+    pictures = video_stream(source, video)
+    copied: dict[int, Any] = {pictures.index: target.add_stream_from_template(pictures)}
+    encoder: Any = target.add_stream(CODECS.get(target.format.name, "aac"), rate=sample_rate_hz, bit_rate=BIT_RATE)
+    encoder.layout = "mono" if channels == 1 else "stereo"
+    for stream in source.streams.audio if keep_original else ():
+        copied[stream.index] = target.add_stream_from_template(stream)
+    return encoder, copied
 
 
 def _write(
     source: av.container.InputContainer, target: av.container.OutputContainer, blocks: Iterator[Sound], video: Path, *, keep_original: bool
 ) -> None:
-    pictures = video_stream(source, video)
-    copied: dict[int, Any] = {pictures.index: target.add_stream_from_template(pictures)}
     first = next(blocks)
-    encoder: Any = target.add_stream(CODECS.get(target.format.name, "aac"), rate=first.sample_rate_hz, bit_rate=BIT_RATE)
-    encoder.layout = "mono" if len(first.samples) == 1 else "stereo"
-    for stream in source.streams.audio if keep_original else ():
-        copied[stream.index] = target.add_stream_from_template(stream)
+    rate, channels = first.sample_rate_hz, len(first.samples)
+    encoder, copied = _tracks(source, target, video, keep_original=keep_original, sample_rate_hz=rate, channels=channels)
+    pictures = video_stream(source, video)
     start = float((pictures.start_time or 0) * (pictures.time_base or 0))
     sound = _sound_packets(encoder, first, blocks, start=start)
     heard: float | None = start

@@ -1,5 +1,6 @@
 """Timelines: key frames over waveform and spectrogram, with the times of events, as one picture to be looked at."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,8 @@ PAPER, INK, WAVE, EVENT = (255, 255, 255), (40, 40, 46), (52, 81, 178), (214, 69
 WAVE_HEIGHT, SPECTRUM_HEIGHT, GAP, MARGIN = 56, 128, 6, 12
 COLOURS = np.asarray([(13, 10, 40), (88, 20, 110), (187, 55, 84), (249, 142, 9), (252, 255, 164)], dtype=float)
 """Dark to bright with rising lightness (stations of the map "inferno")."""
+PIECE_SECONDS = 20.0
+"""A spectrogram is computed in pieces of about so many seconds, so that memory does not grow with the sound."""
 LOUDEST = 1.0
 """Logarithm of the mel magnitude that is drawn brightest."""
 
@@ -26,9 +29,15 @@ def colour(values: np.ndarray) -> np.ndarray:
 
 
 def _spectrogram(waveform: Tensor, sample_rate_hz: int, width: int) -> Image.Image:
-    levels = log_mel(waveform, Mel(sample_rate_hz=sample_rate_hz)).numpy()[::-1]
-    shown = Image.fromarray(colour((levels - np.log(FLOOR)) / (LOUDEST - np.log(FLOOR))))
-    return shown.resize((width, SPECTRUM_HEIGHT), Image.Resampling.BILINEAR)
+    whole = Image.new("RGB", (width, SPECTRUM_HEIGHT))
+    pieces = max(1, min(width, round(len(waveform) / sample_rate_hz / PIECE_SECONDS)))
+    for piece in range(pieces):
+        left, right = (width * place // pieces for place in (piece, piece + 1))
+        part = waveform[len(waveform) * left // width : len(waveform) * right // width]
+        levels = log_mel(part, Mel(sample_rate_hz=sample_rate_hz)).numpy()[::-1]
+        shown = Image.fromarray(colour((levels - np.log(FLOOR)) / (LOUDEST - np.log(FLOOR))))
+        whole.paste(shown.resize((right - left, SPECTRUM_HEIGHT), Image.Resampling.BILINEAR), (left, 0))
+    return whole
 
 
 def _draw_wave(pen: ImageDraw.ImageDraw, waveform: np.ndarray, *, left: int, top: int, width: int) -> None:
@@ -55,12 +64,30 @@ def sound_sheet(waveforms: Tensor, sample_rate_hz: int, *, columns: int = 2, wid
     return sheet
 
 
+def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Return pictures of one width, one below the other."""
+    if len(pictures) == 1:
+        return pictures[0]
+    sheet = Image.new("RGB", (pictures[0].width, sum(picture.height for picture in pictures)), PAPER)
+    top = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, top))
+        top += picture.height
+    return sheet
+
+
 def timeline(
-    frames: Sequence[np.ndarray], waveforms: Sequence[np.ndarray], sample_rate_hz: int, *, events: Sequence[float] = (), width: int = 960
+    frames: Sequence[np.ndarray],
+    waveforms: Sequence[np.ndarray],
+    sample_rate_hz: int,
+    *,
+    events: Sequence[float] = (),
+    begin: float = 0.0,
+    width: int = 960,
 ) -> Image.Image:
     """Return key frames, uint8 (3, height, width) each at even times over the whole, above each waveform (samples,) and its spectrogram.
 
-    `events` are seconds at which a line is drawn through all; a scale of seconds stands below.
+    `events` are seconds at which a line is drawn through all; a scale of seconds, which counts from `begin`, stands below.
     """
     side = width // len(frames)
     strips = [_strip(torch.from_numpy(np.asarray(waveform, dtype=np.float32)), sample_rate_hz, width) for waveform in waveforms]
@@ -78,8 +105,8 @@ def timeline(
         x = MARGIN + round(event / seconds * width)
         pen.line([(x, MARGIN), (x, bottom)], fill=EVENT)
     step = next(step for step in (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 3600) if seconds / step <= 16)
-    for number in range(int(seconds / step) + 1):
-        x = MARGIN + round(number * step / seconds * width)
+    for number in range(math.ceil(begin / step), int((begin + seconds) / step) + 1):
+        x = MARGIN + round((number * step - begin) / seconds * width)
         pen.line([(x, bottom), (x, bottom + 4)], fill=INK)
         pen.text((x, bottom + 6), f"{number * step:g} s", fill=INK, anchor="ma")
     return sheet

@@ -22,6 +22,8 @@ from tonggan.modalities import Framing, Modality
 
 ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ogv", ".gif")
 """File endings by which videos are looked for in a folder."""
+CUT_SECONDS = 0.5
+"""A file whose pictures end so long before the time that it tells is cut off."""
 TOLERANCE_SECONDS = 1e-4
 """Time stamps are rounded to the ticks of their container: a frame that is late by less is on time."""
 SHOWN_SIZE, SHOWN_RATE = 480, 60.0
@@ -71,9 +73,12 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
 
 
 def video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
-    """Return the video stream of a file; raises `UserError` where it has none (cover art is none)."""
+    """Return the video stream of a file; raises `UserError` where it has none (cover art is none), or ends before what its index names."""
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
+            named = stream.index_entries
+            if len(named) and named[-1].pos + named[-1].size > container.size:
+                raise UserError(f"{path}: cut off: {container.size:,} bytes of {named[-1].pos + named[-1].size:,} or more. Copy it again.")
             return stream
     raise UserError(f"{path}: there is no video in it.")
 
@@ -91,6 +96,16 @@ def video_facts(path: Path) -> VideoFacts:
             float(stream.duration * stream.time_base) if stream.duration and stream.time_base else float((container.duration or 0) / av.time_base)
         )
         return VideoFacts(size, seconds, stream.codec_context.name, len(container.streams.audio), float(stream.average_rate or 0))
+
+
+def _told_end(stream: av.VideoStream) -> float:
+    """Return the second at which a stream ends by Matroska's own tag; 0 where there is none (MP4 is known by its index)."""
+    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
+    minutes, _, seconds = rest.partition(":")
+    try:
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except ValueError:
+        return 0.0
 
 
 def _array(frame: av.VideoFrame, framing: Framing) -> np.ndarray:
@@ -124,8 +139,10 @@ def timed_frames(path: Path, framing: Framing) -> Iterator[tuple[float, np.ndarr
             second, pixels = frame.time - start, _array(frame, framing)
             shown = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else shown
             yield second, pixels
-        if pixels is None:
+        if pixels is None or start is None:
             raise UserError(f"{path}: there is no frame in it.")
+        if start + second + shown < _told_end(stream) - CUT_SECONDS:
+            raise UserError(f"{path}: cut off: it ends after {start + second + shown:.1f} of {_told_end(stream):.1f} seconds. Copy it again.")
         yield second + shown, pixels
 
 

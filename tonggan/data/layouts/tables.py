@@ -1,7 +1,7 @@
 """Tables: a folder of pictures, clips or sounds with metadata.jsonl, .csv or .parquet (Hugging Face), or any CSV/TSV/JSONL of path and caption.
 
 Tables of clips may name them without ending (the `id` of MMAudio's and av-benchmark's), have a `label` for a caption, or neither. VGGSound's CSV has no
-head and names YouTube's number and second: clips are looked for as `NUMBER_000030.mp4`.
+head and names YouTube's number and second: clips are looked for as `NUMBER_000030.mp4`, in any folder beside or below the table.
 """
 
 import csv
@@ -17,7 +17,6 @@ from tonggan.errors import UserError
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
 WHAT = {"image": "pictures", "video": "clips", "audio": "sounds"}
-CLIP_FOLDERS = ("clips", "videos", "video")
 VGGSOUND = ("YouTube's number", "start in seconds", "label", "split")
 """Columns of VGGSound's CSV, which has no head."""
 SPLIT_NAMES = {"train": "train", "training": "train", "test": "test", "val": "validation", "validation": "validation", "dev": "validation"}
@@ -66,31 +65,45 @@ def _presence(table: Path) -> Iterator[tuple[str, bool]]:
 def _rows(table: Path) -> Iterator[Row]:
     split_of_folder = SPLIT_NAMES.get(table.stem) or SPLIT_NAMES.get(table.parent.name, "train")
     file_column = caption_column = split_column = None
+    clips = Clips(table.parent)
     for number, columns in enumerate(read_table(table), 1):
         if file_column is None:
             file_column = find_column(list(columns), FILE_COLUMNS, what="picture's file", where=str(table))
             split_column = next((name for name in SPLIT_COLUMNS if name in columns), None)
             by_language = any(is_by_language(value) for value in columns.values())
             caption_column = next((name for name in CAPTION_COLUMNS if name in columns), None)
-            source = _located(table.parent, str(columns.get(file_column)))
+            source = clips.find(str(columns.get(file_column)))
             if caption_column is None and isinstance(columns.get(LABEL_COLUMN), str):
                 caption_column = LABEL_COLUMN
             if caption_column is None and not by_language and modality_of(source.name) in ("image", None):
                 find_column(list(columns), CAPTION_COLUMNS, what="caption", where=str(table))
         name = str(columns.get(file_column) or f"row {number} without {file_column}")
-        source = _located(table.parent, name)
+        source = clips.find(name)
         sound = sound_beside(source) if modality_of(source.name) == "video" else None
         tags = {key: value for key, value in columns.items() if key not in (file_column, caption_column, split_column)}
         split = str(columns.get(split_column) or split_of_folder) if split_column else split_of_folder
         yield Row(name, FileSource(source), captions_of(columns, caption_column), split, tags, sound)
 
 
-def _located(folder: Path, name: str) -> Path:
-    """Return the file of a name that may lack its ending and its folder."""
-    if modality_of(name) is not None or (folder / name).is_file():
-        return folder / name
-    places = (place / f"{name}{ending}" for place in (folder, *(folder / each for each in CLIP_FOLDERS)) for ending in ENDINGS["video"])
-    return next((place for place in places if place.is_file()), folder / name)
+class Clips:
+    """The clips below a folder, looked for once, and only where a table's names are not those of files beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._below: dict[str, Path] | None = None
+
+    def find(self, name: str) -> Path:
+        """Return the file of a name, which for clips may lack its ending, its folder or both."""
+        path = self.folder / name
+        if path.is_file() or modality_of(name) not in ("video", None):
+            return path
+        if self._below is None:
+            found = (each for each in sorted(self.folder.rglob("*")) if modality_of(each.name) == "video")
+            self._below = {}
+            for each in found:
+                self._below.setdefault(each.name, each)
+                self._below.setdefault(each.stem, each)
+        return self._below.get(path.name, path)
 
 
 def read_table(path: Path) -> Iterator[dict[str, Any]]:
