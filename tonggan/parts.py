@@ -60,6 +60,8 @@ class Decoder(Part[C]):
 
     references = 0
     """How many outputs that the model's memory recalls this decoder looks at."""
+    prompt: str | None = None
+    """Modality of what this decoder may be told beside what it starts from (a caption to a clip); None where it takes no prompt."""
 
     def loss(self, latent: Latent, target: Any, *, randomness: Any) -> LossTerms:
         """Return what is to be descended for this batch; random draws come from the CPU generator `randomness` alone."""

@@ -47,6 +47,8 @@ class Request:
     """Share of the clip's own sound in what is heard."""
     keep_original: bool = False
     """Whether the clip's own sound stays as a further track."""
+    prompt: str | None = None
+    """What is to be heard, in words; for models that take a prompt."""
 
 
 def sound_clip(
@@ -62,12 +64,15 @@ def sound_clip(
 ) -> list[Path]:
     """Give a clip `n` sounds, number i from `seed` + i, and return the files; `preview` is a PNG of key frames over what was made.
 
-    Raises `UserError` for a clip without pictures or of one frame, an output that is the clip itself or of an unknown kind, and wishes that exclude
-    each other; nothing is written then.
+    Raises `UserError` for a clip without pictures or of one frame, an output that is the clip itself or of an unknown kind, a prompt for a model that takes
+    none, and wishes that exclude each other; nothing is written then.
     """
     paths = [output if n == 1 else output.with_stem(f"{output.stem}-{i}") for i in range(n)]
     facts = video_facts(clip)
     _check(clip, paths, request, facts.sound_tracks, warn)
+    if request.prompt is not None:
+        for line in model.check_prompt(request.prompt, source="video", target="audio"):
+            warn(line)
     if preview is not None and preview.suffix.lower() != ".png":
         raise UserError(f"{preview}: a preview is a PNG.")
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +137,7 @@ def _generate(model: Tonggan, clip: Path, raw: Sequence[Path], *, request: Reque
                 raise UserError(f"{clip}: a clip of one frame has no time in which something could be heard.")
             begin = None if pending is None else torch.from_numpy(pending[:, :held])
             seeds = [window_seed(request.seed + i, number) for i in range(len(raw))]
-            made = _window(model, frames, seeds, settings=request.settings, start=begin)
+            made = _window(model, frames, seeds, request=request, start=begin)
             if pending is not None:
                 made = _joined(pending, made, held=held, rate=rate)
             whole = round(len(frames) / framing.frames_per_second * rate)
@@ -146,10 +151,11 @@ def _generate(model: Tonggan, clip: Path, raw: Sequence[Path], *, request: Reque
             file.write(waveform)
 
 
-def _window(model: Tonggan, frames: np.ndarray, seeds: list[int], *, settings: Mapping[str, Any], start: torch.Tensor | None) -> np.ndarray:
+def _window(model: Tonggan, frames: np.ndarray, seeds: list[int], *, request: Request, start: torch.Tensor | None) -> np.ndarray:
     framing = model.framing
     clip = Clip(frames, np.arange(len(frames)) / framing.frames_per_second)
-    return np.stack([sound.mono() for sound in model.generate(clip, to="audio", n=len(seeds), seeds=seeds, settings=settings, start=start)])
+    made = model.generate(clip, to="audio", n=len(seeds), seeds=seeds, settings=request.settings, start=start, prompt=request.prompt)
+    return np.stack([sound.mono() for sound in made])
 
 
 def _joined(pending: np.ndarray, made: np.ndarray, *, held: int, rate: int) -> np.ndarray:
@@ -204,7 +210,7 @@ def _mixed(made: Path, clip: Path, share: float) -> Iterator[Sound]:
 
 def _provenance(model: Tonggan, request: Request, *, seed: int, size: tuple[int, int]) -> Provenance:
     return Provenance(
-        prompt=None,
+        prompt=request.prompt,
         negative_prompt=None,
         seed=seed,
         model=model.name,

@@ -34,7 +34,16 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
     rows = rows[:: max(1, len(rows) // count)][:count]
     phrasings = _one_of(recipe.data.loader_phrasings())
     said = _one_of(recipe.data.loader_target_phrasings()) or phrasings
-    loader = Loader(pack, rows, batch_size=schedule.batch_size, seed=recipe.seed, phrasings=phrasings, target_phrasings=said, windows="first")
+    loader = Loader(
+        pack,
+        rows,
+        batch_size=schedule.batch_size,
+        seed=recipe.seed,
+        phrasings=phrasings,
+        target_phrasings=said,
+        windows="first",
+        shifts=recipe.objectives.shifts(),
+    )
     torch.manual_seed(recipe.seed)
     model = CrossModalModel(recipe.model)
     known = [] if recipe.initial is None else begin_from(model, recipe.initial)[1]

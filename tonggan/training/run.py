@@ -104,10 +104,20 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
         target_phrasings=said,
         augmentation=recipe.data.augmentation(),
         preferences=learned,
+        shifts=recipe.objectives.shifts(),
     )
     fixed = held if len(held) else train
     size = recipe.schedule.batch_size
-    watched = Loader(pack, fixed, batch_size=size, seed=recipe.seed, phrasings=phrasings, target_phrasings=said, preferences=watched_pairs)
+    watched = Loader(
+        pack,
+        fixed,
+        batch_size=size,
+        seed=recipe.seed,
+        phrasings=phrasings,
+        target_phrasings=said,
+        preferences=watched_pairs,
+        shifts=recipe.objectives.shifts(),
+    )
     batches = max(1, min(recipe.monitor.validation_samples, len(fixed)) // size)
     chosen = fixed[:: max(1, len(fixed) // recipe.monitor.previews)][: recipe.monitor.previews]
     captions = [first_caption(pack.row(int(i)), "en", phrasings) or "" for i in chosen]
