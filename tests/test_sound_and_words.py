@@ -47,7 +47,7 @@ RECIPE = {
     },
     "objectives": {"arrows": {"audio->text": 1.0, "text->audio": 1.0, "video->audio": 1.0}},
     "optimizer": {"kind": "muon", "learning_rate": 4e-3, "muon_learning_rate": 8e-3},
-    "schedule": {"samples": 600, "batch_size": 4, "warmup_samples": 40, "decay_share": 0.5},
+    "schedule": {"samples": 1200, "batch_size": 8, "warmup_samples": 80, "decay_share": 0.5},
     "monitor": {"tensorboard": False, "validate_every": 1000, "preview_every": 1000, "checkpoint_every": 1000, "log_every": 1000},
 }  # fmt: skip
 
@@ -61,12 +61,12 @@ def heard(number: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four clips of a colour and a sound each, with captions beside them."""
+    """Four clips of a pattern and a sound each, with captions beside them."""
     folder = tmp_path_factory.mktemp("told") / "clips"
     folder.mkdir()
     for number, caption in enumerate(CAPTIONS):
-        seen = np.full((16, 3, SIZE, SIZE), 60, np.uint8)
-        seen[:, number % 3] = 40 + 60 * number
+        pattern = np.random.default_rng(number).integers(0, 2, (1, 1, SIZE // 8, SIZE // 8), dtype=np.uint8) * 200
+        seen = pattern.repeat(8, 2).repeat(8, 3).repeat(3, 1).repeat(16, 0)
         encode(folder / f"{number}.mp4", seen, Sound(heard(number)[None], RATE), frames_per_second=FPS)
         (folder / f"{number}.txt").write_text(caption)
     return folder
@@ -113,8 +113,8 @@ def test_a_prompt_goes_beside_a_clip_or_is_left_out(model: Tonggan, told: Path, 
     clip = open_clip(told / "1.mp4", model.framing)
     plain, same, other = (model.generate(clip, to="audio", seed=1, prompt=prompt)[0] for prompt in (None, "a high tone", "a hiss"))
     assert "| prompt | text, beside what audio is made from |" in model_card(model.config)
-    assert likeness(plain, 1) > 60
-    assert likeness(same, 1) > 60
+    for made in (plain, same):
+        assert max(range(4), key=lambda number, made=made: likeness(made, number)) == 1  # type: ignore[misc]
     assert np.abs(same.samples - other.samples).max() > 1e-3
     both = model.generate([clip, clip], to="audio", seeds=[1, 1], prompt=["a high tone", "a hiss"])
     for one, alone in zip(both, (same, other), strict=True):

@@ -1,4 +1,6 @@
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from tonggan.decoders.vocoder import Vocoder, VocoderConfig, griffin_lim, spectr
 from tonggan.errors import UserError
 from tonggan.latent.record import Latent, at_instants
 from tonggan.modalities.spectrogram import Mel, log_mel
+from tonggan.modalities.video import open_clip
+from tonggan.pipeline import Tonggan
 
 SMALL = AudioFlowConfig(
     clip_seconds=0.64, latent_width=8, width=32, layers=1, heads=2, num_inference_steps=4, vocoder=VocoderConfig(width=16, layers=1)
@@ -173,3 +177,12 @@ def test_a_vocoder_learns() -> None:
         losses.append(float(loss.detach()))
     assert np.mean(losses[-5:]) < 0.6 * losses[0]
     assert vocoder(log_mel(chirps(), Mel())).shape == chirps().shape
+
+
+def test_the_weights_that_ship_sound_as_they_did() -> None:
+    model = Tonggan.from_pretrained("foley")
+    clip = open_clip(Path(__file__).parents[2] / "docs" / "clip.mp4", model.framing)
+    levels = log_mel(torch.from_numpy(model.generate(clip, to="audio", seed=7)[0].samples[0]), Mel())
+    coarse = levels.unflatten(0, (8, 8)).mean(1).unflatten(1, (10, 32)).mean(2)
+    golden = torch.tensor(json.loads(Path(__file__).with_name("golden_foley.json").read_text()))  # of 2026-11-26, before there were prompts
+    torch.testing.assert_close(coarse, golden, rtol=0, atol=0.05)
