@@ -1,10 +1,16 @@
-"""Put a run's model among those that ship, its matrices in eight bits, with the figures of its evaluations: python scripts/ship_weights.py RUN [CARD.json ...]"""
+"""Put a run's model among those that ship, its matrices in eight bits, with the figures of its evaluations: python scripts/ship_weights.py RUN [CARD.json ...]
 
+RUN may be a model that ships. A memory that two of them have lies in one folder alone.
+"""
+
+import filecmp
 import json
 import sys
 from pathlib import Path
 
 from tonggan.evaluation.card import Card
+from tonggan.files import replacing
+from tonggan.model_folder import MEMORY_OF
 from tonggan.pipeline import Tonggan
 
 SHOWN = (
@@ -23,6 +29,19 @@ SHOWN = (
 LARGEST = 40 * 2**20
 
 
+def share_memory(folder: Path) -> None:
+    """Leave a memory that another shipped model has to the byte there alone, and say so in config.json."""
+    for own in folder.glob("memory-*.safetensors"):
+        for other in sorted(folder.parent.glob(f"*/{own.name}")):
+            if other.parent != folder and filecmp.cmp(own, other, shallow=False):
+                file = folder / "config.json"
+                config = json.loads(file.read_text(encoding="utf-8")) | {MEMORY_OF: f"../{other.parent.name}"}
+                with replacing(file) as beside:
+                    beside.write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+                own.unlink()
+                break
+
+
 def main() -> None:
     """Write tonggan/weights/NAME."""
     model = Tonggan.from_pretrained(sys.argv[1])
@@ -35,6 +54,7 @@ def main() -> None:
     model.config = dict(model.config) | {"figures": evaluations}
     folder = Path(__file__).parents[1] / "tonggan" / "weights" / model.name
     model.save_pretrained(folder, dtype="int8")
+    share_memory(folder)
     for path in sorted(folder.iterdir()):
         print(f"{path.stat().st_size / 2**20:6.1f} MiB  {path.name}")
         if path.stat().st_size > LARGEST:

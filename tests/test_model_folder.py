@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from tonggan.data.loader import Batch
 from tonggan.errors import UserError
 from tonggan.model import CrossModalModel, ModelConfig
 from tonggan.model_folder import Storage, load_model, save_model
+from tonggan.pipeline import Tonggan
 
 CONFIG = ModelConfig.model_validate(
     {
@@ -86,3 +88,17 @@ def test_a_cut_config_and_a_folder_without_one(folder: Path, tmp_path: Path) -> 
 def test_an_unknown_part_names_the_nearest() -> None:
     with pytest.raises(ValueError, match="Did you mean 'image_flow'"):
         ModelConfig.model_validate({"encoders": {}, "decoders": {"image": {"kind": "image_flo"}}})
+
+
+def test_a_memory_that_lies_in_another_models_folder(tmp_path: Path) -> None:
+    """emoji-64-fast has the memory of emoji-64; what is saved of it is whole again."""
+    one, other = load_model("emoji-64"), load_model("emoji-64-fast")
+    assert other.config["memory_of"] == "../emoji-64"
+    asked = ["cat face, firefox style", "猫脸，noto 风格"]
+    found = [[loaded.model.memories["image"].find(text) for text in asked] for loaded in (one, other)]
+    assert found[0] == found[1]
+    assert all(found[0])
+    Tonggan(other).save_pretrained(tmp_path / "m")
+    assert "memory_of" not in json.loads((tmp_path / "m" / "config.json").read_text(encoding="utf-8"))
+    again = load_model(str(tmp_path / "m"))
+    assert [again.model.memories["image"].find(text) for text in asked] == found[0]

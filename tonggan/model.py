@@ -189,12 +189,12 @@ class CrossModalModel(nn.Module):
         for memory in self.memories.values():
             memory.save(folder)
 
-    def load_assets(self, folder: Path) -> None:
-        """Read what `save_assets` wrote."""
+    def load_assets(self, folder: Path, *, memories: Path | None = None) -> None:
+        """Read what `save_assets` wrote; the memories from a folder of their own where one is given."""
         for part in self.parts():
             part.load_assets(folder)
         for memory in self.memories.values():
-            memory.load(folder)
+            memory.load(memories or folder)
 
     def part(self, parts: nn.ModuleDict, name: str, what: str) -> Any:
         """Return the encoder or decoder of modality `name`; raises `UserError` with the ones there are."""

@@ -22,6 +22,8 @@ from tonggan.parts import Part
 FORMAT = 1
 Storage = Literal["float32", "float16", "int8"]
 SCALE = ".int8_scale"
+MEMORY_OF = "memory_of"
+"""Names, in config.json, the model folder (relative to this one) that holds the same memory, so that it lies there alone."""
 LEAST_QUANTISED = 4096
 """Numbers that a tensor has at least where it is stored as int8; smaller ones weigh nothing."""
 
@@ -128,8 +130,9 @@ def load_model(name: str, *, device: str = "cpu") -> Loaded:
     if broken or config.get("weights_hash") not in (None, _hash(path)):  # None: written before there was one
         found = f"{broken} is not finite" if broken else "it is not what was saved with config.json"
         raise UserError(f"{path} is damaged ({found}). Copy the model again.")
-    model.load_assets(folder)
-    remembered = (folder / memory.file for _, memory in sorted(model.memories.items()))
+    beside = folder / config[MEMORY_OF] if MEMORY_OF in config else folder
+    model.load_assets(folder, memories=beside)
+    remembered = (beside / memory.file for _, memory in sorted(model.memories.items()))
     digest = hashlib.sha256(b"".join(each.read_bytes() for each in (path, *remembered))).hexdigest()
     return Loaded(model.to(torch.device(device)).to(memory_format=torch.channels_last).eval(), config, digest)
 

@@ -12,7 +12,7 @@ from tonggan.errors import UserError, nearest
 from tonggan.latent.record import Latent, blend, stack
 from tonggan.modalities import Framing, Modality, modalities
 from tonggan.model_card import model_card
-from tonggan.model_folder import Loaded, Storage, load_model, save_model
+from tonggan.model_folder import MEMORY_OF, Loaded, Storage, load_model, save_model
 from tonggan.training.recipe import parse_recipe
 
 MORPH_BATCH = 16
@@ -229,7 +229,7 @@ class Tonggan:
 
     def save_pretrained(self, folder: str | Path, *, dtype: Storage = "float32") -> None:
         """Write the model into a folder: config.json, model.safetensors, vocabulary, README.md. `dtype` is how weights are stored."""
-        config = {name: value for name, value in self.config.items() if name not in ("format", "model")}
+        config = {name: value for name, value in self.config.items() if name not in ("format", "model", MEMORY_OF)}
         save_model(Path(folder), self.model, config=config, card=model_card(self.config), dtype=dtype)
 
 

@@ -63,6 +63,19 @@ def test_scores_are_the_cosine_of_tf_idf_vectors() -> None:
     assert scores[0] == pytest.approx(cosines.max(), rel=1e-5)
 
 
+def test_pieces_of_unspaced_writing_count_half() -> None:
+    texts = ["红心 noto", "红星 noto", "蓝心 twemoji", "蓝星 twemoji"]
+    index = LexicalIndex.build([[text] for text in texts])
+    vocabulary = sorted({word for text in texts for word in words(text)})
+    rarity = np.array([np.log1p(4 / sum(word in words(text) for text in texts)) * (1 if word.isascii() else 0.5**0.5) for word in vocabulary])
+    vectors = np.array([[word in words(text) for word in vocabulary] for text in texts]) * rarity
+    asked = np.array([word in words("红心 twemoji") for word in vocabulary]) * rarity
+    cosines = vectors @ asked / np.linalg.norm(vectors, axis=1) / np.linalg.norm(asked)
+    rows, scores = index.nearest("红心 twemoji", 2)
+    assert rows.tolist() == [0, 2]  # the thing first, then the style that it left open, with the nearer thing
+    assert scores[0] == pytest.approx(cosines[0], rel=1e-5)
+
+
 def test_an_index_survives_being_stored(index: LexicalIndex) -> None:
     again = LexicalIndex.from_arrays(index.arrays())
     for text in ("red heart", "哭泣的猫", "style"):

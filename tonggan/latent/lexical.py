@@ -14,7 +14,11 @@ import numpy.typing as npt
 
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]+|[^\W\d_\u3040-\u30ff\u3400-\u9fff]+|\d+")
 UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
-BUCKETS = 1 << 18
+SPACED = 1 << 18
+"""Buckets of words that are written with spaces; those of pieces of unspaced writing come after them."""
+BUCKETS = 2 * SPACED
+PIECE = 0.5
+"""What a piece of unspaced writing counts for: n characters have 2 n - 1 pieces, and would outweigh the spaced words beside them twice over."""
 FATIGUE = 0.5
 CANDIDATES = 4096
 
@@ -32,7 +36,13 @@ def words(text: str) -> list[str]:
 
 
 def _buckets(text: str) -> tuple[int, ...]:
-    return tuple(dict.fromkeys(zlib.crc32(word.encode()) % BUCKETS for word in words(text)))
+    return tuple(dict.fromkeys(zlib.crc32(word.encode()) % SPACED + (SPACED if UNSPACED.match(word) else 0) for word in words(text)))
+
+
+def _weights(buckets: Integers, frequencies: Integers, texts: int) -> Floats:
+    """Return what words that so many of `texts` have count for in a squared length."""
+    rarity = np.log1p(texts / np.maximum(frequencies, 1)).astype(np.float32)
+    return np.where(buckets < SPACED, 1, np.float32(PIECE)) * rarity**2
 
 
 class LexicalIndex:
@@ -49,8 +59,8 @@ class LexicalIndex:
         self.starts, self.postings, self.owners = starts, postings, owners
         self.rows = int(owners.max()) + 1 if len(owners) else 0
         frequency = np.diff(starts)
-        rarity = np.log1p(len(owners) / np.maximum(frequency, 1)).astype(np.float32)
-        squares = np.bincount(postings, weights=np.repeat(rarity**2, frequency), minlength=len(owners))
+        weights = _weights(np.arange(BUCKETS), frequency, len(owners))
+        squares = np.bincount(postings, weights=np.repeat(weights, frequency), minlength=len(owners))
         self._norms = np.sqrt(np.maximum(squares, 1e-12)).astype(np.float32)
 
     @classmethod
@@ -91,9 +101,11 @@ class LexicalIndex:
         Words that a chosen row has count for `FATIGUE` of what they did when the next is chosen, so that rows are found for all of what a text asks
         ("a dog with sunglasses": sunglasses, then a dog). Ties go to the earlier row.
         """
-        buckets = _buckets(text)
-        spans = sorted((self.postings[self.starts[bucket] : self.starts[bucket + 1]] for bucket in buckets), key=len)
-        spans = [span for span in spans if len(span)]
+        asked = np.asarray(_buckets(text), dtype=np.int64)
+        frequencies = self.starts[asked + 1] - self.starts[asked]
+        order = np.argsort(frequencies, kind="stable")
+        buckets = asked[order[frequencies[order] > 0]]
+        spans = [self.postings[self.starts[bucket] : self.starts[bucket + 1]] for bucket in buckets]
         if not spans:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         # Common words ("style") rank the texts that rarer words found, and find none themselves.
@@ -102,7 +114,7 @@ class LexicalIndex:
         has = np.stack([_contains(span, touched) for span in spans])
         owners = self.owners[touched]
         allowed = owners != (-1 if excluded is None else excluded)
-        weights = np.log1p(len(self.owners) / np.asarray([len(span) for span in spans], dtype=np.float32)) ** 2
+        weights = _weights(buckets, np.asarray([len(span) for span in spans]), len(self.owners))
         scale = allowed / (self._norms[touched] * np.sqrt(weights.sum()))
         rows, scores = list[int](), list[float]()
         while len(rows) < count and len(touched):
