@@ -44,6 +44,7 @@ def agreement(first: Latent, second: Latent) -> Tensor:
     Points cannot tell: they are means over time of tokens whose positions are relative, nearly the same wherever in a clip its events lie.
     """
     assert second.seconds is not None
-    one = F.normalize(at_instants(first, second.seconds).float(), dim=-1)
-    other = F.normalize(second.tokens.float(), dim=-1)
-    return torch.einsum("itw,jtw->ij", one, other) / len(second.seconds)
+    with torch.autocast(second.tokens.device.type, enabled=False):  # what tells a shift is a few thousandths
+        one = F.normalize(at_instants(first, second.seconds).float(), dim=-1)
+        other = F.normalize(second.tokens.float(), dim=-1)
+        return torch.einsum("itw,jtw->ij", one, other) / len(second.seconds)
