@@ -47,7 +47,7 @@ def main() -> None:
     model = Tonggan.from_pretrained(sys.argv[1])
     evaluations = []
     for card in map(Card.load, map(Path, sys.argv[2:])):
-        figures = {figure.name: figure.value for figure in card.figures if figure.name in SHOWN}
+        figures = {figure.name: figure.value for figure in card.figures if figure.key in SHOWN}
         evaluations.append(
             {"arrow": card.arrow, "split": card.data.split, "language": card.data.language, "samples": card.data.samples, "figures": figures}
         )

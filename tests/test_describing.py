@@ -9,7 +9,7 @@ from tonggan.data.pack import pack
 from tonggan.describing import describe, pictures_in, write_rows
 from tonggan.errors import UserError
 from tonggan.evaluation.features import FeatureNet
-from tonggan.evaluation.sentences import evaluate_sentences, has_label
+from tonggan.evaluation.sentences import Row, _columns, evaluate_sentences, has_label
 from tonggan.pipeline import Tonggan
 
 
@@ -73,7 +73,10 @@ def test_sentences_are_evaluated_beside_the_nearest_training_picture(describer: 
     packed = pack(shapes, out=tmp_path / "pack")
     card = evaluate_sentences(describer, pack=packed, split="train", out=tmp_path / "out", net=FeatureNet.load(input_size=64))
     figures = {figure.name: figure.value for figure in card.figures}
-    for column, by in zip(card.columns, ("features of EfficientNet-Lite0", "the model's own points"), strict=True):
+    *nearest, chance = card.columns
+    assert next(figure.value for figure in chance.figures if figure.name == "image_to_text_at_5") == pytest.approx(5 / 12)
+    assert any("is the split itself" in warning for warning in card.warnings)
+    for column, by in zip(nearest, ("features of EfficientNet-Lite0", "the model's own points"), strict=True):
         baseline = {figure.name: figure.value for figure in column.figures}
         assert by in column.name
         assert baseline["exact"] == 1.0  # the nearest training picture of a training picture is itself
@@ -81,7 +84,17 @@ def test_sentences_are_evaluated_beside_the_nearest_training_picture(describer: 
     assert figures["text_to_image_at_1"] <= figures["text_to_image_at_5"] <= figures["text_to_image_at_10"]
     rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
     assert figures["exact"] == pytest.approx(sum(row["said"] == row["references"][0] for row in rows) / 12)
+    assert figures["text_to_image_at_1"] == pytest.approx(sum(row["figures"]["text_to_image_at_1"] for row in rows) / 12, abs=1e-5)
+    assert [row["seed"] for row in rows] == list(range(12))
     assert rows[0]["said"] in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_person_is_judged_by_the_other_people() -> None:
+    said = [Row(("a red bar", "a red bar", "a stripe"), ""), Row(("a dog", "a cat"), "")]
+    (person,) = _columns({}, said, {}, java=())
+    assert person.name == "a person"
+    assert next(figure.value for figure in person.figures if figure.name == "exact") == 0.5
+    assert _columns({}, [*said, Row(("alone",), "")], {}, java=()) == []
 
 
 def test_a_label_may_go_on_behind_a_comma() -> None:

@@ -8,6 +8,7 @@ from tonggan.data.pack import ensure_pack
 from tonggan.data.synthesis.foley import encode
 from tonggan.errors import UserError
 from tonggan.evaluation.card import Card
+from tonggan.evaluation.paired import load_rows
 from tonggan.evaluation.sounds import evaluate_sounds
 from tonggan.modalities.audio import Sound, open_sound
 from tonggan.modalities.inspecting import inspect_file
@@ -124,6 +125,23 @@ def test_a_split_is_heard_and_judged(sounder: Tonggan, clips: Path, tmp_path: Pa
     assert page.count("<figure>") == 12  # three worst, three best, the first six
     assert page.count("<audio controls") == page.count("data:audio/flac;base64,") == 24
     assert 0 <= columns["other real clips"]["onset_f1"].value < columns["true sound"]["onset_f1"].value
-    assert columns["true sound"]["frechet_distance"].value < 1e-9 < columns["other real clips"]["frechet_distance"].value
+    assert columns["true sound"]["frechet_distance"].value == pytest.approx(0, abs=1e-9)
+    assert columns["other real clips"]["frechet_distance"].value > 0.01
+    assert any("Fréchet distance of 6 sounds" in warning for warning in card.warnings)
+    assert any("is the split itself" in warning for warning in card.warnings)
+    told = (tmp_path / "out" / "card.md").read_text(encoding="utf-8")
+    assert "256 numbers at 16,000 Hz; mean, deviation" in told
+    assert "SHA-256 ," not in told
+    again = evaluate_sounds(sounder, pack=pack, split="train", out=tmp_path / "out", limit=2, reference="none", beside=[card])
+    assert [column.name for column in again.columns] == ["true sound", "shuffled frames", "silence"]
+    assert any("There is no split 'none'" in warning for warning in again.warnings)
+    assert "not comparable" in again.beside[0].note
+    assert len(list((tmp_path / "out" / "sounds").glob("*.wav"))) == 2  # those of before are gone
+    rows = load_rows(tmp_path / "out" / "card.json")
+    assert rows is not None
+    (above, below) = np.asarray([row["figures"]["onset_f1"] for row in rows]).sum(0)
+    assert again.figure("onset_f1").value == (above / below if below else 1.0)
     with pytest.raises(UserError, match="no split 'dev'"):
         evaluate_sounds(sounder, pack=pack, split="dev", out=tmp_path / "out", limit=2)
+    with pytest.raises(UserError, match="the limit is 1"):
+        evaluate_sounds(sounder, pack=pack, split="train", out=tmp_path / "out", limit=1)

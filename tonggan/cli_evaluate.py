@@ -1,15 +1,20 @@
 """The verbs `evaluate` and `compare`."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tonggan.errors import UserError
 from tonggan.progress import progress_bars
 
+if TYPE_CHECKING:
+    from tonggan.evaluation.card import Card
+
 
 def evaluate(
+    context: typer.Context,
     model: Annotated[str | None, typer.Argument(help="A model that ships, a model folder, or a run.")] = None,
     data: Annotated[Path | None, typer.Option(help="A data set or a pack.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for card.json, card.md, report.html, rows.jsonl and what was made.")] = None,
@@ -45,8 +50,9 @@ def evaluate(
     from tonggan.evaluation.request import Request, judge
 
     if repeat is not None:
-        if model is not None or data is not None:
-            raise UserError("--repeat takes model and data from the card: leave them out.")
+        given = [name for name in context.params if _is_given(context, name) and name not in ("repeat", "out", "download")]
+        if given:
+            raise UserError(f"--repeat takes {' and '.join(name.replace('_', '-') for name in given)} from the card: leave that out.")
         _repeat(repeat, out=out, download=download)
         return
     if model is None or data is None or out is None:
@@ -69,44 +75,67 @@ def evaluate(
         truth="events" if truth == "events" else "sound",
         tolerance_seconds=tolerance_seconds,
     )
-    cards = [Card.load(path) for path in beside or []]
+    cards = [Card.load(_card_file(path)) for path in beside or []]
     with progress_bars() as show:
         card = judge(request, out=out, beside=cards, download=download, progress=show)
     _tell(card, out)
 
 
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def _repeat(path: Path, *, out: Path | None, download: bool) -> None:
     from tonggan.evaluation.card import Card
-    from tonggan.evaluation.request import INTERVAL_TOLERANCE, RELATIVE_TOLERANCE, repeat
+    from tonggan.evaluation.request import INTERVAL_TOLERANCE, RELATIVE_TOLERANCE, repeat, surroundings
 
-    folder = out or path.parent.with_name(f"{path.resolve().parent.name}-repeat")
+    file = _card_file(path)
+    folder = out or file.parent.with_name(f"{file.resolve().parent.name}-repeat")
+    if folder.resolve() == file.resolve().parent:
+        raise UserError(f"{folder} holds the card that is repeated: choose another folder with --out.")
+    before = Card.load(file)
     with progress_bars() as show:
-        card, count, differing = repeat(Card.load(path), out=folder, download=download, progress=show)
+        card, count, differing = repeat(before, out=folder, download=download, progress=show)
     _tell(card, folder)
+    for name, (then, now) in surroundings(before, card).items():
+        print(f"{name}: {then} then, {now} now")
     for each in differing:
-        before, now = ("missing" if value is None else f"{value:.6g}" for value in (each.before, each.now))
-        print(f"differs: {each.column}, {each.key}: {before} then, {now} now")
+        was, is_now = ("missing" if value is None else f"{value:.6g}" for value in (each.before, each.now))
+        print(f"differs: {each.column}, {each.key}: {was} then, {is_now} now")
     within = f"within {RELATIVE_TOLERANCE:.1%} of the value or {INTERVAL_TOLERANCE:.0%} of its interval"
     print(f"{count - sum(each.before is not None for each in differing)} of {count} figures repeat {within}")
     if differing:
         raise typer.Exit(1)
 
 
-def _tell(card: object, folder: Path) -> None:
-    from tonggan.evaluation.card import Card
-
-    assert isinstance(card, Card)
+def _tell(card: "Card", folder: Path) -> None:
+    """Print the figures with intervals and counts, and the warnings."""
     for figure in card.figures:
-        print(f"{figure.key}: {figure.value:.4g}")
+        interval = f" [{figure.low:.4g}, {figure.high:.4g}]" if figure.low is not None and figure.high is not None else ""
+        print(f"{figure.key}: {figure.value:.4g}{interval} n={figure.samples}")
+    for warning in card.warnings:
+        print(f"tonggan: {warning}", file=sys.stderr)
     print(f"card: {folder / 'card.json'}  page: {folder / 'report.html'}")
 
 
+def _card_file(path: Path) -> Path:
+    """Return the card that a file or the folder of an evaluation is."""
+    return path / "card.json" if path.is_dir() else path
+
+
 def compare(
-    cards: Annotated[list[Path], typer.Argument(help="card.json of two evaluations or more; the first is what the others are compared with.")],
+    cards: Annotated[
+        list[Path], typer.Argument(help="Cards of two evaluations or more, or their folders; the first is what the others are compared with.")
+    ],
 ) -> None:
     """Print evaluations side by side as a Markdown table, with the differences that are real."""
     from tonggan.evaluation.card import Card
     from tonggan.evaluation.compare import compare as side_by_side
     from tonggan.evaluation.paired import load_rows
 
-    print(side_by_side([Card.load(path) for path in cards], rows=[load_rows(path) for path in cards]), end="")
+    files = [_card_file(path) for path in cards]
+    found = [Card.load(file) for file in files]
+    models = [card.model.name for card in found]
+    names = [name if models.count(name) == 1 else f"{name} ({file.resolve().parent.name})" for name, file in zip(models, files, strict=True)]
+    print(side_by_side(found, names=names, rows=[load_rows(file) for file in files]), end="")

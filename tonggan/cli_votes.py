@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,13 +37,10 @@ def arena(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.")] = 8000,
 ) -> None:
     """Serve a page on which people vote, blind, between the outputs of models."""
-    from tonggan.feedback.votes import VoteStore, store_url
     from tonggan.pipeline import Tonggan
 
-    try:
+    with _needing_packages():
         from tonggan.serving.arena import build_app, listen, serve
-    except ImportError as error:
-        raise UserError(f"the arena needs more packages: pip install 'tonggan[arena]' ({error}).") from error
     from tonggan.serving.contest import Contest, modalities_of
     from tonggan.serving.prompts import read_prompts
 
@@ -51,7 +50,7 @@ def arena(
     asked = read_prompts(prompts, modalities_of(arrow)[0])
     waiting = listen(host, port)
     loaded = {name: Tonggan.from_pretrained(name) for name in names}
-    store = VoteStore(store_url(out, votes))
+    store = _new_store(out, votes)
     contest = Contest(loaded, asked, out, store, arrow=arrow, seed=seed)
     if not on_demand:
         with progress_bars() as show:
@@ -70,10 +69,14 @@ def report(
     everyone: Annotated[bool, typer.Option("--everyone", help="Count voters who failed their attention checks, too.")] = False,
 ) -> None:
     """Print who wins, how surely, whether voters agree, and how many more votes are needed."""
+    store = _store(folder, votes)  # says which packages are missing, so it comes first
+    from tonggan.feedback.report import check_plot
     from tonggan.feedback.report import plot as draw_plot
     from tonggan.feedback.report import report as read_votes
 
-    reports = read_votes(_store(folder, votes), everyone=everyone)
+    if plot is not None:
+        check_plot(plot)
+    reports = read_votes(store, everyone=everyone)
     if as_json:
         print(json.dumps([each.as_json() for each in reports], indent=1, ensure_ascii=False))
     for each in reports:
@@ -94,9 +97,10 @@ def export(
     votes: Votes = None,
 ) -> None:
     """Write votes as preferences (prompt, chosen, rejected), which Hugging Face's trainers read."""
+    store = _store(folder, votes)  # first, as above
     from tonggan.feedback.preferences import export_preferences
 
-    written = export_preferences(_store(folder, votes), folder, output)
+    written = export_preferences(store, folder, output)
     without = f"{written.without_preference} votes without a preference"
     print(f"{written.rows} preferences in {output}; left out: {without}, {written.left_out} voters who failed their attention checks")
 
@@ -114,8 +118,8 @@ def learn(
 
     with progress_bars() as show:
         learned = learn_reward(Tonggan.from_pretrained(model), preferences, output, arrow=arrow, progress=show)
-    agreed = f"{learned.agreed:.0%} of the {learned.preferences} it learned from, {learned.held_out_agreed:.0%} of {learned.held_out} held out"
-    print(f"{output}: prefers what people did in {agreed}")
+    held = f"{learned.held_out_agreed:.0%} of {learned.held_out} held out" if learned.held_out else "none was held out, for there is one prompt alone"
+    print(f"{output}: prefers what people did in {learned.agreed:.0%} of the {learned.preferences} it learned from, {held}")
 
 
 @votes_app.command("import")
@@ -126,17 +130,32 @@ def import_(
     arrow: Annotated[str, typer.Option(help="What the outputs are, where the rows do not say it.")] = "text->text",
 ) -> None:
     """Read preferences (prompt, chosen, rejected) as votes; rows that are known are not read twice."""
+    store = _new_store(folder, votes)  # first, as above
     from tonggan.feedback.preferences import import_preferences
-    from tonggan.feedback.votes import VoteStore, store_url
 
-    new, known = import_preferences(VoteStore(store_url(folder, votes)), source, folder, arrow=arrow)
+    new, known = import_preferences(store, source, folder, arrow=arrow)
     print(f"{new} votes read, {known} were known")
 
 
 def _store(folder: Path, votes: str | None) -> "VoteStore":
     """Return the store of a folder that has one; raises `UserError` where nobody has voted there."""
-    from tonggan.feedback.votes import VoteStore, store_url
+    file = folder / "votes.sqlite" if votes is None else Path(votes.removeprefix("sqlite:///")) if votes.startswith("sqlite:///") else None
+    if file is not None and not file.is_file():
+        raise UserError(f"{folder if votes is None else file} holds no votes. Name the arena's folder, or where votes are kept with --votes.")
+    return _new_store(folder, votes)
 
-    if votes is None and not (folder / "votes.sqlite").is_file():
-        raise UserError(f"{folder} holds no votes. Name the arena's folder, or where votes are kept with --votes.")
+
+def _new_store(folder: Path, votes: str | None) -> "VoteStore":
+    """Return the store of a folder, made where it is missing."""
+    with _needing_packages():
+        from tonggan.feedback.votes import VoteStore, store_url
     return VoteStore(store_url(folder, votes))
+
+
+@contextmanager
+def _needing_packages() -> Iterator[None]:
+    """Turn a package that is missing into a line that says what to do."""
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(f"the arena and its votes need more packages: pip install 'tonggan[arena]' ({error}).") from error

@@ -11,8 +11,8 @@ from peers.field import FIELD
 from peers.peer import Arena
 from peers.results import STRIP_PICTURES, Record, strip_pictures
 from tonggan.errors import UserError
-from tonggan.evaluation.card import FIGURES
 from tonggan.evaluation.drawing import choose
+from tonggan.evaluation.kinds import FIGURES
 from tonggan.files import replacing
 from tonggan.modalities.sheet import contact_sheet
 

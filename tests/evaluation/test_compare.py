@@ -5,7 +5,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from tonggan.errors import UserError
-from tonggan.evaluation.card import Card, Column, Figure
+from tonggan.evaluation.card import Card, Column, Figure, NetFacts
 from tonggan.evaluation.compare import compare
 
 FACTS: dict[str, Any] = {
@@ -65,11 +65,19 @@ def test_floors_stand_beside_and_what_is_missing_is_left_empty(one: Card) -> Non
     assert lines[0] == "| | one | one | chance |"
     assert lines[2].endswith("| 5.0 |")
     assert lines[3].endswith("|  |")
+    more = replace(one, figures=(Figure("sharpness", 0.5, 0.4, 0.6, 100), *one.figures))
+    assert compare([one, more]).splitlines()[4] == "| sharpness |  | 0.500 [0.400, 0.600] |"
 
 
 def test_what_may_not_be_compared_is_said(one: Card) -> None:
     elsewhere = replace(one, data=replace(one.data, split="train"), model=replace(one.model, name="two"))
     assert "two differs in split: not comparable." in compare([one, elsewhere])
+    worlds_apart = other(elsewhere, (0.9, 0.85, 0.95), (0.9, 0.8, 1.0))
+    lines = compare([one, worlds_apart]).splitlines()
+    assert lines[2].rstrip(" |").endswith("95.0]")  # no mark, though the intervals are far apart
+    assert "real" not in "".join(lines)
+    clips = [replace(one, nets=(NetFacts("clip", sha, 224, 512),)) for sha in ("a", "b")]
+    assert "one differs in clip: not comparable." in compare(clips)
     with pytest.raises(UserError, match="two cards or more"):
         compare([one])
     with pytest.raises(UserError, match="different arrows"):

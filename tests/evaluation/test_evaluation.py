@@ -86,7 +86,7 @@ def test_a_page_holds_all_it_shows_and_runs_nothing(shapes: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"split": "train", "limit": 1}, "two pictures or more"),
+        ({"split": "train", "limit": 1}, "two rows or more"),
         ({"split": "train", "language": "xx"}, "no row of the split 'train' has a caption in 'xx'"),
     ],
 )

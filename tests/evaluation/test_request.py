@@ -13,7 +13,7 @@ from tonggan.evaluation.evaluate import evaluate
 from tonggan.evaluation.features import FeatureNet
 from tonggan.evaluation.inception import InceptionNet
 from tonggan.evaluation.paired import load_rows
-from tonggan.evaluation.request import Request, deviations, judge, repeat, tolerance
+from tonggan.evaluation.request import Request, deviations, judge, repeat, surroundings, tolerance
 from tonggan.evaluation.vision import VisionNet
 from tonggan.pipeline import Tonggan
 
@@ -43,13 +43,24 @@ def test_what_cannot_be_repeated_is_said(card: Path, tmp_path: Path) -> None:
         repeat(replace(before, request={}), out=tmp_path / "out")
     with pytest.raises(UserError, match="has other weights now"):
         repeat(replace(before, model=replace(before.model, weights_hash="0" * 64)), out=tmp_path / "out")
+    with pytest.raises(UserError, match="holds other data now"):
+        repeat(replace(before, data=replace(before.data, content_hash="0" * 64)), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with pytest.raises(UserError, match="settings are not what they were"):
         repeat(replace(before, model=replace(before.model, settings={})), out=tmp_path / "out")
     with pytest.raises(UserError, match="cannot be evaluated"):
         judge(replace(Request("a", "b"), arrow="text->sound"), out=tmp_path / "out")
+    with pytest.raises(UserError, match="no figure in common with video->audio"):
+        judge(replace(Request("a", "b"), arrow="video->audio"), out=tmp_path / "out", beside=[before])
     with pytest.raises(UserError, match="networks for pictures"):
         judge(replace(Request("a", "b"), arrow="image->text", features=("inception",)), out=tmp_path / "out")
+
+
+def test_what_may_be_why_a_figure_does_not_repeat(card: Path) -> None:
+    before = Card.load(card)
+    assert surroundings(before, before) == {}
+    later = replace(before, versions=before.versions | {"torch": "9.9"}, machine=replace(before.machine, processor="abacus"))
+    assert surroundings(before, later) == {"torch": (before.versions["torch"], "9.9"), "machine": (before.machine.processor, "abacus")}
 
 
 def test_a_figure_repeats_within_a_thousandth_or_a_hundredth_of_its_interval() -> None:
@@ -99,6 +110,8 @@ def test_each_network_has_its_own_figures(shapes: Path, drawer: Path, clip: Path
     net = FeatureNet.load(input_size=64)
     found = evaluate(model, pack=packed, split="train", out=tmp_path / "out", net=net, nets=nets, shuffled=0, limit=8, reference="train")
     keys = [figure.key for figure in found.figures]
+    looked_up = next(column for column in found.columns if column.name == "nearest training caption")
+    assert {"clip_score @ clip clip", "fid @ inception-v3"} <= {figure.key for figure in looked_up.figures}
     assert {"fid @ inception-v3", "kid @ inception-v3", "mind @ inception-v3", "density @ inception-v3"} <= set(keys)
     assert {"cmmd @ clip clip", "clip_score @ clip clip", "frechet_distance @ clip clip", "frechet_distance"} <= set(keys)
     assert len(keys) == len(set(keys))

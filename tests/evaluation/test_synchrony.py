@@ -17,6 +17,9 @@ def test_figures() -> None:
     assert figures["onset_f1"].value == pytest.approx(2 * 2 / 8)
     assert figures["onset_f1"].details == {"precision": 0.5, "recall": 0.5}
     assert figures["onset_lateness"].value == pytest.approx(0.03)
+    assert (figures["onset_lateness"].low, figures["onset_lateness"].high) == (pytest.approx(0.02), pytest.approx(0.04))
+    (_, alone, _) = synchrony_figures([Agreement(3, 3, (0.02, 0.03)), Agreement(2, 1, ())])
+    assert (alone.value, alone.low, alone.samples) == (pytest.approx(0.025), None, 2)  # both of one clip: no interval
     assert figures["onset_count_error"].value == pytest.approx(2 / 4)
     assert [each.name for each in synchrony_figures([Agreement(0, 0, ())])] == ["onset_f1"]
 

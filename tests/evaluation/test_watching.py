@@ -35,7 +35,7 @@ def state(run: Path) -> dict[str, torch.Tensor]:
 
 
 def test_watching_changes_nothing_and_a_resumed_run_watches_the_same(small_recipe: Recipe, tmp_path: Path) -> None:
-    watched = changed(small_recipe, monitor__evaluate_every=2, monitor__evaluate_rows=4, monitor__best_by="recall_at_5")
+    watched = changed(small_recipe, monitor__evaluate_every=2, monitor__evaluate_rows=4, monitor__best_by="kernel_distance")
     Run(small_recipe, tmp_path / "plain", resume=False, console=QUIET).train()
     Run(watched, tmp_path / "straight", resume=False, console=QUIET, judging=Watch).train()
     stopped = Run(watched, tmp_path / "stopped", resume=False, console=QUIET, judging=Watch)
@@ -56,19 +56,37 @@ def test_watching_changes_nothing_and_a_resumed_run_watches_the_same(small_recip
     found = events(tmp_path / "straight", "evaluate")
     assert found == events(tmp_path / "stopped", "evaluate")
     assert [event["step"] for event in found] == [2, 4, 6, 8]
-    assert set(found[0]) == {"step", "kind", "kernel_distance", "recall_at_5"}
+    assert set(found[0]) == {"step", "kind", "kernel_distance"}  # R@5 of so few rows would be 1 whatever is drawn
     best = Tonggan.from_pretrained(tmp_path / "straight").config["trained"]
-    assert best["best"]["recall_at_5"] == pytest.approx(max(event["recall_at_5"] for event in found), abs=1e-5)
+    assert best["best"]["kernel_distance"] == pytest.approx(min(event["kernel_distance"] for event in found), abs=1e-5)
     assert best["held_out_loss"] > 0
 
 
 def test_what_is_not_measured_chooses_no_checkpoint(small_recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"best_by: 'recall_at_5' is not measured.*Set monitor\.evaluate_every"):
         Run(changed(small_recipe, monitor__best_by="recall_at_5"), tmp_path / "a", resume=False, console=QUIET)
-    every = changed(small_recipe, monitor__best_by="recal_at_5", monitor__evaluate_every=4)
-    with pytest.raises(UserError, match=r"Did you mean 'recall_at_5'"):
+    every = changed(small_recipe, monitor__best_by="kernel_distanze", monitor__evaluate_every=4)
+    with pytest.raises(UserError, match=r"Did you mean 'kernel_distance'"):
         Run(every, tmp_path / "b", resume=False, console=QUIET, judging=Watch)
+    few = changed(small_recipe, monitor__best_by="recall_at_5", monitor__evaluate_every=4)
+    with pytest.raises(UserError, match=r"recall_at_5 of \d rows is always 1"):
+        Run(few, tmp_path / "b", resume=False, console=QUIET, judging=Watch)
     assert not (tmp_path / "b" / "run.json").exists()
+
+
+def test_enough_rows_are_ranked(small_recipe: Recipe, tmp_path: Path) -> None:
+    run = Run(
+        changed(small_recipe, data__hold_out=0.6, monitor__best_by="recall_at_5", monitor__evaluate_every=4),
+        tmp_path / "run",
+        resume=False,
+        console=QUIET,
+        judging=Watch,
+    )
+    assert run.judge is not None
+    assert run.judge.higher == {"kernel_distance": False, "recall_at_5": True}
+    figures = run.judge(run.model.eval())
+    assert set(figures) == {"kernel_distance", "recall_at_5"}
+    assert 0 <= figures["recall_at_5"] <= 1
 
 
 def test_each_arrow_has_its_figures(describer: Tonggan, sounder: Tonggan, tmp_path: Path) -> None:

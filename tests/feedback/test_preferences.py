@@ -27,7 +27,7 @@ def arena(tmp_path: Path) -> Path:
         store.register([picture, Output(id=f"{name}-text", arrow="image->text", prompt="heart.png", model=name, content=f"a {colour} heart")])
     store.vote(Vote(voter="one", first="a", second="b", choice=Choice.SECOND))
     store.vote(Vote(voter="two", first="a", second="b", choice=Choice.TIE))
-    store.vote(Vote(voter="one", first="a-text", second="b-text", choice=Choice.FIRST))
+    store.vote(Vote(voter="one", first="a-text", second="b-text", choice=Choice.FIRST, comment="it <b>is</b> 红"))
     store.vote(Vote(voter="one", first="a", second="a", choice=Choice.TIE))
     store.vote(Vote(voter="careless", first="a", second="a", choice=Choice.FIRST))
     store.vote(Vote(voter="careless", first="a", second="b", choice=Choice.FIRST))
@@ -54,6 +54,7 @@ def test_there_and_back(arena: Path, tmp_path: Path) -> None:
         "rejected": "a blue heart",
     }
     assert Image.open(out.parent / picture["chosen"]).getpixel((0, 0)) == (0, 0, 255)
+    assert (picture.get("comment"), sentence["comment"]) == (None, "it <b>is</b> 红")
 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -68,6 +69,7 @@ def test_there_and_back(arena: Path, tmp_path: Path) -> None:
     again = tmp_path / "again" / "train.jsonl"
     export_preferences(opened(elsewhere), elsewhere, again)
     assert [(row["chosen_output"], row["rejected_output"]) for row in rows(again)] == [("b", "a"), ("a-text", "b-text")]
+    assert rows(again)[1]["comment"] == "it <b>is</b> 红"
     assert Image.open(again.parent / rows(again)[0]["chosen"]).getpixel((0, 0)) == (0, 0, 255)
 
 

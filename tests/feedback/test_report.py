@@ -1,3 +1,4 @@
+import io
 import json
 from pathlib import Path
 
@@ -72,6 +73,20 @@ def test_tables_and_plot(judged: VoteStore, tmp_path: Path, capsys: pytest.Captu
     assert "</svg>" in (tmp_path / "plot.svg").read_text()
     with pytest.raises(UserError, match=r"plots are written as \.png"):
         plot(found, tmp_path / "plot.gif")
+
+
+def test_comments_are_told(judged: VoteStore) -> None:
+    for place, text in enumerate(["neither has [bold] eyes", *(f"number {i}" for i in range(10))]):
+        judged.vote(Vote(voter="talker", first=f"a{place:02d}", second=f"b{place:02d}", choice=Choice.BAD if place else Choice.SECOND, comment=text))
+    found = report(judged)[0]
+    assert (len(found.comments), found.comments[0].chosen, found.comments[1].chosen) == (11, "B", "bad")
+    console = Console(width=200, record=True, quiet=False, file=io.StringIO())
+    found.print(console)
+    told = console.export_text()
+    assert "prompt 10 (A | B, chosen: bad): number 9" in told
+    assert "eyes" not in told  # the eleventh from the end
+    assert "the newest 10 of 11 comments" in told
+    assert found.as_json()["comments"][0]["text"] == "neither has [bold] eyes"
 
 
 def test_nothing_to_report(tmp_path: Path) -> None:

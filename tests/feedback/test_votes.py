@@ -26,6 +26,7 @@ def test_a_vote_comes_back_with_what_it_was_about(filled: VoteStore) -> None:
     assert filled.vote(said(Choice.BAD, comment="both are 红心 ❤️"))
     ballot = filled.ballots()["text->text"][0]
     assert (ballot.voter, ballot.choice, ballot.first.content, ballot.second.model) == ("one", Choice.BAD, "made by a", "B")
+    assert ballot.comment == "both are 红心 ❤️"
     assert not ballot.is_check
     assert filled.answered("one") == {("a", "b")}
     assert filled.answered("two") == set()
@@ -101,3 +102,13 @@ def test_a_file_that_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "votes.sqlite").write_text("no database, though long enough to look like one " * 100)
     with pytest.raises(UserError, match="cannot be reached: file is not a database"):
         VoteStore(f"sqlite:///{tmp_path / 'votes.sqlite'}")
+
+
+def test_more_outputs_than_one_question_takes(store: VoteStore) -> None:
+    def outputs(count: int) -> list[Output]:
+        return [Output(id=f"{i}", arrow="text->text", prompt="p", model="m", content="c") for i in range(count)]
+
+    store.register(outputs(3))
+    store.register(outputs(33_000))  # SQLite takes 32,766 names
+    store.vote(said(first="32998", second="32999"))
+    assert store.ballots()["text->text"][0].second.id == "32999"

@@ -187,3 +187,25 @@ def test_a_timeline_marks_events() -> None:
     shown = np.asarray(timeline(list(counting_frames(4)), [sound], 16_000, events=[0.25], width=400))
     assert (shown[60, 12 + 100] == (214, 69, 48)).all()
     assert next(index for index in count() if (shown[-30, index] == (214, 69, 48)).all()) == 112
+
+
+def test_what_is_written_to_be_shown(clip_file: Path, tmp_path: Path) -> None:
+    audio, video = modalities()["audio"], modalities()["video"]
+    sound = click(0.24, 0.6)
+    alone = audio.show(sound, None, tmp_path / "alone")
+    assert alone.suffix == ".wav"
+    assert audio.open is not None
+    assert np.abs(audio.open(alone, FRAMING).samples - sound.samples).max() < 1e-4
+    assert audio.show(sound, tmp_path / "words.txt", tmp_path / "of-words").suffix == ".wav"
+    both = audio.show(sound, clip_file, tmp_path / "both")
+    facts = video_facts(both)
+    assert (both.suffix, facts.sound_tracks, facts.codec, round(facts.seconds, 2)) == (".mp4", 1, "h264", 0.6)  # as long as the sound
+    assert abs(loudest(both) - 0.24) < 0.01
+    seen = open_clip(both, FRAMING).frames[:, 0, 12, 8].astype(int)
+    assert np.abs(seen - 8 * np.arange(15)).max() <= 8
+    assert video.open is not None
+    clip = video.open(clip_file, Framing(size=16, clip_seconds=0.4))
+    assert len(clip.frames) == 10
+    for made_from in (clip_file, None):
+        shown = video_facts(video.show(clip, made_from, tmp_path / "silent"))
+        assert (shown.sound_tracks, shown.size, round(shown.seconds, 2), shown.frames_per_second) == (0, (16, 16), 0.4, 25)

@@ -57,3 +57,13 @@ def contest(sketchers: tuple[Path, Path], prompts: list[Prompt], store: VoteStor
     """Both models on all prompts, nothing made yet."""
     models = {path.name: Tonggan.from_pretrained(path) for path in sketchers}
     return Contest(models, prompts, tmp_path / "arena", store, arrow="text->image")
+
+
+@pytest.fixture
+def sound_contest(sounder: Tonggan, clips: Path, store: VoteStore, tmp_path: Path) -> Contest:
+    """One model with two settings, on four clips; nothing made yet."""
+    sounder.save_pretrained(tmp_path / "other")
+    other = Tonggan.from_pretrained(tmp_path / "other")
+    other.overrides["num_inference_steps"] = 3
+    prompts = read_prompts(clips / "metadata.jsonl", modalities()["video"])[:4]
+    return Contest({"one": sounder, "other": other}, prompts, tmp_path / "arena", store, arrow="video->audio")

@@ -1,9 +1,11 @@
 """The page as a person uses it: headless Chromium against the server."""
 
+import os
 import shutil
 import threading
 import wave
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -45,8 +47,8 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def address(contest: Contest, store: VoteStore) -> Iterator[str]:
+@contextmanager
+def served(contest: Contest, store: VoteStore) -> Iterator[str]:
     waiting = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(build_app(contest, store), log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [waiting]})
@@ -54,6 +56,12 @@ def address(contest: Contest, store: VoteStore) -> Iterator[str]:
     yield f"http://127.0.0.1:{waiting.getsockname()[1]}/"
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture
+def address(contest: Contest, store: VoteStore) -> Iterator[str]:
+    with served(contest, store) as found:
+        yield found
 
 
 def opened(chromium: Browser, address: str, **kind: object) -> Page:
@@ -192,4 +200,22 @@ def test_what_shows_an_output_follows_from_its_kind(chromium: Browser, address: 
             page.wait_for_function("document.querySelector('audio').duration === 2")
         if tag == "img":
             assert page.evaluate("document.querySelector('.output img').naturalWidth") == 32
+        page.context.close()
+
+
+def test_clips_with_sound_play_one_at_a_time(chromium: Browser, sound_contest: Contest, store: VoteStore) -> None:
+    with served(sound_contest, store) as address:
+        page = opened(chromium, address, **PHONE)
+        expect(page.locator("#prompt video")).to_be_visible()
+        page.wait_for_function("[...document.querySelectorAll('video')].every((video) => video.readyState >= 3 && video.videoWidth === 64)")
+        page.locator("h1").click()  # browsers play nothing to who has not touched the page
+        started = "async (side) => { await document.querySelector(`[data-side=${side}] video`).play(); }"
+        page.evaluate(started, "left")
+        page.evaluate(started, "right")
+        playing = page.evaluate("[...document.querySelectorAll('.output video')].map((video) => !video.paused)")
+        assert playing == [False, True]
+        assert page.evaluate("[...document.querySelectorAll('.output video')].every((video) => video.volume === 1 && !video.muted)")
+        if os.environ.get("TONGGAN_SCREENSHOT"):
+            page.screenshot(path=os.environ["TONGGAN_SCREENSHOT"])
+        assert page.complaints == []  # type: ignore[attr-defined]
         page.context.close()

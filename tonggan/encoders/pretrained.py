@@ -92,6 +92,6 @@ def load_pretrained(model: str, *, download: bool, modality: str = "text", allow
         by = allow or f"model.encoders.{modality}.download=true"
         hint = "" if download or Path(model).is_dir() else f", or allow the download with {by}"
         raise UserError(
-            f"{what}: {str(error).strip().splitlines()[0]} Name a folder with config.json, {files} and model.safetensors{hint}."
+            f"{what}: {str(error).strip().splitlines()[0].rstrip('.')}. Name a folder with config.json, {files} and model.safetensors{hint}."
         ) from error
     return before, network

@@ -24,13 +24,16 @@ PLAIN = ("frechet_distance", "kernel_distance", "sliced_distance")
 
 @dataclass(frozen=True)
 class Fit:
-    """Captions against pictures by CLIP: cosines (N,) of drawn pictures, of the ground truths, and of drawn pictures with another row's caption."""
+    """Captions against pictures by CLIP: cosines (N,) and ranks of drawn pictures, of the ground truths, and of what looking up gets (None without
+    training pictures); cosines of drawn pictures with another row's caption."""
 
     drawn: Numbers
     truths: Numbers
     shuffled: Numbers | None
+    retrieved: Numbers | None
     ranks: Ranks
     truth_ranks: Ranks
+    retrieved_ranks: Ranks | None
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,22 @@ def measure_by_net(
         looked_up = own.pack_features(pack, retrieved, f"looked-up pictures, {net.name}")
     captions = [sample.caption for sample in chosen.samples]
     reads = isinstance(net, VisionNet) and net.tokenizer is not None and net.family == "clip"
-    return ByNet(net, found, truths, looked_up, real, _fit(net, captions, found, truths) if reads and isinstance(net, VisionNet) else None)
+    return ByNet(net, found, truths, looked_up, real, _fit(net, captions, found, truths, looked_up) if reads and isinstance(net, VisionNet) else None)
 
 
-def _fit(net: VisionNet, captions: Sequence[str], drawn: Features, truths: Features) -> Fit:
+def _fit(net: VisionNet, captions: Sequence[str], drawn: Features, truths: Features, looked_up: Features | None) -> Fit:
     texts = net.texts(captions)
     partners = other_captions(captions, count=len(captions))
     shuffled = (drawn * texts[partners]).sum(axis=1) if partners else None
-    cosines = ((drawn * texts).sum(axis=1), (truths * texts).sum(axis=1))
-    return Fit(*cosines, shuffled, ground_truth_ranks(drawn, texts), ground_truth_ranks(truths, texts))
+    return Fit(
+        (drawn * texts).sum(axis=1),
+        (truths * texts).sum(axis=1),
+        shuffled,
+        None if looked_up is None else (looked_up * texts).sum(axis=1),
+        ground_truth_ranks(drawn, texts),
+        ground_truth_ranks(truths, texts),
+        None if looked_up is None else ground_truth_ranks(looked_up, texts),
+    )
 
 
 def distance_figures(features: Features, truths: Features, *, family: str = "efficientnet", net: str = "") -> list[Figure]:

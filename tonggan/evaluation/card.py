@@ -1,6 +1,5 @@
 """The card: everything that an evaluation found, and everything needed to repeat it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,177 +8,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from tonggan.errors import UserError
 from tonggan.evaluation.intervals import Interval
-from tonggan.evaluation.kinds import MORE_KINDS, FigureKind
 from tonggan.files import replacing
 
 FORMAT = 1
 
 
-FIGURES: Mapping[str, FigureKind] = {
-    **MORE_KINDS,
-    "frechet_distance": FigureKind(
-        "Fréchet distance",
-        "弗雷歇距离",
-        "lower",
-        "Squared Fréchet distance of Gaussians fitted to features of drawn pictures and ground truths, of EfficientNet-Lite0 unless another network is"
-        " named. Not FID, which is by definition computed from Inception-v3. Compares only at equal sample count.",
-    ),
-    "kernel_distance": FigureKind(
-        "kernel distance",
-        "核距离",
-        "lower",
-        "Unbiased squared maximum mean discrepancy, cubic kernel, on features of EfficientNet-Lite0 unless another network is named. Slightly"
-        " negative where the sets are alike.",
-        factor=1000,
-        unit="×10⁻³",
-        digits=2,
-    ),
-    "recall_at_1": FigureKind(
-        "R@1 of the own ground truth",
-        "首位命中率",
-        "higher",
-        "Share of drawn pictures whose own ground truth is the nearest of the ground truths of all evaluated captions.",
-        factor=100,
-        unit="%",
-    ),
-    "recall_at_5": FigureKind(
-        "R@5 of the own ground truth",
-        "前五命中率",
-        "higher",
-        "Share of drawn pictures whose own ground truth is among the five nearest of all evaluated captions.",
-        factor=100,
-        unit="%",
-    ),
-    "rank_percentile": FigureKind(
-        "ground truths farther than the own one",
-        "平均排位",
-        "higher",
-        "Mean share of the other evaluated ground truths that are farther from a drawn picture than its own. 50 % is chance.",
-        factor=100,
-        unit="%",
-    ),
-    "shuffled_recall_at_5": FigureKind(
-        "R@5 with shuffled captions",
-        "打乱标题后的前五命中率",
-        "lower",
-        "R@5 of the row's ground truth by a picture drawn for another row's caption. Near chance where the caption is what decides.",
-        factor=100,
-        unit="%",
-    ),
-    "caption_sensitivity": FigureKind(
-        "sensitivity to the caption",
-        "对标题的敏感度",
-        "higher",
-        "Distance of pictures drawn from one seed for two captions, relative to the distance of the two ground truths. 0: the caption is ignored;"
-        " 1: pictures differ as much as real ones.",
-        digits=2,
-    ),
-    "seed_diversity": FigureKind(
-        "diversity over seeds",
-        "随种子的多样性",
-        "",
-        "Distance of pictures drawn for one caption from two seeds, relative to the distance of the ground truths of two captions. 0: every seed draws"
-        " the same; 1: seeds change as much as captions.",
-        digits=2,
-    ),
-    "copy_rate": FigureKind(
-        "copies of training pictures",
-        "训练图复制率",
-        "lower",
-        "Share of pictures nearer to a training picture than a third of that picture's distance to its own nearest neighbour in the training set.",
-        factor=100,
-        unit="%",
-    ),
-    "exact": FigureKind(
-        "exact sentences",
-        "整句相同",
-        "higher",
-        "Share of sentences that are the first reference, but for case and white space.",
-        factor=100,
-        unit="%",
-    ),
-    "exact_label": FigureKind(
-        "exact labels",
-        "标签相同",
-        "higher",
-        "Share of sentences that begin with the row's label (the tag `label`) and go on, if at all, behind a comma.",
-        factor=100,
-        unit="%",
-    ),
-    **{
-        f"bleu_{order}": FigureKind(
-            f"BLEU-{order}", f"BLEU-{order}", "higher", "Corpus BLEU (Papineni et al. 2002) on COCO's tokens, as pycocoevalcap has it.", factor=100
-        )
-        for order in (1, 4)
-    },
-    "rouge_l": FigureKind("ROUGE-L", "ROUGE-L", "higher", "Mean ROUGE-L (Lin 2004), as pycocoevalcap has it.", factor=100),
-    "cider_d": FigureKind(
-        "CIDEr-D", "CIDEr-D", "higher", "CIDEr-D (arXiv:1411.5726), document frequencies from the references of the evaluated rows.", digits=3
-    ),
-    "distinct_2": FigureKind(
-        "distinct pairs of words",
-        "不同词对比例",
-        "",
-        "Share of different pairs of neighbouring words among all that were said.",
-        factor=100,
-        unit="%",
-    ),
-    "repeat_rate": FigureKind(
-        "sentences that repeat themselves", "自我重复率", "lower", "Share of sentences in which a pair of words stands twice.", factor=100, unit="%"
-    ),
-    "sentence_length": FigureKind("words a sentence", "平均词数", "", "Mean number of tokens a sentence."),
-    "onset_f1": FigureKind(
-        "F1 of the onsets",
-        "起音 F1",
-        "higher",
-        "Onsets that are heard and true ones, matched one to one within the tolerance: twice the matched over all of both (bootstrap over clips).",
-        factor=100,
-        unit="%",
-    ),
-    "onset_lateness": FigureKind(
-        "mean lateness of matched onsets",
-        "平均滞后",
-        "",
-        "Mean of (heard - true) over matched onsets: above zero, the sound is late.",
-        factor=1000,
-        unit="ms",
-    ),
-    "onset_count_error": FigureKind(
-        "error of the count of onsets",
-        "起音数误差",
-        "lower",
-        "Sum over clips of |heard - true| over the number of true onsets.",
-        factor=100,
-        unit="%",
-    ),
-    "mel_distance": FigureKind(
-        "log-mel distance",
-        "对数梅尔距离",
-        "lower",
-        "Mean absolute difference of the log-mel spectrograms (nepers) of what was made and of the true sound.",
-        digits=2,
-    ),
-    **{
-        f"{name}_at_{k}": FigureKind(
-            f"{words}, R@{k}",
-            f"{words_zh} R@{k}",
-            "higher",
-            "Share of queries whose own partner is among the nearest in the model's own shared space, among all evaluated rows.",
-            factor=100,
-            unit="%",
-        )
-        for name, words, words_zh in (
-            ("text_to_image", "picture found by its sentence", "以句找图"),
-            ("image_to_text", "sentence found by its picture", "以图找句"),
-        )
-        for k in (1, 5, 10)
-    },
-}
-
-
 @dataclass(frozen=True)
 class Figure:
-    """One measured value; `name` is a key of `FIGURES`. `low` and `high` are a 95 % interval, None where the value is exact."""
+    """One measured value; `name` is a key of `kinds.FIGURES`. `low` and `high` are a 95 % interval, None where the value is exact."""
 
     name: str
     value: float
@@ -249,6 +85,8 @@ class NetFacts:
     width: int
     note: str = ""
     """Whose implementation, and how pictures are brought to its size."""
+    unit: str = "pixels"
+    """Of `input_size`: `Hz` for sounds."""
 
 
 @dataclass(frozen=True)
@@ -336,7 +174,9 @@ def differences(card: Card, other: Card) -> list[str]:
         "picture size": (card.data.picture_size, other.data.picture_size),
         "feature network": (_identity(card.features), _identity(other.features)),
     }
-    return [name for name, (mine, theirs) in pairs.items() if mine != theirs]
+    found = [name for name, (mine, theirs) in pairs.items() if mine != theirs]
+    others = {net.name: net for net in other.nets}
+    return found + [net.name for net in card.nets if net.name in others and _identity(net) != _identity(others[net.name])]
 
 
 def _identity(net: NetFacts) -> tuple[str, str, int, int]:

@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from tonggan.evaluation.card import FIGURES, Card, Column, Figure
-from tonggan.evaluation.kinds import FigureKind
+from tonggan.evaluation.card import Card, Column, Figure, NetFacts
+from tonggan.evaluation.kinds import FIGURES, FigureKind
 from tonggan.files import replacing
 
 
@@ -48,6 +48,12 @@ def title(figure: Figure) -> str:
     return kind.label + by + (f" ({kind.unit})" if kind.unit else "") + (" ↑" if kind.better == "higher" else " ↓" if kind.better == "lower" else "")
 
 
+def net_told(net: NetFacts) -> str:
+    """Return what is to be known of a feature network, or of what takes its place for sounds."""
+    weights = f", weights SHA-256 {net.sha256}" if net.sha256 else ""
+    return f"{net.width:,} numbers at {net.input_size:,} {net.unit}{weights}" + (f"; {net.note}" if net.note else "")
+
+
 def _figures(card: Card) -> list[str]:
     others = [*card.columns, *card.beside]
     lines = ["| | n | " + " | ".join([card.model.name, *(column.name for column in others)]) + " |", "|---" * (len(others) + 3) + "|"]
@@ -76,7 +82,7 @@ def _conditions(card: Card) -> list[str]:
         "data": f"pack {data.content_hash}, {data.picture_size} pixels",
         "rows": f"{data.samples:,} of '{data.split}', SHA-256 of names, captions and order {data.rows_hash}; listed in rows.jsonl",
         "seeds": f"{card.first_seed} to {card.first_seed + data.samples - 1}, one a row",
-        **{f"measured by {net.name}": f"SHA-256 {net.sha256}, {net.input_size} pixels. {net.note}" for net in (card.features, *card.nets)},
+        **{f"measured by {net.name}": net_told(net) for net in (card.features, *card.nets)},
         "machine": f"{machine.processor}, {machine.threads} threads, {machine.system}",
         "versions": ", ".join(f"{name} {version}" for name, version in card.versions.items()),
         "speed": f"{card.speed.pictures_per_second:.2f} a second in batches of {card.speed.batch_size}",

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from tonggan.errors import UserError
-from tonggan.evaluation.card import FIGURES, Card, Column, Figure, differences
+from tonggan.evaluation.card import Card, Column, Figure, differences
 from tonggan.evaluation.card_text import title, told
+from tonggan.evaluation.kinds import FIGURES
 from tonggan.evaluation.paired import Difference, Rows, difference, same_rows
 
 
@@ -12,8 +13,9 @@ def compare(cards: Sequence[Card], *, names: Sequence[str] = (), rows: Sequence[
     """Return a table: a row a figure, a column a card, then the floors of the first card; behind it the differences, and what may not be compared.
 
     A figure is marked `+` or `-` where it is better or worse than the first card's and the 95 % interval of the difference leaves zero out, `*` where it
-    differs and neither end is better. The difference is bootstrapped over the rows, the same on both sides, where `rows` has those of both cards and the
-    figure is a mean over rows; else both intervals are put together. Raises `UserError` for fewer than two cards or cards of different arrows.
+    differs and neither end is better; a card of other rows, data or networks gets no mark. The difference is bootstrapped over the rows, the same on both
+    sides, where `rows` has those of both cards and the figure is a mean over rows; else both intervals are put together. Raises `UserError` for fewer than
+    two cards or cards of different arrows.
     """
     if len(cards) < 2:
         raise UserError("give two cards or more: one alone has nothing to be compared with.")
@@ -24,7 +26,7 @@ def compare(cards: Sequence[Card], *, names: Sequence[str] = (), rows: Sequence[
     floors = list(cards[0].columns)
     found = [{}, *(_differences(cards, index, rows) for index in range(1, len(cards)))]
     lines = ["| | " + " | ".join(column.name for column in [*columns, *floors]) + " |", "|---" * (len(columns) + len(floors) + 1) + "|"]
-    for figure in cards[0].figures:
+    for figure in _all_figures(cards):
         cells = [_cell(column, figure, apart.get(figure.key)) for column, apart in zip(columns, found, strict=True)]
         cells += [_cell(column, figure, None) for column in floors]
         lines.append(f"| {title(figure)} | " + " | ".join(cells) + " |")
@@ -33,6 +35,14 @@ def compare(cards: Sequence[Card], *, names: Sequence[str] = (), rows: Sequence[
         if others := differences(cards[0], card):
             lines.append(f"{name} differs in {', '.join(others)}: not comparable.")
     return "\n".join(lines) + "\n"
+
+
+def _all_figures(cards: Sequence[Card]) -> list[Figure]:
+    """Return the figures of all cards, each once, the first card's first."""
+    found: dict[str, Figure] = {}
+    for figure in (figure for card in cards for figure in card.figures):
+        found.setdefault(figure.key, figure)
+    return list(found.values())
 
 
 def _note(card: Card, first: str) -> list[str]:
@@ -46,6 +56,8 @@ def _note(card: Card, first: str) -> list[str]:
 
 def _differences(cards: Sequence[Card], index: int, rows: Sequence[Rows | None]) -> dict[str, Difference]:
     first, other = cards[0], cards[index]
+    if differences(first, other):
+        return {}
     theirs = {figure.key: figure for figure in other.figures}
     both = (rows[0], rows[index]) if len(rows) > index else (None, None)
     found = {}

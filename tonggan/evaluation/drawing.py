@@ -78,29 +78,31 @@ class Drawn:
     seconds: float
 
 
-def choose(pack: Pack, *, split: str, language: str, phrasings: Phrasings | None, seed: int, limit: int | None) -> Chosen:
+def choose(pack: Pack, *, split: str, language: str | None, phrasings: Phrasings | None, seed: int, limit: int | None) -> Chosen:
     """Return the rows of `split` in a random order that never changes, the first `limit` of them; sample i has the seed `seed` + i.
 
     The order is shuffled because files lie sorted by kind: so every prefix is a fair sample, and a small evaluation is the beginning of a large one.
-    Raises `UserError` for an unknown split, a language without captions, or a limit below two.
+    Without a `language` rows need no caption, and have their first one in any. Raises `UserError` for an unknown split, a language without captions, or a
+    limit below two.
     """
     if limit is not None and limit < 2:
-        raise UserError(f"an evaluation needs two pictures or more; the limit is {limit}.")
+        raise UserError(f"an evaluation needs two rows or more; the limit is {limit}.")
     indices = pack.indices(split)
     samples: list[Sample] = []
     without, languages = 0, set[str]()
     for index in np.random.default_rng(0).permutation(indices):
         row = pack.row(int(index))
         languages.update(row.captions)
-        caption = first_caption(row, language, phrasings)
-        if not caption:
+        caption = first_caption(row, language, phrasings) if language else next((texts[0] for texts in row.captions.values() if texts), "")
+        if language and not caption:
             without += 1
         elif limit is None or len(samples) < limit:
-            samples.append(Sample(int(index), row.file_name, caption, seed + len(samples), row.tags))
-    if not samples:
+            samples.append(Sample(int(index), row.file_name, caption or "", seed + len(samples), row.tags))
+    if not samples and language:
         raise UserError(f"no row of the split '{split}' has a caption in '{language}'.{nearest(language, languages)}")
     if len(samples) < 2:
-        raise UserError(f"an evaluation needs two pictures or more; the split '{split}' has one with a caption in '{language}'.")
+        captioned = f" with a caption in '{language}'" if language else ""
+        raise UserError(f"an evaluation needs two rows or more; the split '{split}' has {len(samples)}{captioned}.")
     return Chosen(tuple(samples), len(indices), without)
 
 
@@ -123,10 +125,15 @@ def draw(
     return Drawn(pictures, time.perf_counter() - start)
 
 
+def below(name: str) -> PurePosixPath:
+    """Return a name as a path that leads nowhere but into the folder that it is put behind."""
+    parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "..", ".") and not part.endswith(":")]
+    return PurePosixPath(*parts) if parts else PurePosixPath("picture")
+
+
 def picture_path(file_name: str) -> PurePosixPath:
     """Return where the drawn picture of a row lies below the folder of pictures: `<file_name>.png`, never outside of the folder."""
-    parts = [part for part in PurePosixPath(file_name.replace("\\", "/")).parts if part not in ("/", "..", ".") and not part.endswith(":")]
-    path = PurePosixPath(*parts) if parts else PurePosixPath("picture")
+    path = below(file_name)
     return path if path.suffix.lower() == ".png" else path.with_name(f"{path.name}.png")
 
 

@@ -1,32 +1,26 @@
 """Judging a model that draws: rows of a split are drawn, measured against their ground truths, and written down with the floors beside."""
 
-import json
 import math
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tonggan.data.pack import Pack
-from tonggan.errors import UserError
 from tonggan.evaluation.by_net import ByNet, clip_scores, facts_of, measure_by_net
-from tonggan.evaluation.card import FIGURES, Card, DataFacts, ModelFacts, SpeedFacts, column_of
-from tonggan.evaluation.card_text import save_card
+from tonggan.evaluation.card import Card
 from tonggan.evaluation.curves import retrieval_sections, training_sections
-from tonggan.evaluation.drawing import Chosen, Drawer, choose, draw, picture_path, picture_paths, save_pictures
+from tonggan.evaluation.drawing import Chosen, Drawer, choose, draw, picture_paths, save_pictures
 from tonggan.evaluation.features import FeatureExtractor, FeatureNet
 from tonggan.evaluation.findings import columns, groups, model_figures, warnings
+from tonggan.evaluation.folder import check_folder, remove_earlier, save_evaluation
 from tonggan.evaluation.gallery import gallery
 from tonggan.evaluation.intervals import Numbers
-from tonggan.evaluation.machine import machine_facts, versions
 from tonggan.evaluation.measure import Measured, Ruler, measure, reference_pictures, reseeded_pictures, shuffled_pictures
-from tonggan.evaluation.report import gallery_sections, write_report
+from tonggan.evaluation.new_card import new_card
+from tonggan.evaluation.report import gallery_sections
 from tonggan.evaluation.retrieval import Ranks, ground_truth_ranks
-from tonggan.files import replacing
 from tonggan.progress import Show
 
 SHUFFLED = 256
@@ -96,83 +90,34 @@ def evaluate(
         reference=known,
     )
     by_net = [measure_by_net(each, ruler, chosen, drawn, pack=pack, reference=known, retrieved=measured.looked_up) for each in nets]
-    card = Card(
+    card = new_card(
+        model,
         arrow="text->image",
-        model=ModelFacts(model.name, model.weights_hash, model.settings()),
-        data=DataFacts(pack.content_hash, split, language, len(captions), chosen.split_rows, chosen.hash(), pack.size),
-        features=facts_of(ruler.net),
-        first_seed=seed,
+        settings=model.settings(),
+        pack=pack,
+        chosen=chosen,
+        split=split,
+        language=language,
+        seconds=drawn.seconds,
+        batch_size=batch_size,
         figures=model_figures(measured, by_net),
         columns=columns(measured, by_net),
-        beside=(),
+        features=facts_of(ruler.net),
+        nets=[facts_of(each) for each in nets],
         groups=groups(chosen.samples, measured.ranks),
-        speed=SpeedFacts(drawn.seconds, len(captions) / drawn.seconds, batch_size),
-        machine=machine_facts(),
-        versions=versions(),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
         warnings=warnings(chosen, drawn, measured, by_net, pack=pack, split=split, language=language, reference=reference),
-        definitions={name: kind.meaning for name, kind in FIGURES.items()},
-        nets=tuple(facts_of(each) for each in nets),
+        beside=beside,
     )
-    card = replace(card, beside=tuple(column_of(other, card=card) for other in beside))
     remove_earlier(out)
     save_pictures(out / "pictures", chosen.samples, drawn.pictures)
-    _save_rows(out / "rows.jsonl", _rows(chosen, measured, by_net, pack=pack))
-    shown = gallery_sections(card, gallery(chosen, drawn, measured, pack=pack))
-    write_report(out / "report.html", card=card, shown=[*shown, *retrieval_sections(_curves(measured)), *training_sections(journal)])
-    save_card(out, card)
+    shown = gallery_sections(card, gallery(chosen, drawn, measured, pack=pack)) + retrieval_sections(_curves(measured)) + training_sections(journal)
+    save_evaluation(out, card, rows=_rows(chosen, measured, by_net, pack=pack), shown=shown)
     return card
 
 
 def _curves(measured: Measured) -> dict[str, Ranks]:
     found = {"the model": measured.ranks}
     return found if measured.retrieved is None else found | {"nearest training caption": ground_truth_ranks(measured.retrieved, measured.truths)}
-
-
-def check_folder(out: Path) -> None:
-    """Refuse, before anything is made, an `out` that cannot be written to and one that holds what is not ours to replace.
-
-    A folder with files of our names but no card is someone else's (a pack has a rows.jsonl, too) or half an evaluation.
-    """
-    standing = next(path for path in (out, *out.parents) if path.exists())
-    if not standing.is_dir():
-        raise UserError(f"{out} cannot be a folder for the results: {standing} is a file. Choose another one.")
-    if not os.access(standing, os.W_OK | os.X_OK):
-        raise UserError(f"{standing} may not be written to. Choose another folder for the results.")
-    if (out / "card.json").is_file():
-        Card.load(out / "card.json")
-        _earlier_pictures(out)
-    elif taken := [name for name in ("card.json", "card.md", "pictures", "rows.jsonl", "report.html") if (out / name).exists()]:
-        raise UserError(
-            f"{out} holds {' and '.join(taken)}, but no file card.json: no whole evaluation lies there. Choose another folder, or remove them."
-        )
-
-
-def _earlier_pictures(out: Path) -> list[Path]:
-    """Return the pictures that an earlier evaluation wrote into `out`; raises `UserError` where its rows cannot be read."""
-    path = out / "rows.jsonl"
-    if not path.is_file():
-        return []
-    try:
-        # Not splitlines(), which parts at U+2028, too.
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-        return [out / "pictures" / picture_path(row["picture"].removeprefix("pictures/")) for row in rows if "picture" in row]
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is damaged: it does not say which pictures to replace. Choose another folder, or remove {out}.") from error
-
-
-def remove_earlier(out: Path) -> None:
-    """Remove the card and the pictures that an earlier evaluation wrote into `out`, and nothing else."""
-    earlier = _earlier_pictures(out)
-    # The card first, so that it never lies beside pictures that it does not speak of.
-    for path in (out / "card.json", out / "card.md", *earlier):
-        path.unlink(missing_ok=True)
-
-
-def _save_rows(path: Path, rows: Iterator[dict[str, Any]]) -> None:
-    with replacing(path) as beside:
-        lines = (json.dumps(row, ensure_ascii=False) for row in rows)
-        beside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _rows(chosen: Chosen, measured: Measured, by_net: Sequence[ByNet], *, pack: Pack) -> Iterator[dict[str, Any]]:

@@ -84,8 +84,7 @@ def _size_warnings(count: int, *, inception: bool) -> list[str]:
     """Return which figures are known to mislead at this size."""
     found = []
     if count < FRECHET_SAMPLES:
-        name = "FID and every other Fréchet distance" if inception else "The Fréchet distance"
-        found.append(f"{name} of {count:,} pictures (fewer than {FRECHET_SAMPLES:,}) is biased upwards: compare only at equal sample count.")
+        found.append(frechet_warning(count, name="FID and every other Fréchet distance" if inception else "The Fréchet distance"))
     if count < SLICED_SAMPLES:
         name = "MIND and the sliced distance" if inception else "The sliced distance"
         found.append(
@@ -95,6 +94,11 @@ def _size_warnings(count: int, *, inception: bool) -> list[str]:
     if count <= DISTRACTORS:
         found.append(f"R-precision needs {DISTRACTORS} other rows beside each of {count}: it is left out.")
     return found
+
+
+def frechet_warning(count: int, *, name: str = "The Fréchet distance", what: str = "pictures") -> str:
+    """Return what is to be known of a Fréchet distance of too few samples."""
+    return f"{name} of {count:,} {what} (fewer than {FRECHET_SAMPLES:,}) is biased upwards: compare only at equal sample count."
 
 
 def _reference_warnings(measured: Measured, count: int, *, split: str, reference: str) -> list[str]:
@@ -145,6 +149,8 @@ def _retrieval_column(measured: Measured, by_net: Sequence[ByNet]) -> Column:
     for each in by_net:
         assert each.retrieved is not None
         figures += distance_figures(each.retrieved, each.truths, family=each.net.family, net=each.net.name)
+        if each.fit and each.fit.retrieved is not None:
+            figures += fit_figures(each.fit.retrieved, each.fit.retrieved_ranks, net=each.net.name)
     return Column("nearest training caption", "the training picture whose caption shares most rare words: what looking up gets", tuple(figures))
 
 

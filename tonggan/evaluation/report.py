@@ -6,10 +6,11 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
-from tonggan.evaluation.card import FIGURES, Card, Column, Figure, Group, NetFacts
+from tonggan.evaluation.card import Card, Column, Figure, Group
+from tonggan.evaluation.card_text import net_told
 from tonggan.evaluation.gallery import EXTREMES, FIRST, Gallery, Heard, Specimen, Told
 from tonggan.evaluation.intervals import Interval
-from tonggan.evaluation.kinds import FigureKind
+from tonggan.evaluation.kinds import FIGURES, FigureKind
 from tonggan.evaluation.page import facts, heading, page, picture, sound, table
 from tonggan.files import replacing
 
@@ -19,7 +20,7 @@ ARROWS = {"higher": "↑ higher is better", "lower": "↓ lower is better", "": 
 
 def write_report(path: Path, *, card: Card, shown: Iterable[str]) -> None:
     """Write the page of a card; `shown` are the sections (HTML) of what was made. Raises `UserError` where the disk is full."""
-    note = "Small type: 95 % intervals over the captions. Read a figure by the columns at its right, not alone."
+    note = "Small type: 95 % intervals over the rows; n: samples. Read a figure by the columns at its right, not alone."
     sections = [*_head(card), heading("Figures", "指标", note), _figures(card), *shown]
     if card.groups:
         sections += [heading("By group", "分组", "Retrieval among all ground truths of the split, by the tags of the rows."), _groups(card)]
@@ -84,7 +85,7 @@ def sound_sections(heard: Sequence[Heard]) -> list[str]:
 
 def _heard(heard: Heard) -> str:
     shown = picture(heard.timeline, "", alternative=heard.caption, largest=heard.timeline.width)
-    players = f"{sound(heard.made, heard.sample_rate_hz, 'made 生成')}{sound(heard.true, heard.sample_rate_hz, 'true sound 真实')}"
+    players = f"{sound(heard.true, heard.sample_rate_hz, 'true sound, above 真实')}{sound(heard.made, heard.sample_rate_hz, 'made, below 生成')}"
     caption = f"<figcaption>{escape(heard.caption)} · F1 of the onsets {100 * heard.score:.0f} %</figcaption>"
     return f'<figure>{shown}<div class="heard">{players}</div>{caption}</figure>'
 
@@ -97,11 +98,9 @@ def _told(told: Told) -> str:
 
 def _head(card: Card) -> list[str]:
     data = card.data
-    what, rate = (
-        ("clips", "sounded at {:.1f} clips/s") if card.arrow == "video->audio" else (f"captions ({data.language})", "drawn at {:.1f} pictures/s")
-    )
+    what = f"rows ({data.language})" if data.language else "rows"
     of = f"{data.samples:,} {what}" if data.samples == data.split_rows else f"{data.samples:,} of {data.split_rows:,} {what}"
-    lead = f"{of} of the split '{data.split}', {rate.format(card.speed.pictures_per_second)}, {card.date[:10]}"
+    lead = f"{of} of the split '{data.split}', {card.speed.pictures_per_second:.1f} a second, {card.date[:10]}"
     warnings = [f'<div class="warning">{escape(text)}</div>' for text in card.warnings]
     return [f"<h1>{escape(card.model.name)}</h1>", f'<p class="lead">{escape(card.arrow)} · {escape(lead)}</p>', *warnings]
 
@@ -117,7 +116,8 @@ def _figure_row(figure: Figure, others: Sequence[Column]) -> str:
     kind = FIGURES[figure.name]
     unit = f" <small>{escape(kind.unit)}</small>" if kind.unit.startswith("×") else ""
     by = f"<small>{escape(figure.net)}</small>" if figure.net else ""
-    label = f'<th>{escape(kind.label)}<span class="zh" lang="zh">{escape(kind.label_zh)}</span>{unit}{by}</th>'
+    count = f"<small>n = {figure.samples:,}</small>"
+    label = f'<th>{escape(kind.label)}<span class="zh" lang="zh">{escape(kind.label_zh)}</span>{unit}{by}{count}</th>'
     beside = ({each.key: each for each in column.figures}.get(figure.key) for column in others)
     cells = "".join(f"<td>{_value(other, kind)}</td>" for other in beside)
     return f'<tr>{label}<td class="arrow">{ARROWS[kind.better]}</td><td class="model">{_value(figure, kind, details=True)}</td>{cells}</tr>'
@@ -130,7 +130,7 @@ def _value(figure: Figure | None, kind: FigureKind, *, details: bool = False) ->
     text = f"<b>{_number(figure.value, kind)}{unit}</b>"
     if figure.low is not None and figure.high is not None:
         text += f"<small>{_number(figure.low, kind)} – {_number(figure.high, kind)}</small>"
-    if details and "subset_mean" in figure.details:
+    if details and figure.details.get("subset_size", figure.samples) < figure.samples:
         mean, deviation = (_number(figure.details[name], kind) for name in ("subset_mean", "subset_deviation"))
         text += f"<small>subsets of {figure.details['subset_size']:.0f}: {mean} ± {deviation}</small>"
     return text
@@ -176,7 +176,7 @@ def _share(interval: Interval) -> str:
 
 
 def _definitions(card: Card) -> str:
-    return facts((FIGURES[figure.name].label, card.definitions[figure.name]) for figure in card.figures)
+    return facts({FIGURES[figure.name].label: card.definitions[figure.name] for figure in card.figures}.items())
 
 
 def _conditions(card: Card) -> str:
@@ -187,17 +187,12 @@ def _conditions(card: Card) -> str:
             ("model", f"{card.model.name}, weights {card.model.weights_hash}"),
             ("settings", json.dumps(card.model.settings, ensure_ascii=False)),
             ("data", f"pack {data.content_hash}, pictures {data.picture_size}x{data.picture_size}"),
-            ("captions", f"{data.rows_hash}, listed in rows.jsonl beside this page"),
-            ("seeds", f"{card.first_seed} to {card.first_seed + data.samples - 1}, one a caption"),
-            *(("feature network", _network(net)) for net in (card.features, *card.nets)),
-            ("drawing", f"{speed.drawing_seconds:.1f} s in batches of {speed.batch_size}"),
+            ("rows", f"{data.rows_hash}, listed in rows.jsonl beside this page"),
+            ("seeds", f"{card.first_seed} to {card.first_seed + data.samples - 1}, one a row"),
+            *((net.name, net_told(net)) for net in (card.features, *card.nets)),
+            ("making", f"{speed.drawing_seconds:.1f} s in batches of {speed.batch_size}"),
             ("machine", f"{card.machine.processor}, {card.machine.threads} threads, {card.machine.system}"),
             ("versions", packages),
             ("date", card.date),
         ]
     )
-
-
-def _network(net: NetFacts) -> str:
-    note = f"; {net.note}" if net.note else ""
-    return f"{net.name}, {net.width} features at {net.input_size}x{net.input_size}, weights {net.sha256}{note}"

@@ -8,15 +8,16 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from tonggan.data.pack import ensure_pack
+from tonggan.data.pack import Pack, ensure_pack
 from tonggan.errors import UserError, nearest
 from tonggan.evaluation.card import Card, Column, Figure
 from tonggan.evaluation.card_text import save_card
 from tonggan.evaluation.curves import journal_of
 from tonggan.evaluation.evaluate import evaluate
+from tonggan.evaluation.hearing import Truth
 from tonggan.evaluation.nets import load_nets
 from tonggan.evaluation.sentences import evaluate_sentences
-from tonggan.evaluation.sounds import Truth, evaluate_sounds
+from tonggan.evaluation.sounds import evaluate_sounds
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
 
@@ -58,7 +59,7 @@ class Deviation:
 
 
 def judge(request: Request, *, out: Path, beside: Sequence[Card] = (), download: bool = False, progress: Show | None = None) -> Card:
-    """Evaluate by `request` into `out`; `beside` are cards shown beside, `download` allows feature networks to be fetched.
+    """Evaluate by `request` into `out`; `beside` are earlier cards shown beside, `download` allows feature networks to be fetched.
 
     Raises `UserError` for an arrow that cannot be evaluated, a feature network that cannot be had, and as `evaluate` does.
     """
@@ -68,29 +69,36 @@ def judge(request: Request, *, out: Path, beside: Sequence[Card] = (), download:
         raise UserError(f"--features are networks for pictures; {request.arrow} makes none. Leave them out.")
     if request.java and request.arrow != "image->text":
         raise UserError(f"--java names metrics of sentences; {request.arrow} makes none. Leave it out.")
+    if others := sorted({card.arrow for card in beside} - {request.arrow}):
+        raise UserError(f"--beside names cards of {' and '.join(others)}: they have no figure in common with {request.arrow}. Leave them out.")
     nets = load_nets(request.features, download=download)
     model = Tonggan.from_pretrained(request.model)
     model.overrides |= dict(request.settings)
-    pack = ensure_pack(Path(request.data), framing=model.framing, cache=out.parent / "packs", progress=progress)
     options: dict[str, Any] = {
-        "pack": pack,
+        "pack": _pack_of(request, model, out, progress),
         "split": request.split,
         "out": out,
+        "seed": request.seed,
         "limit": request.limit,
+        "beside": beside,
         "progress": progress,
         "journal": journal_of(request.model),
     }
     seen: dict[str, Any] = {"language": request.language, "cache": out.parent / "features"}
     if request.arrow == "video->audio":
         kind: Truth = request.truth
-        card = evaluate_sounds(model, **options, seed=request.seed, truth=kind, tolerance_seconds=request.tolerance_seconds)
+        card = evaluate_sounds(model, **options, truth=kind, tolerance_seconds=request.tolerance_seconds)
     elif request.arrow == "image->text":
         card = evaluate_sentences(model, **options, **seen, java=request.java)
     else:
-        card = evaluate(model, **options, **seen, seed=request.seed, beside=beside, nets=nets)
+        card = evaluate(model, **options, **seen, nets=nets)
     card = replace(card, request=_plain(asdict(request)))
     save_card(out, card)
     return card
+
+
+def _pack_of(request: Request, model: Tonggan, out: Path, progress: Show | None) -> Pack:
+    return ensure_pack(Path(request.data), framing=model.framing, cache=out.parent / "packs", progress=progress)
 
 
 def repeat(card: Card, *, out: Path, download: bool = False, progress: Show | None = None) -> tuple[Card, int, list[Deviation]]:
@@ -104,20 +112,30 @@ def repeat(card: Card, *, out: Path, download: bool = False, progress: Show | No
         request = TypeAdapter(Request).validate_python(card.request)
     except ValidationError as error:
         raise UserError(f"the card's request cannot be read: {error.errors()[0]['msg']}.") from error
-    found = Tonggan.from_pretrained(request.model).weights_hash
-    if found != card.model.weights_hash:
-        raise UserError(
-            f"'{request.model}' has other weights now ({found[:12]}, the card says {card.model.weights_hash[:12]}): nothing can be repeated."
-        )
+    model = Tonggan.from_pretrained(request.model)
+    # What can be known beforehand is: an evaluation may take hours.
+    _refuse_other(f"'{request.model}' has other weights", card.model.weights_hash, model.weights_hash)
+    _refuse_other(f"'{request.data}' holds other data", card.data.content_hash, _pack_of(request, model, out, progress).content_hash)
     again = judge(request, out=out, download=download, progress=progress)
     pairs = {
-        "data": (card.data, again.data),
+        "rows": (card.data, again.data),
         "settings": (_plain(card.model.settings), _plain(again.model.settings)),
         "feature networks": ([net.sha256 for net in (card.features, *card.nets)], [net.sha256 for net in (again.features, *again.nets)]),
     }
     if others := [name for name, (before, now) in pairs.items() if before != now]:
         raise UserError(f"{' and '.join(others)} are not what they were: the new card in {out} cannot repeat the old one.")
     return again, sum(len(column.figures) for column in _columns(card)), deviations(card, again)
+
+
+def _refuse_other(what: str, before: str, now: str) -> None:
+    if before != now:
+        raise UserError(f"{what} now ({now[:12]}, the card says {before[:12]}): nothing can be repeated.")
+
+
+def surroundings(card: Card, again: Card) -> dict[str, tuple[str, str]]:
+    """Return in what machine and versions two cards differ, as (then, now): what to look at where figures do not repeat."""
+    then, now = ({"machine": each.machine.processor, "threads": str(each.machine.threads), **each.versions} for each in (card, again))
+    return {name: (then.get(name, "-"), now.get(name, "-")) for name in {**then, **now} if then.get(name) != now.get(name)}
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

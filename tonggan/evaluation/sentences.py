@@ -1,10 +1,8 @@
 """Judging a model that describes: pictures of a split are put into words, measured against what people said, and written down with a baseline beside."""
 
-import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +13,24 @@ from tonggan.data.loader import Phrasings, first_caption
 from tonggan.data.pack import Pack, PackedRow
 from tonggan.evaluation.by_net import facts_of
 from tonggan.evaluation.captions import SMALLEST_CORPUS, Said, bleu_counts, bleu_of, cider_d, distinct, exact, plain, repeats, rouge_l
-from tonggan.evaluation.card import FIGURES, Card, Column, DataFacts, Figure, ModelFacts, SpeedFacts
-from tonggan.evaluation.card_text import save_card
+from tonggan.evaluation.card import Card, Column, Figure
 from tonggan.evaluation.curves import training_sections
 from tonggan.evaluation.drawing import Chosen, choose
-from tonggan.evaluation.evaluate import check_folder, remove_earlier
 from tonggan.evaluation.features import FeatureExtractor, FeatureNet, Features
+from tonggan.evaluation.folder import check_folder, remove_earlier, save_evaluation
 from tonggan.evaluation.gallery import EXTREMES, Told, packed_picture
 from tonggan.evaluation.intervals import RESAMPLES, Interval, Numbers, mean_interval, percentiles, resample_weights, share_interval
 from tonggan.evaluation.java_metrics import JAVA_METRICS, check_java
-from tonggan.evaluation.machine import machine_facts, versions
 from tonggan.evaluation.measure import Ruler, reference_pictures
-from tonggan.evaluation.report import sentence_sections, write_report
-from tonggan.evaluation.retrieval import ground_truth_ranks, nearest_training
-from tonggan.files import replacing
+from tonggan.evaluation.new_card import new_card
+from tonggan.evaluation.report import sentence_sections
+from tonggan.evaluation.retrieval import Ranks, ground_truth_ranks, nearest_training
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
 
 SHOWN = 96
 POINTS_BATCH = 256
+RECALLS = (1, 5, 10)
 
 
 @dataclass(frozen=True)
@@ -109,10 +106,10 @@ def _figure(name: str, interval: Interval, count: int, **details: float) -> Figu
     return Figure(name, interval.value, interval.low, interval.high, count, details)
 
 
-def retrieval_figures(model: Tonggan, pack: Pack, chosen: Chosen, rows: Sequence[Row], *, batch_size: int) -> list[Figure]:
-    """Return R@1, 5 and 10 in both directions, by the points of the model's own space; nothing where it lacks an encoder."""
+def retrieval_ranks(model: Tonggan, pack: Pack, chosen: Chosen, rows: Sequence[Row], *, batch_size: int) -> dict[str, Ranks]:
+    """Return where sentences find their pictures and pictures their sentences in the model's own space; nothing where it lacks an encoder."""
     if not {"text", "image"} <= set(model.model.encoders):
-        return []
+        return {}
     texts, images = [], []
     for start in range(0, len(rows), batch_size):
         part = chosen.samples[start : start + batch_size]
@@ -120,10 +117,16 @@ def retrieval_figures(model: Tonggan, pack: Pack, chosen: Chosen, rows: Sequence
         texts.append(model.encode([row.references[0] for row in rows[start : start + batch_size]]))
         images.append(model.encode(pictures))
     points = torch.cat(texts).numpy(), torch.cat(images).numpy()
-    found = []
-    for name, ranks in {"text_to_image": ground_truth_ranks(*points), "image_to_text": ground_truth_ranks(*reversed(points))}.items():
-        found += [_figure(f"{name}_at_{k}", ranks.recall(k), len(rows)) for k in (1, 5, 10)]
-    return found
+    return {"text_to_image": ground_truth_ranks(*points), "image_to_text": ground_truth_ranks(*reversed(points))}
+
+
+def retrieval_figures(model: Tonggan, pack: Pack, chosen: Chosen, rows: Sequence[Row], *, batch_size: int) -> list[Figure]:
+    """Return R@1, 5 and 10 in both directions, by the points of the model's own space; nothing where it lacks an encoder."""
+    return _recalls(retrieval_ranks(model, pack, chosen, rows, batch_size=batch_size))
+
+
+def _recalls(ranks: Mapping[str, Ranks]) -> list[Figure]:
+    return [_figure(f"{name}_at_{k}", each.recall(k), each.gallery) for name, each in ranks.items() for k in RECALLS]
 
 
 def evaluate_sentences(
@@ -133,10 +136,12 @@ def evaluate_sentences(
     split: str,
     out: Path,
     language: str = "en",
+    seed: int = 0,
     limit: int | None = None,
     batch_size: int = 64,
     settings: Mapping[str, Any] | None = None,
     reference: str = "train",
+    beside: Sequence[Card] = (),
     net: FeatureExtractor | None = None,
     cache: Path | None = None,
     java: Sequence[str] = (),
@@ -145,69 +150,95 @@ def evaluate_sentences(
 ) -> Card:
     """Describe the pictures of a split in `language`, measure the sentences, and write card.json, card.md, rows.jsonl and report.html into `out`.
 
-    Beside the model stands the sentence of the nearest training picture, by features of EfficientNet-Lite0 and by the model's own points. `settings` are
-    the decoder's, `java` names metrics that need Java (`meteor`, `spice`), `journal` is that of the model's run. Raises `UserError` as `evaluate` does, for
-    a language that the decoder was not trained on, and for Java where it is wanted and missing.
+    Beside the model stands what `_columns` has, and `beside`, earlier cards. `settings` are the decoder's, `java` names metrics that need Java (`meteor`,
+    `spice`), `journal` is that of the model's run. Raises `UserError` as `evaluate` does, for a language that the decoder was not trained on, and for
+    Java where it is wanted and missing.
     """
     check_java(java)
     check_folder(out)
     ruler = Ruler(net or FeatureNet.load(), cache, progress)
     phrasings = model.recipe.data.loader_target_phrasings()
-    chosen = choose(pack, split=split, language=language, phrasings=phrasings, seed=0, limit=limit)
+    chosen = choose(pack, split=split, language=language, phrasings=phrasings, seed=seed, limit=limit)
     rows = [Row.of(pack.row(sample.index), language, phrasings) for sample in chosen.samples]
     wishes = dict(settings or {}) | {"language": language}
     sentences, seconds = _describe(model, pack, chosen, settings=wishes, batch_size=batch_size, progress=progress)
     measures = measure(sentences, rows, java=java)
+    ranks = retrieval_ranks(model, pack, chosen, rows, batch_size=batch_size)
     baselines = _nearest_sentences(model, ruler, pack, chosen, language=language, phrasings=phrasings, reference=reference)
-    nearest = next(iter(baselines.values()), [""] * len(rows))
-    warnings = [f"CIDEr-D needs {SMALLEST_CORPUS} pictures or more to weigh words by how rare they are; here are {len(rows)}."]
-    card = Card(
+    card = new_card(
+        model,
         arrow="image->text",
-        model=ModelFacts(model.name, model.weights_hash, model.settings("text") | wishes),
-        data=DataFacts(pack.content_hash, split, language, len(rows), chosen.split_rows, chosen.hash(), pack.size),
+        settings=model.settings("text") | wishes,
+        pack=pack,
+        chosen=chosen,
+        split=split,
+        language=language,
+        seconds=seconds,
+        batch_size=batch_size,
+        figures=[*measures.figures, *_recalls(ranks)],
+        columns=_columns(baselines, rows, ranks, java=java),
         features=facts_of(ruler.net),
-        first_seed=0,
-        figures=(*measures.figures, *retrieval_figures(model, pack, chosen, rows, batch_size=batch_size)),
-        columns=tuple(
-            Column(f"nearest training picture by {by}", "its sentence", tuple(figures(said, rows, java=java))) for by, said in baselines.items()
-        ),
-        beside=(),
-        groups=(),
-        speed=SpeedFacts(seconds, len(rows) / seconds, batch_size),
-        machine=machine_facts(),
-        versions=versions(),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        warnings=tuple(warnings if len(rows) < SMALLEST_CORPUS else ()),
-        definitions={name: kind.meaning for name, kind in FIGURES.items()},
+        warnings=_warnings(chosen, split=split, language=language, reference=reference if baselines else None),
+        beside=beside,
     )
-    said = [
-        {"file_name": sample.file_name, "said": sentence, "references": list(row.references), "nearest": near}
-        | {"figures": {name: round(float(values[number]), 6) for name, values in measures.by_row.items()}}
-        for number, (sample, sentence, row, near) in enumerate(zip(chosen.samples, sentences, rows, nearest, strict=True))
-    ]
+    nearest = next(iter(baselines.values()), [""] * len(rows))
+    by_row = {**measures.by_row, **{f"{name}_at_{k}": each.hits(k) for name, each in ranks.items() for k in RECALLS}}
     remove_earlier(out)
-    with replacing(out / "rows.jsonl") as beside:
-        beside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in said), encoding="utf-8")
-    told = [
-        Told(
-            packed_picture(pack, chosen.samples[number].index),
-            sentences[number],
-            rows[number].references[0],
-            nearest[number],
-            bool(measures.by_row["exact"][number]),
-            float(measures.by_row["cider_d"][number]),
-        )
-        for number in _shown(measures.by_row["cider_d"])
-    ]
-    write_report(out / "report.html", card=card, shown=[*sentence_sections(told), *training_sections(journal)])
-    save_card(out, card)
+    told = _told(pack, chosen, rows, sentences, nearest, by_row)
+    shown = sentence_sections(told) + training_sections(journal)
+    save_evaluation(out, card, rows=_rows(chosen, rows, sentences, nearest, by_row), shown=shown)
     return card
 
 
-def _shown(scores: Numbers) -> list[int]:
-    """Return the rows that a report shows: the first, the worst and the best."""
+def _columns(baselines: Mapping[str, Sequence[str]], rows: Sequence[Row], ranks: Mapping[str, Ranks], *, java: Sequence[str]) -> list[Column]:
+    """Return what a model is read beside: sentences of the nearest training pictures, a person's, and chance in retrieval."""
+    found = [Column(f"nearest training picture by {by}", "its sentence", measure(said, rows, java=java).figures) for by, said in baselines.items()]
+    if all(len(row.references) > 1 for row in rows):
+        others = [replace(row, references=row.references[1:]) for row in rows]
+        note = "the first sentence that people said, judged by the others: one reference fewer than the model has"
+        found.append(Column("a person", note, measure([row.references[0] for row in rows], others, java=java).figures))
+    if ranks:
+        chance = [Figure(f"{name}_at_{k}", each.chance(k), None, None, each.gallery) for name, each in ranks.items() for k in RECALLS]
+        found.append(Column("chance", "points that have nothing to do with each other", tuple(chance)))
+    return found
+
+
+def _warnings(chosen: Chosen, *, split: str, language: str, reference: str | None) -> list[str]:
+    """Return what a reader must know first; `reference` is the split of the baselines, None where there are none."""
+    count, found = len(chosen.samples), []
+    if count < SMALLEST_CORPUS:
+        found.append(f"CIDEr-D needs {SMALLEST_CORPUS} pictures or more to weigh words by how rare they are; here are {count}.")
+    if chosen.without_caption:
+        found.append(f"{chosen.without_caption:,} rows of '{split}' have no caption in '{language}' and were left out.")
+    if reference is None:
+        found.append("There are fewer than two training pictures: the sentences of the nearest ones are left out.")
+    elif reference == split:
+        found.append(f"The reference '{reference}' is the split itself: the nearest training picture is the picture itself.")
+    return found
+
+
+def _rows(
+    chosen: Chosen, rows: Sequence[Row], sentences: Sequence[str], nearest: Sequence[str], by_row: Mapping[str, Numbers]
+) -> Iterator[dict[str, Any]]:
+    """Yield what is known of each picture."""
+    for number, (sample, row) in enumerate(zip(chosen.samples, rows, strict=True)):
+        figures = {name: round(float(values[number]), 6) for name, values in by_row.items()}
+        told = {"said": sentences[number], "references": list(row.references), "nearest": nearest[number]}
+        yield {"file_name": sample.file_name, "seed": sample.seed} | told | {"figures": figures}
+
+
+def _told(
+    pack: Pack, chosen: Chosen, rows: Sequence[Row], sentences: Sequence[str], nearest: Sequence[str], by_row: Mapping[str, Numbers]
+) -> list[Told]:
+    """Return the pictures that a report shows: the first, the worst and the best by CIDEr-D."""
+    scores, right = by_row["cider_d"], by_row["exact"]
     order = np.argsort(scores, kind="stable")
-    return sorted({*range(min(SHOWN, len(scores))), *order[:EXTREMES].tolist(), *order[-EXTREMES:].tolist()})
+    picked = sorted({*range(min(SHOWN, len(scores))), *order[:EXTREMES].tolist(), *order[-EXTREMES:].tolist()})
+    pictures = (packed_picture(pack, chosen.samples[i].index) for i in picked)
+    return [
+        Told(picture, sentences[i], rows[i].references[0], nearest[i], bool(right[i]), float(scores[i]))
+        for i, picture in zip(picked, pictures, strict=True)
+    ]
 
 
 def _describe(
@@ -217,7 +248,8 @@ def _describe(
     began = time.perf_counter()
     for start in range(0, len(chosen.samples), batch_size):
         part = chosen.samples[start : start + batch_size]
-        said += model.generate([packed_picture(pack, sample.index) for sample in part], to="text", settings=settings)
+        pictures, seeds = [packed_picture(pack, sample.index) for sample in part], [sample.seed for sample in part]
+        said += model.generate(pictures, to="text", seeds=seeds, settings=settings)
         if progress:
             progress("describing", len(said), len(chosen.samples))
     return said, time.perf_counter() - began

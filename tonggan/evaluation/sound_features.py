@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from tonggan.evaluation.card import Figure
+from tonggan.evaluation.card import Figure, NetFacts
 from tonggan.evaluation.distances import frechet_distance, kernel_distance
 from tonggan.evaluation.features import Features
 from tonggan.modalities.spectrogram import FLOOR, Mel, log_mel
@@ -22,6 +22,12 @@ def log_mel_statistics(waveforms: torch.Tensor, *, sample_rate_hz: int) -> Featu
     levels = (log_mel(waveforms, Mel(sample_rate_hz=sample_rate_hz)) - float(np.log(FLOOR))) / SCALE
     parts = (levels.mean(-1), levels.std(-1, correction=0), levels.amax(-1), levels.diff(dim=-1).abs().mean(-1))
     return torch.cat(parts, dim=1).float().numpy()
+
+
+def statistics_facts(sample_rate_hz: int) -> NetFacts:
+    """Return what a card says of these features."""
+    note = "mean, deviation, maximum and mean change of every log-mel band"
+    return NetFacts(NAME, "", sample_rate_hz, 4 * Mel().bands, note, unit="Hz")
 
 
 def sound_distances(made: torch.Tensor, real: torch.Tensor, *, sample_rate_hz: int) -> list[Figure]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tonggan.evaluation.card import Figure
-from tonggan.evaluation.intervals import Interval, mean_interval, ratio_interval
+from tonggan.evaluation.intervals import Interval, ratio_interval
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,10 @@ def synchrony_figures(agreements: Sequence[Agreement]) -> list[Figure]:
     figures = [Figure("onset_f1", whole.value, whole.low, whole.high, count, parts)]
     late = np.asarray([second for each in agreements for second in each.late])
     if len(late):
-        mean = mean_interval(late)
-        figures.append(Figure("onset_lateness", mean.value, mean.low, mean.high, len(late), {"spread": float(late.std())}))
+        # By clips, not by onsets: those of one clip are late together, and one clip alone has no interval.
+        mean = ratio_interval([sum(each.late) for each in agreements], matched)
+        low, high = (mean.low, mean.high) if (matched > 0).sum() > 1 else (None, None)
+        figures.append(Figure("onset_lateness", mean.value, low, high, len(late), {"spread": float(late.std())}))
     if true.any():
         wrong = ratio_interval(np.abs(true - found), true)
         figures.append(Figure("onset_count_error", wrong.value, wrong.low, wrong.high, count))

@@ -23,6 +23,8 @@ from tonggan.training.run import Data
 
 INPUT_SIZE = 128
 """Pixels that pictures are measured at: a third of the time of the 224 that figures of a card have, with which these do not compare."""
+NEAREST = 5
+"""Of so many rows or fewer each is among the nearest five, whatever is drawn."""
 TOLERANCE_SECONDS = 0.05
 MIDDLE = 0.5
 """Where in a longer clip the window lies."""
@@ -34,9 +36,9 @@ Measure = Callable[[CrossModalModel], Figures]
 class Watch:
     """The judge of a run: what it measures follows from the arrows of the recipe.
 
-    text->image: `kernel_distance` and `recall_at_5` of the own ground truth, on EfficientNet-Lite0 at 128 pixels; image->text: `exact` and, where rows have
-    labels, `exact_label`; video->audio: `onset_f1` against the onsets of the true sound. Seeds are 0, 1, 2, ... Raises `UserError` where no arrow of the
-    recipe can be measured or the feature network is not installed.
+    text->image: `kernel_distance` and, of more than five rows, `recall_at_5` of the own ground truth, on EfficientNet-Lite0 at 128 pixels; image->text:
+    `exact` and, where rows have labels, `exact_label`; video->audio: `onset_f1` against the onsets of the true sound. Seeds are 0, 1, 2, ... Raises
+    `UserError` where no arrow of the recipe can be measured or the feature network is not installed.
     """
 
     def __init__(self, recipe: Recipe, data: Data) -> None:
@@ -62,15 +64,21 @@ class Watch:
         rows = [(int(row), caption) for row in self.data.watched if (caption := self._caption(int(row), phrasings))]
         if len(rows) < 2:
             raise UserError("monitor.evaluate_every: fewer than two held-out rows have a caption. Hold out more, or set it to 0.")
+        ranks = len(rows) > NEAREST
+        if not ranks and self.recipe.monitor.best_by == "recall_at_5":
+            raise UserError(
+                f"monitor.best_by: recall_at_5 of {len(rows)} rows is always 1. Raise monitor.evaluate_rows above {NEAREST}, or hold out more."
+            )
         net = FeatureNet.load(input_size=INPUT_SIZE)
         truths = net.features([packed_picture(pack, row) for row, _ in rows])
 
         def measure(model: CrossModalModel) -> Figures:
             found = net.features(self._made(model, [caption for _, caption in rows], "text->image"))
             distance = kernel_distance(found, truths, subsets=1, resamples=2).interval.value
-            return {"kernel_distance": distance, "recall_at_5": float(ground_truth_ranks(found, truths).hits(5).mean())}
+            recall = {"recall_at_5": float(ground_truth_ranks(found, truths).hits(NEAREST).mean())} if ranks else {}
+            return {"kernel_distance": distance} | recall
 
-        return measure, {"kernel_distance": False, "recall_at_5": True}
+        return measure, {"kernel_distance": False} | ({"recall_at_5": True} if ranks else {})
 
     def _caption(self, row: int, phrasings: Any) -> str | None:
         packed = self.data.pack.row(row)

@@ -77,14 +77,16 @@ class Preference:
     chosen: Output
     rejected: Output
     voter: str
+    comment: str
     where: str
     files: tuple[tuple[Path, str], ...]
 
 
 def _store(store: VoteStore, read: Preference) -> bool:
     first, second = sorted((read.chosen.id, read.rejected.id))
+    choice = Choice.FIRST if first == read.chosen.id else Choice.SECOND
     try:
-        return store.vote(Vote(voter=read.voter, first=first, second=second, choice=Choice.FIRST if first == read.chosen.id else Choice.SECOND))
+        return store.vote(Vote(voter=read.voter, first=first, second=second, choice=choice, comment=read.comment))
     except AlreadyVotedError:
         raise UserError(f"{read.where}: voter '{read.voter}' said the opposite of this pair before. The rows above are stored.") from None
 
@@ -94,7 +96,8 @@ def _row(ballot: Ballot) -> dict[str, Any]:
     said = {"prompt": chosen.prompt, "chosen": _named(chosen), "rejected": _named(rejected)}
     roles = (("chosen", chosen), ("rejected", rejected))
     known = {f"{role}_{name}": getattr(output, column) for role, output in roles for name, column in KNOWN.items()}
-    return said | known | {"arrow": chosen.arrow, "mime": chosen.mime, "voter": ballot.voter}
+    comment = {"comment": ballot.comment} if ballot.comment else {}
+    return said | known | {"arrow": chosen.arrow, "mime": chosen.mime, "voter": ballot.voter} | comment
 
 
 def _named(output: Output) -> str:
@@ -130,7 +133,8 @@ def _read(row: Mapping[str, Any], number: int, source: Path, *, arrow: str) -> P
     chosen, rejected = output("chosen"), output("rejected")
     if chosen.id == rejected.id:
         raise UserError(f"{where}: chosen and rejected are the same. Remove the row; nothing was stored.")
-    return Preference(chosen, rejected, str(row.get("voter") or f"row {number} of {source.name}")[:64], where, tuple(files))
+    voter = str(row.get("voter") or f"row {number} of {source.name}")[:64]
+    return Preference(chosen, rejected, voter, text_of(row.get("comment")), where, tuple(files))
 
 
 def _digest(content: bytes) -> str:

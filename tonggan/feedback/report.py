@@ -1,7 +1,7 @@
 """The report of votes: who wins, how surely, whether voters agree, how many more votes are needed; as a table, as JSON, as a plot."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,11 @@ from tonggan.errors import UserError
 from tonggan.evaluation.intervals import Interval, mean_interval
 from tonggan.feedback.agreement import Agreement, agreement, inattentive
 from tonggan.feedback.ranking import Comparison, Duel, Ranking, rank
+from tonggan.feedback.tables import Choice
 from tonggan.feedback.votes import Ballot, Stars, VoteStore, model_names
 from tonggan.files import replacing
+
+SHOWN_COMMENTS = 10
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,16 @@ class MeanStars:
 
 
 @dataclass(frozen=True)
+class Comment:
+    """What a voter wrote beside a vote: on which prompt, what they chose (`tie` and `bad` as they are, else the model's name), and between whom."""
+
+    prompt: str
+    chosen: str
+    models: tuple[str, str]
+    text: str
+
+
+@dataclass(frozen=True)
 class Report:
     """What the votes on one arrow say."""
 
@@ -45,6 +58,8 @@ class Report:
     agreement: Agreement
     stars: dict[str, MeanStars]
     """By model, of those that were rated."""
+    comments: tuple[Comment, ...] = ()
+    """The newest last."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -58,6 +73,11 @@ class Report:
         for duel in self.ranking.duels:
             console.print(told(duel), soft_wrap=True)
         console.print(self._agreement(), soft_wrap=True)
+        for comment in self.comments[-SHOWN_COMMENTS:]:
+            line = f"{comment.prompt} ({comment.models[0]} | {comment.models[1]}, chosen: {comment.chosen}): {comment.text}"
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
+        if len(self.comments) > SHOWN_COMMENTS:
+            console.print(f"(the newest {SHOWN_COMMENTS} of {len(self.comments)} comments; all of them with --json)")
 
     def _standings(self) -> Table:
         table = Table("model", "votes", "wins", "strength (Elo)", "95 %", *(["stars"] if self.stars else []))
@@ -136,11 +156,24 @@ def _report(arrow: str, ballots: Sequence[Ballot], ratings: Sequence[Stars], *, 
         ranking=rank(comparisons),
         agreement=agreement(counted),
         stars={model: _mean_stars(values) for model, values in stars.items()},
+        comments=tuple(_comment(ballot, names) for ballot in counted if ballot.comment),
     )
+
+
+def _comment(ballot: Ballot, names: Mapping[tuple[str, str], str]) -> Comment:
+    models = names[ballot.first.model, ballot.first.weights], names[ballot.second.model, ballot.second.weights]
+    chosen = {Choice.FIRST: models[0], Choice.SECOND: models[1]}.get(ballot.choice, str(ballot.choice))
+    return Comment(ballot.first.prompt, chosen, models, ballot.comment)
 
 
 def _mean_stars(values: Sequence[int]) -> MeanStars:
     return MeanStars(len(values), sum(values) / len(values), mean_interval(values) if len(values) > 1 else None)
+
+
+def check_plot(path: Path) -> None:
+    """Raise `UserError` where a plot cannot be written into a file of this ending."""
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UserError(f"{path}: plots are written as .png, .svg or .pdf.")
 
 
 def plot(found: Report, path: Path) -> None:
@@ -149,8 +182,7 @@ def plot(found: Report, path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError("a plot of votes needs matplotlib: pip install 'tonggan[arena]'.") from error
-    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise UserError(f"{path}: plots are written as .png, .svg or .pdf.")
+    check_plot(path)
     count = len(found.ranking.standings)
     figure = Figure(figsize=(10, 1.8 + 0.6 * count), layout="constrained")
     strengths, wins = figure.subplots(1, 2, width_ratios=[3, 2])

@@ -15,6 +15,8 @@ from tonggan.feedback.tables import Base, Choice, Output, Rating, Vote
 
 LOCK_SECONDS = 30
 """How long a writer waits for its turn."""
+ASKED_AT_ONCE = 1000
+"""Names in one question to the database: SQLite takes no more than 32,766."""
 
 
 class AlreadyVotedError(Exception):
@@ -29,6 +31,7 @@ class Ballot:
     choice: Choice
     first: Output
     second: Output
+    comment: str = ""
 
     @property
     def is_check(self) -> bool:
@@ -70,7 +73,9 @@ class VoteStore:
     def register(self, outputs: Sequence[Output]) -> None:
         """Store the outputs that are not known yet."""
         with self.sessions.begin() as session:
-            known = set(session.scalars(select(Output.id).where(Output.id.in_([output.id for output in outputs]))))
+            names, known = [output.id for output in outputs], set[str]()
+            for start in range(0, len(names), ASKED_AT_ONCE):
+                known.update(session.scalars(select(Output.id).where(Output.id.in_(names[start : start + ASKED_AT_ONCE]))))
             session.add_all({output.id: output for output in outputs if output.id not in known}.values())
 
     def vote(self, vote: Vote) -> bool:
@@ -126,7 +131,7 @@ class VoteStore:
         found: dict[str, list[Ballot]] = defaultdict(list)
         with self.sessions() as session:
             for vote, one, other in session.execute(asked):
-                found[one.arrow].append(Ballot(vote.voter, Choice(vote.choice), one, other))
+                found[one.arrow].append(Ballot(vote.voter, Choice(vote.choice), one, other, vote.comment))
         return dict(found)
 
     def ratings(self) -> dict[str, list[Stars]]:

@@ -53,6 +53,11 @@ class Modality:
     """What a user passes -> a batch as encoders take it, framed as in training."""
     to_outputs: Callable[[Any, Framing], list[Any]]
     """What a decoder gives -> what a user gets."""
+    show: Callable[[Any, Path | None, Path], Path]
+    """(one value, the file that it was read or made from, path without an ending) -> the file written, which a browser can show by its ending.
+
+    What it was made from matters where both are perceived together, as a sound and its video are.
+    """
     preview: Callable[[Any, Path, Framing], None] | None = None
     """Write a batch into one file to be looked at; the path comes without an ending."""
     closeness: Callable[[Any, Any], tuple[float, str, float]] | None = None
@@ -61,11 +66,6 @@ class Modality:
     """The form in which a memory keeps values; None where there is none."""
     open: Callable[[Path, Framing], Any] | None = None
     """Read a value from a file; None where values stand in tables themselves, as captions do."""
-    show: Callable[[Any, Path | None, Path], Path] | None = None
-    """(one value, the file that it was read or made from, path without an ending) -> the file written, which a browser can show by its ending.
-
-    What it was made from matters where both are perceived together, as a sound and its video are.
-    """
     misfit: Callable[[Any, Framing], str] | None = None
     """Why a value is none that a model of this framing made (its size, say), empty where it may be one; None where that cannot be told."""
 

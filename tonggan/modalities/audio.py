@@ -11,6 +11,7 @@ from typing import Any
 
 import av
 import numpy as np
+import soundfile
 import soxr
 import torch
 from torch import Tensor
@@ -20,7 +21,8 @@ from tonggan.files import replacing
 from tonggan.modalities import Framing, Modality
 from tonggan.modalities.spectrogram import Mel, log_mel
 from tonggan.modalities.timeline import sound_sheet
-from tonggan.modalities.video import opened
+from tonggan.modalities.video import ENDINGS as VIDEO_ENDINGS
+from tonggan.modalities.video import encode, opened, shown_frames
 
 ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
 """File endings by which sounds are looked for in a folder."""
@@ -142,4 +144,22 @@ def _closeness(made: Tensor, truth: Tensor) -> tuple[float, str, float]:
     return 100 * float(correlation), "% correlation of log-mel spectrograms", MEMORISED
 
 
-MODALITY = Modality("audio", lambda value: isinstance(value, Sound), _to_inputs, _to_outputs, preview, _closeness)
+def _open(path: Path, framing: Framing) -> Sound:
+    return open_sound(path)
+
+
+def show(sound: Sound, made_from: Path | None, path: Path) -> Path:
+    """Write a sound as WAV, or, where it was made from a clip, as an MP4 of as much of that clip: they are judged together. Return the file."""
+    if made_from is None or made_from.suffix.lower() not in VIDEO_ENDINGS:
+        file = path.with_name(f"{path.name}.wav")
+        with replacing(file) as beside:
+            soundfile.write(beside, np.clip(sound.samples.T, -1, 1), sound.sample_rate_hz, format="WAV", subtype="PCM_16")
+        return file
+    frames, rate = shown_frames(made_from, seconds=sound.seconds)
+    file = path.with_name(f"{path.name}.mp4")
+    with replacing(file) as beside:
+        encode(beside, frames, frames_per_second=rate, samples=sound.samples, sample_rate_hz=sound.sample_rate_hz)
+    return file
+
+
+MODALITY = Modality("audio", lambda value: isinstance(value, Sound), _to_inputs, _to_outputs, show, preview, _closeness, open=_open)

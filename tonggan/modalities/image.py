@@ -221,5 +221,5 @@ def show(picture: Image.Image, made_from: Path | None, path: Path) -> Path:
 
 STORE = Store(_encode, _decode, to_float)
 MODALITY = Modality(
-    "image", lambda value: isinstance(value, Image.Image), _to_inputs, _to_outputs, preview, _closeness, STORE, _open, show, misfit=_misfit
+    "image", lambda value: isinstance(value, Image.Image), _to_inputs, _to_outputs, show, preview, _closeness, STORE, _open, misfit=_misfit
 )

@@ -91,4 +91,4 @@ def _closeness(made: Sequence[str], truth: Sequence[str]) -> tuple[float, str, f
     return 100 * same / max(len(truth), 1), "% of the sentences", 100.0
 
 
-MODALITY = Modality("text", lambda value: isinstance(value, str), _to_inputs, _to_outputs, preview, _closeness, show=show)
+MODALITY = Modality("text", lambda value: isinstance(value, str), _to_inputs, _to_outputs, show, preview, _closeness)

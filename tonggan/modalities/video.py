@@ -6,6 +6,7 @@ Time 0 is when the first frame is shown. Frames are found by their time stamps, 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,15 @@ import torch
 from torch import Tensor
 
 from tonggan.errors import UserError
+from tonggan.files import replacing
 from tonggan.modalities import Framing, Modality
 
 ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ogv", ".gif")
 """File endings by which videos are looked for in a folder."""
 TOLERANCE_SECONDS = 1e-4
 """Time stamps are rounded to the ticks of their container: a frame that is late by less is on time."""
+SHOWN_SIZE, SHOWN_RATE = 480, 60.0
+"""Most pixels a side and frames a second of a clip that is written to be shown."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,13 @@ class Clip:
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What a file says of itself before its frames are read: upright size in pixels, length in seconds (0 where it does not say), audio tracks."""
+    """What a file says of itself before its frames are read: upright size in pixels, length in seconds and frames a second (0 where it does not say)."""
 
     size: tuple[int, int]
     seconds: float
     codec: str
     sound_tracks: int
+    frames_per_second: float
 
 
 @contextmanager
@@ -85,7 +90,7 @@ def video_facts(path: Path) -> VideoFacts:
         seconds = (
             float(stream.duration * stream.time_base) if stream.duration and stream.time_base else float((container.duration or 0) / av.time_base)
         )
-        return VideoFacts(size, seconds, stream.codec_context.name, len(container.streams.audio))
+        return VideoFacts(size, seconds, stream.codec_context.name, len(container.streams.audio), float(stream.average_rate or 0))
 
 
 def _array(frame: av.VideoFrame, framing: Framing) -> np.ndarray:
@@ -142,6 +147,66 @@ def open_clip(path: Path, framing: Framing, *, seconds: float | None = None) -> 
     return Clip(frames, np.arange(len(frames)) / framing.frames_per_second)
 
 
+def encode(
+    path: Path, frames: np.ndarray, *, frames_per_second: float, samples: np.ndarray | None = None, sample_rate_hz: int = 0, lossless: bool = False
+) -> None:
+    """Write frames uint8 (frames, 3, height, width), even sides, into an MP4 that says nothing of its making: H.264, which every browser plays.
+
+    Sound (channels, samples) in [-1, 1] goes beside as AAC, or as FLAC where it is to be `lossless`.
+    """
+    rate = Fraction(frames_per_second).limit_denominator(1001)
+    with av.open(path, "w", format="mp4") as file:
+        pictures = file.add_stream("libx264", rate=rate, options={"crf": "16", "preset": "veryfast"})
+        pictures.height, pictures.width = frames.shape[2:]
+        pictures.pix_fmt, pictures.thread_count = "yuv420p", 1
+        track = None if samples is None else file.add_stream("flac" if lossless else "aac", rate=sample_rate_hz)
+        if track is not None and samples is not None:
+            track.layout = "mono" if len(samples) == 1 else "stereo"
+        for number, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)), format="rgb24")
+            frame.pts, frame.time_base = number, 1 / rate
+            file.mux(pictures.encode(frame))
+        file.mux(pictures.encode(None))
+        if track is not None and samples is not None:
+            block = _audio_frame(np.clip(samples, -1, 1), lossless=lossless, layout=track.layout.name)
+            block.sample_rate, block.time_base, block.pts = sample_rate_hz, Fraction(1, sample_rate_hz), 0
+            file.mux(track.encode(block))
+            file.mux(track.encode(None))
+
+
+def _audio_frame(samples: np.ndarray, *, lossless: bool, layout: str) -> av.AudioFrame:
+    """Return the samples as the encoder takes them: packed 16-bit numbers for FLAC, planes of floats for AAC."""
+    if lossless:
+        packed = np.round(samples * 32767).astype(np.int16).T.reshape(1, -1)
+        return av.AudioFrame.from_ndarray(np.ascontiguousarray(packed), format="s16", layout=layout)
+    return av.AudioFrame.from_ndarray(np.ascontiguousarray(samples, dtype=np.float32), format="fltp", layout=layout)
+
+
+def show(clip: Clip, made_from: Path | None, path: Path) -> Path:
+    """Write the pictures of a clip, without sound, as an MP4, and return the file: from the file that it was read from, where that is named."""
+    step = float(np.diff(clip.seconds).mean()) if len(clip.seconds) > 1 else 1.0
+    if made_from is None:
+        frames, rate = clip.frames, 1 / step
+    else:
+        frames, rate = shown_frames(made_from, seconds=len(clip.frames) * step)
+    file = path.with_name(f"{path.name}.mp4")
+    with replacing(file) as beside:
+        encode(beside, frames, frames_per_second=rate)
+    return file
+
+
+def shown_frames(path: Path, *, seconds: float) -> tuple[np.ndarray, float]:
+    """Return the first seconds of a file as frames uint8 (frames, 3, size, size), all of each picture, and frames a second: what is written to be shown."""
+    facts = video_facts(path)
+    size, rate = min(SHOWN_SIZE, max(facts.size) // 2 * 2), min(SHOWN_RATE, facts.frames_per_second or Framing().frames_per_second)
+    return open_clip(path, Framing(size=max(2, size), fit="pad", frames_per_second=rate), seconds=seconds).frames, rate
+
+
+def _open(path: Path, framing: Framing) -> Clip:
+    """Return what a model of this framing sees of a file."""
+    return open_clip(path, framing, seconds=framing.clip_seconds)
+
+
 def _to_inputs(clips: Sequence[Any], framing: Framing) -> Tensor:
     times = np.arange(framing.frames) / framing.frames_per_second
     batch = torch.from_numpy(np.stack([clip.at(clip.seconds[0] + times) for clip in clips]))
@@ -156,4 +221,4 @@ def _to_outputs(made: Tensor, framing: Framing) -> list[Any]:
     return [Clip(frames.cpu().numpy(), np.arange(len(frames)) / framing.frames_per_second) for frames in made]
 
 
-MODALITY = Modality("video", lambda value: isinstance(value, Clip), _to_inputs, _to_outputs)
+MODALITY = Modality("video", lambda value: isinstance(value, Clip), _to_inputs, _to_outputs, show, open=_open)

@@ -68,76 +68,85 @@ def voter_of(voter: Annotated[str | None, Cookie()] = None) -> str:
 Voter = Annotated[str, Depends(voter_of)]
 
 
-def build_app(contest: Contest, store: VoteStore) -> FastAPI:
-    """Return the application that serves a contest and stores its votes."""
-    app = FastAPI(title="tonggan arena", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=LARGEST_BODY)
-    schedule = Schedule(contest.pairs, contest.secret)
-    page = PAGE.read_text(encoding="utf-8")
+class Arena:
+    """What voters ask for and say; each method answers one address of `build_app`."""
 
-    def redeemed(voter: str, ticket: str) -> Round:
-        try:
-            return schedule.redeem(voter, ticket)
-        except ForgedTicketError:
-            raise HTTPException(400, "this pair was not given to you, or the arena has changed: reload the page.") from None
+    def __init__(self, contest: Contest, store: VoteStore) -> None:
+        self.contest, self.store = contest, store
+        self.schedule = Schedule(contest.pairs, contest.secret)
+        self.page = PAGE.read_text(encoding="utf-8")
+        self.prompt_files = {file.name: file for file in contest.prompt_files.values()}
 
-    def open_places(voter: str) -> list[int]:
-        answered = store.answered(voter)
-        return [place for place, asked in enumerate(schedule.rounds(voter)) if (asked.first, asked.second) not in answered]
-
-    @app.get("/")
-    def show_page(voter: Annotated[str | None, Cookie()] = None) -> HTMLResponse:
-        response = HTMLResponse(page, headers=HEADERS)
+    def show_page(self, voter: Annotated[str | None, Cookie()] = None) -> HTMLResponse:
+        """Answer with the page, and with a voter's cookie where there is none."""
+        response = HTMLResponse(self.page, headers=HEADERS)
         if voter is None or not VOTER.fullmatch(voter):
             response.set_cookie("voter", secrets.token_urlsafe(16), max_age=COOKIE_SECONDS, httponly=True, samesite="strict")
         return response
 
-    @app.get("/next")
-    def hand_out(voter: Voter, meanwhile: BackgroundTasks) -> dict[str, Any]:
-        left, total = open_places(voter), len(schedule.rounds(voter))
+    def hand_out(self, voter: Voter, meanwhile: BackgroundTasks) -> dict[str, Any]:
+        """Answer with the voter's next pair, made if need be; the one after it is made while the voter looks."""
+        left, total = self._open_places(voter), len(self.schedule.rounds(voter))
         progress = {"done": total - len(left), "total": total}
         if not left:
             return progress
-        asked, *following = (schedule.rounds(voter)[place] for place in left[:2])
-        contest.ensure((asked.left, asked.right))
-        for later in following:  # while the voter looks
-            meanwhile.add_task(contest.ensure, (later.left, later.right))
-        prompt, file = contest.prompt_of(asked.left)
-        outputs = {"left": _shown(contest.files[asked.left]), "right": _shown(contest.files[asked.right])}
-        return progress | {
-            "ticket": schedule.ticket(voter, left[0]),
-            "prompt": {"mime": "text/plain", "text": prompt.text} if file is None else _shown(file),
-            **outputs,
-        }
+        asked, *following = (self.schedule.rounds(voter)[place] for place in left[:2])
+        self.contest.ensure((asked.left, asked.right))
+        for later in following:
+            meanwhile.add_task(self.contest.ensure, (later.left, later.right))
+        prompt, file = self.contest.prompt_of(asked.left)
+        shown = {"mime": "text/plain", "text": prompt.text} if file is None else _shown(file)
+        outputs = {side: _shown(self.contest.files[output]) for side, output in (("left", asked.left), ("right", asked.right))}
+        return progress | {"ticket": self.schedule.ticket(voter, left[0]), "prompt": shown, **outputs}
 
-    @app.post("/vote")
-    def take_vote(said: Said, voter: Voter) -> dict[str, bool]:
-        asked = redeemed(voter, said.ticket)
+    def take_vote(self, said: Said, voter: Voter) -> dict[str, bool]:
+        """Store a vote and say whether it is new."""
+        asked = self._redeemed(voter, said.ticket)
         choice = Choice(said.choice) if said.choice in ("tie", "bad") else _preferring(asked, said.choice)
         try:
-            new = store.vote(Vote(voter=voter, first=asked.first, second=asked.second, choice=choice, left=asked.left, comment=said.comment))
+            new = self.store.vote(Vote(voter=voter, first=asked.first, second=asked.second, choice=choice, left=asked.left, comment=said.comment))
         except AlreadyVotedError:
             raise HTTPException(409, "you have voted on this pair already: take that vote back first.") from None
         return {"new": new}
 
-    @app.post("/undo")
-    def take_back(voter: Voter) -> dict[str, bool]:
-        return {"undone": store.withdraw_last(voter)}
+    def take_back(self, voter: Voter) -> dict[str, bool]:
+        """Withdraw the voter's last vote and say whether there was one."""
+        return {"undone": self.store.withdraw_last(voter)}
 
-    @app.post("/rate")
-    def take_stars(said: Stars, voter: Voter) -> dict[str, bool]:
-        asked = redeemed(voter, said.ticket)
-        store.rate(voter, asked.left if said.side == "left" else asked.right, said.stars)
+    def take_stars(self, said: Stars, voter: Voter) -> dict[str, bool]:
+        """Store stars for one of the two outputs."""
+        asked = self._redeemed(voter, said.ticket)
+        self.store.rate(voter, asked.left if said.side == "left" else asked.right, said.stars)
         return {"saved": True}
 
-    media = {file.name: file for file in contest.prompt_files.values()}
-
-    @app.get("/media/{name}")
-    def show_file(name: str) -> Response:
-        file = media.get(name) or contest.files.get(Path(name).stem)
+    def show_file(self, name: str) -> Response:
+        """Answer with an output or what prompts are shown by, and with no other file."""
+        file = self.prompt_files.get(name) or self.contest.files.get(Path(name).stem)
         if file is None or file.name != name:
             raise HTTPException(404, "no such output.")
         return FileResponse(file, media_type=mime_of(file), headers=HEADERS | {"Cache-Control": "private, max-age=86400, immutable"})
+
+    def _redeemed(self, voter: str, ticket: str) -> Round:
+        try:
+            return self.schedule.redeem(voter, ticket)
+        except ForgedTicketError:
+            raise HTTPException(400, "this pair was not given to you, or the arena has changed: reload the page.") from None
+
+    def _open_places(self, voter: str) -> list[int]:
+        answered = self.store.answered(voter)
+        return [place for place, asked in enumerate(self.schedule.rounds(voter)) if (asked.first, asked.second) not in answered]
+
+
+def build_app(contest: Contest, store: VoteStore) -> FastAPI:
+    """Return the application that serves a contest and stores its votes."""
+    app, arena = FastAPI(title="tonggan arena", docs_url=None, redoc_url=None, openapi_url=None), Arena(contest, store)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=LARGEST_BODY)
+    app.get("/")(arena.show_page)
+    app.get("/next")(arena.hand_out)
+    app.post("/vote")(arena.take_vote)
+    app.post("/undo")(arena.take_back)
+    app.post("/rate")(arena.take_stars)
+    app.get("/media/{name}")(arena.show_file)
 
     @app.exception_handler(RequestValidationError)
     def refuse(request: Request, error: RequestValidationError) -> JSONResponse:

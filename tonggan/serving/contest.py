@@ -15,7 +15,7 @@ from tonggan.errors import UserError, nearest
 from tonggan.feedback.tables import Output
 from tonggan.feedback.votes import VoteStore
 from tonggan.files import replacing
-from tonggan.modalities import Framing, Modality, modalities
+from tonggan.modalities import Modality, modalities
 from tonggan.model import ends
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
@@ -44,9 +44,8 @@ class Contest:
     ) -> None:
         """Find what was made before; nothing is made yet. Raises `UserError` where a model has no such arrow, or two models are one and the same."""
         self.source, self.target = modalities_of(arrow)
-        for each in models.values():
-            each.model.part(each.model.encoders, self.source.name, "encoder")
-            each.model.part(each.model.decoders, self.target.name, "decoder")
+        for name, each in models.items():
+            _check_arrow(name, each, self.source.name, self.target.name)
         self.models, self.prompts, self.arrow, self.folder, self.store = models, prompts, arrow, folder, store
         self.secret = _secret(folder / "secret")
         made = [Entry(self._id(name, prompt, seed + i), name, i, seed + i) for i, prompt in enumerate(self.prompts) for name in models]
@@ -89,10 +88,9 @@ class Contest:
         model, prompts = self.models[entries[0].model], [self.prompts[entry.prompt] for entry in entries]
         values = [prompt.value(self.source, model.framing) for prompt in prompts]
         made = model.generate(values, to=self.target.name, seeds=[entry.seed for entry in entries])
-        show = self.target.show
-        assert show is not None, f"outputs of {self.target.name} cannot be shown"
         files = {
-            entry.id: show(each, prompt.file, self.folder / OUTPUTS / entry.id) for entry, prompt, each in zip(entries, prompts, made, strict=True)
+            entry.id: self.target.show(each, prompt.file, self.folder / OUTPUTS / entry.id)
+            for entry, prompt, each in zip(entries, prompts, made, strict=True)
         }
         self.store.register([self._output(self.entries[name], file) for name, file in files.items()])
         self.files |= files
@@ -123,15 +121,24 @@ class Contest:
             raise UserError(f"two of {', '.join(self.models)} are the same model with the same settings: there is nothing to tell apart.")
 
     def _show_prompts(self) -> dict[int, Path]:
-        """Write what is not text into files that a page can show."""
-        if self.source.open is None or self.source.show is None:
+        """Write what is not text into files that a page can show, as much of it as the models see."""
+        if self.source.open is None:
             return {}
-        shown = {}
+        shown, framing = {}, next(iter(self.models.values())).framing
         for place, prompt in enumerate(self.prompts):
             name = hashlib.sha256(prompt.identity.encode()).hexdigest()[:32]
             there = next((self.folder / PROMPTS).glob(f"{name}.*"), None)
-            shown[place] = there or self.source.show(prompt.value(self.source, Framing()), prompt.file, self.folder / PROMPTS / name)
+            shown[place] = there or self.source.show(prompt.value(self.source, framing), prompt.file, self.folder / PROMPTS / name)
         return shown
+
+
+def _check_arrow(name: str, model: Tonggan, source: str, target: str) -> None:
+    """Raise `UserError`, with the model's name, where it has no way from one end of the arrow to the other."""
+    try:
+        model.model.part(model.model.encoders, source, "encoder")
+        model.model.part(model.model.decoders, target, "decoder")
+    except UserError as error:
+        raise UserError(f"{name} has no part in {source}->{target}: {error}") from error
 
 
 def modalities_of(arrow: str) -> tuple[Modality, Modality]:

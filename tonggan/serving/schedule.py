@@ -44,8 +44,9 @@ class Schedule:
         rounds: list[Round] = []
         for start in range(0, len(order), BLOCK):
             block = [Round(*pair, left=pair[self._digest(voter, "left", *pair)[0] % 2]) for pair in order[start : start + BLOCK]]
-            same = next(checks)
-            block.insert(1 + self._digest(voter, "place", same)[0] % len(block), Round(same, same, left=same))
+            # More pairs than nine an output (twenty models) leave the last blocks without a check.
+            if (same := next(checks, None)) is not None:
+                block.insert(1 + self._digest(voter, "place", same)[0] % len(block), Round(same, same, left=same))
             rounds += block
         return tuple(rounds)
 

@@ -4,16 +4,14 @@ Made by code alone, any amount of it: clip number i is a function of (seed, i).
 """
 
 import json
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 
 from tonggan.data.synthesis.scene import Scene, compose, frames, sound
 from tonggan.errors import UserError
 from tonggan.files import replacing
-from tonggan.modalities import Framing
+from tonggan.modalities import Framing, video
 from tonggan.modalities.audio import Sound
 from tonggan.progress import Show
 
@@ -74,21 +72,5 @@ def write_clip(path: Path, random: np.random.Generator, *, framing: Framing = FR
 
 
 def encode(path: Path, seen: np.ndarray, heard: Sound, *, frames_per_second: float) -> None:
-    """Write frames uint8 (frames, 3, height, width) and mono sound: lossless sound, because what comes before a blow must be silent."""
-    rate = Fraction(frames_per_second).limit_denominator(1001)
-    with av.open(path, "w", format="mp4") as file:
-        pictures = file.add_stream("libx264", rate=rate, options={"crf": "16", "preset": "veryfast"})
-        pictures.height, pictures.width = seen.shape[2:]
-        pictures.pix_fmt, pictures.thread_count = "yuv420p", 1
-        track = file.add_stream("flac", rate=heard.sample_rate_hz)
-        track.layout = "mono"
-        for number, pixels in enumerate(seen):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)), format="rgb24")
-            frame.pts, frame.time_base = number, 1 / rate
-            file.mux(pictures.encode(frame))
-        file.mux(pictures.encode(None))
-        samples = np.round(np.clip(heard.samples, -1, 1) * 32767).astype(np.int16)
-        block = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
-        block.sample_rate, block.time_base, block.pts = heard.sample_rate_hz, Fraction(1, heard.sample_rate_hz), 0
-        file.mux(track.encode(block))
-        file.mux(track.encode(None))
+    """Write frames uint8 (frames, 3, height, width) and sound: lossless sound, because what comes before a blow must be silent."""
+    video.encode(path, seen, frames_per_second=frames_per_second, samples=heard.samples, sample_rate_hz=heard.sample_rate_hz, lossless=True)

@@ -1,0 +1,125 @@
+"""What is seen and heard of clips that are judged: windows of them, their true onsets, and figures of sounds that were made for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from tonggan.data.loader import batch_of
+from tonggan.data.pack import Pack
+from tonggan.errors import UserError
+from tonggan.evaluation.card import Figure
+from tonggan.evaluation.drawing import Chosen
+from tonggan.evaluation.intervals import Numbers, mean_interval
+from tonggan.evaluation.sound_features import sound_distances
+from tonggan.evaluation.synchrony import Agreement, agree, synchrony_figures
+from tonggan.modalities.onsets import onsets
+from tonggan.modalities.spectrogram import Mel, log_mel
+
+Truth = Literal["events", "sound"]
+MIDDLE = 0.5
+"""Where in a longer clip the window that is heard begins: 0 is the beginning, 1 the last whole window."""
+EDGE_SECONDS = 0.1
+"""Onsets so near to the ends of a window count neither way: what is cut off there cannot be seen."""
+COARSE = 8
+"""Pixels a side, of frames as they are compared for the nearest clip."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What is heard and seen of some rows: uint8 (rows, frames, 3, size, size), float32 (rows, samples), and the second at which each window begins."""
+
+    frames: torch.Tensor
+    waveforms: torch.Tensor
+    begins: np.ndarray
+
+    @classmethod
+    def of(cls, pack: Pack, rows: np.ndarray) -> "Windows":
+        """Return the middle of each of the rows of a pack."""
+        batch = batch_of(pack, rows, [""] * len(rows), places=np.full(len(rows), MIDDLE))
+        lengths = np.asarray([len(pack.items("frames", int(row))) for row in rows])
+        spare = np.clip(lengths - pack.framing.frames, 0, None)
+        begins = np.minimum((MIDDLE * (spare + 1)).astype(int), spare) / pack.framing.frames_per_second
+        return cls(batch.inputs["video"], batch.inputs["audio"], begins)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is found in sounds that were made for clips: onsets of each in seconds, how they agree with the true ones, distance from the true sound (N,)."""
+
+    found: tuple[np.ndarray, ...]
+    agreements: tuple[Agreement, ...]
+    mel_distances: Numbers
+    figures: tuple[Figure, ...]
+
+    def by_row(self) -> list[dict[str, float | list[int]]]:
+        """Return the figures of each clip; of a ratio of sums its two parts."""
+        return [
+            {
+                "onset_f1": [2 * len(each.late), each.true + each.found],
+                "onset_count_error": [abs(each.true - each.found), each.true],
+                "mel_distance": mel,
+            }
+            for each, mel in zip(self.agreements, np.round(self.mel_distances, 6).tolist(), strict=True)
+        ]
+
+
+class Judge:
+    """Judges sounds for the windows of the rows of a pack; `truth` are the seconds of the tag `events`, or the onsets of the true sounds.
+
+    Raises `UserError` for events that are not there.
+    """
+
+    def __init__(self, pack: Pack, chosen: Chosen, real: Windows, *, truth: Truth, tolerance_seconds: float) -> None:
+        self.framing, self.real, self.tolerance_seconds = pack.framing, real, tolerance_seconds
+        if truth == "sound":
+            self.true = self._onsets(real.waveforms)
+            return
+        if not all("events" in sample.tags for sample in chosen.samples):
+            raise UserError(f"{pack.path}: not every row has events; use --truth sound.")
+        found = [np.unique([event[0] for event in sample.tags["events"]]) for sample in chosen.samples]
+        self.true = [self._inside(seconds - begin) for seconds, begin in zip(found, real.begins, strict=True)]
+
+    def __call__(self, waveforms: torch.Tensor) -> Judgement:
+        """Return what is found in waveforms float32 (rows, samples)."""
+        rate, found = self.framing.sample_rate_hz, self._onsets(waveforms)
+        pairs = zip(self.true, found, strict=True)
+        agreements = [agree(list(true), list(heard), tolerance_seconds=self.tolerance_seconds) for true, heard in pairs]
+        levels = [log_mel(each, Mel(sample_rate_hz=rate)) for each in (waveforms, self.real.waveforms)]
+        distances = (levels[0] - levels[1]).abs().flatten(1).mean(1).double().numpy()
+        mel = mean_interval(distances)
+        figures = (
+            *synchrony_figures(agreements),
+            Figure("mel_distance", mel.value, mel.low, mel.high, len(distances)),
+            *sound_distances(waveforms, self.real.waveforms, sample_rate_hz=rate),
+        )
+        return Judgement(tuple(found), tuple(agreements), distances, figures)
+
+    def _onsets(self, waveforms: torch.Tensor) -> list[np.ndarray]:
+        return [self._inside(onsets(waveform.numpy(), self.framing.sample_rate_hz)) for waveform in waveforms]
+
+    def _inside(self, seconds: np.ndarray) -> np.ndarray:
+        return seconds[(seconds > EDGE_SECONDS) & (seconds < self.framing.clip_seconds - EDGE_SECONDS)]
+
+
+def f1(agreement: Agreement) -> float:
+    """Return the F1 of one clip's onsets; 1 where nothing is true and nothing found."""
+    whole = agreement.true + agreement.found
+    return 2 * len(agreement.late) / whole if whole else 1.0
+
+
+def nearest_windows(pack: Pack, real: Windows, rows: Sequence[int] | np.ndarray) -> Windows:
+    """Return for each window that of the `rows` whose frames are nearest: in rest and in movement, coarsely."""
+    known = np.concatenate([_coarse(Windows.of(pack, np.asarray(rows[i : i + 64])).frames) for i in range(0, len(rows), 64)])
+    asked = _coarse(real.frames)
+    distances = (asked**2).sum(1)[:, None] - 2 * asked @ known.T + (known**2).sum(1)
+    return Windows.of(pack, np.asarray(rows)[distances.argmin(1)])
+
+
+def _coarse(frames: torch.Tensor) -> np.ndarray:
+    small = torch.nn.functional.adaptive_avg_pool2d(frames.flatten(0, 1).float() / 255, COARSE).unflatten(0, frames.shape[:2])
+    moved = small.diff(dim=1)
+    whole = torch.cat([small[:, ::4].flatten(1), 4 * moved.flatten(1)], dim=1)
+    return (whole - whole.mean(1, keepdim=True)).numpy()

@@ -1,0 +1,68 @@
+"""A card of what was measured just now: the machine, the versions, the day and the definitions are filled in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from tonggan.data.pack import Pack
+from tonggan.evaluation.card import Card, Column, DataFacts, Figure, Group, ModelFacts, NetFacts, SpeedFacts, column_of
+from tonggan.evaluation.drawing import Chosen
+from tonggan.evaluation.kinds import FIGURES
+from tonggan.evaluation.machine import machine_facts, versions
+
+
+class Judged(Protocol):
+    """What a card says of a model."""
+
+    @property
+    def name(self) -> str:
+        """What a card calls it."""
+        ...
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of the weights."""
+        ...
+
+
+def new_card(
+    model: Judged,
+    *,
+    arrow: str,
+    settings: Mapping[str, Any],
+    pack: Pack,
+    chosen: Chosen,
+    split: str,
+    language: str = "",
+    seconds: float,
+    batch_size: int,
+    figures: Sequence[Figure],
+    columns: Sequence[Column],
+    features: NetFacts,
+    nets: Sequence[NetFacts] = (),
+    groups: Sequence[Group] = (),
+    warnings: Sequence[str] = (),
+    beside: Sequence[Card] = (),
+) -> Card:
+    """Return the card of an evaluation of the rows `chosen`; making their outputs took so many `seconds`, `beside` are earlier cards to show beside."""
+    count = len(chosen.samples)
+    card = Card(
+        arrow=arrow,
+        model=ModelFacts(model.name, model.weights_hash, dict(settings)),
+        data=DataFacts(pack.content_hash, split, language, count, chosen.split_rows, chosen.hash(), pack.size),
+        features=features,
+        first_seed=chosen.samples[0].seed,
+        figures=tuple(figures),
+        columns=tuple(columns),
+        beside=(),
+        groups=tuple(groups),
+        speed=SpeedFacts(seconds, count / seconds, batch_size),
+        machine=machine_facts(),
+        versions=versions(),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        warnings=tuple(warnings),
+        definitions={figure.name: FIGURES[figure.name].meaning for figure in figures},
+        nets=tuple(nets),
+    )
+    return replace(card, beside=tuple(column_of(other, card=card) for other in beside))
