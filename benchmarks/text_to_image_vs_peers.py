@@ -1,8 +1,8 @@
 """Text to picture, ours against others, at equal wall-clock on one machine: python benchmarks/text_to_image_vs_peers.py --minutes 30 --out runs/peers --report
 
 Every competitor gets the same pack, rows, phrasings, threads and minutes (packing, tokenizer, text encoding and all pre-training included), one after another,
-alone on the machine; see `peers/field.py` for who takes part. At fixed minutes its averaged weights draw the first test captions, at the end all of them, and the
-package's evaluation measures them; that time does not count. Peers that have a learning rate to choose get pilots, told apart from the budget.
+alone on the machine; see `peers/field.py` for who takes part in which race. At fixed minutes its averaged weights draw the first test captions, at the end all
+of them, and the package's evaluation measures them; that time does not count. Peers that have a learning rate to choose get pilots, told apart from the budget.
 
 Who is through is kept in benchmarks/results and need not race again. Ctrl-C stops after a checkpoint; the same command goes on. `--session-minutes` spreads a
 long budget over several sittings. Needs the extras 'benchmarks' and 'dev'.
@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import typer
 from peers.contest import Wishes, contest
 from peers.diffusion import load_diffusers
-from peers.field import FIELD
+from peers.field import FIELDS
 from peers.judging import Judge
 from peers.peer import Arena, Entry
 from peers.race import Course, stop_on_signals
@@ -45,8 +45,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def race(
     minutes: Annotated[float, typer.Option(min=0.01, help="Wall-clock that each competitor has.")] = 30,
+    field: Annotated[str, typer.Option(help="Who races: peers, or adversarial.")] = "peers",
     out: Annotated[Path, typer.Option(help="Folder of the race.")] = Path("runs/peers"),
-    results: Annotated[Path | None, typer.Option(help="What is kept, a competitor a folder (default: benchmarks/results/peers-MINUTES).")] = None,
+    results: Annotated[Path | None, typer.Option(help="What is kept, a competitor a folder (default: benchmarks/results/FIELD-MINUTES).")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only these competitors.")] = None,
     data: Annotated[Path | None, typer.Option(help="Data set or pack (default: the recipe's).")] = None,
     split: Annotated[str, typer.Option(help="Captions that are drawn.")] = "test_pair",
@@ -62,8 +63,8 @@ def race(
 ) -> None:
     """Race text-to-picture models at equal wall-clock."""
     console = Console(soft_wrap=True, highlight=False)
-    chosen = _entries(only)
-    kept = results or Path(__file__).parent / "results" / f"peers-{minutes:g}"
+    chosen = _entries(field, only)
+    kept = results or Path(__file__).parent / "results" / f"{field}-{minutes:g}"
     command = "python " + shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     with _alone(), stop_on_signals() as asked_to_stop:
         arena, preparation = _arena(data, out, minutes=minutes, smoke=smoke, console=console)
@@ -81,16 +82,18 @@ def race(
     if report:
         from peers.report import write_report
 
-        write_report(kept, document=document, arena=arena, split=split)
+        write_report(kept, document=document, arena=arena, split=split, field=field)
         console.print(f"table, curves and sheet: {document}")
 
 
-def _entries(only: list[str] | None) -> list[Entry]:
-    known = {entry.name: entry for entry in FIELD}
+def _entries(field: str, only: list[str] | None) -> list[Entry]:
+    if field not in FIELDS:
+        raise UserError(f"no race is called '{field}'.{nearest(field, FIELDS)}")
+    known = {entry.name: entry for entry in FIELDS[field]}
     for name in only or []:
         if name not in known:
             raise UserError(f"no competitor is called '{name}'.{nearest(name, known)}")
-    chosen = [entry for entry in FIELD if not only or entry.name in only]
+    chosen = [entry for entry in known.values() if not only or entry.name in only]
     if any("diffusers" in entry.label for entry in chosen):
         load_diffusers()
     return chosen
@@ -137,10 +140,10 @@ def make_arena(recipe: Recipe, pack: Pack, *, dtype: str, budget_seconds: float,
     return Arena(recipe, pack, rows, held, dtype, budget_seconds, smoke, console)
 
 
-def main() -> None:
-    """Run the command; a mistake of the user is one line and exit code 2."""
+def main(*defaults: str) -> None:
+    """Run the command, with options that those given on the command line go before; a mistake of the user is one line and exit code 2."""
     try:
-        app()
+        app([*defaults, *sys.argv[1:]])
     except UserError as error:
         print(f"text_to_image_vs_peers: {error}", file=sys.stderr)
         sys.exit(2)

@@ -86,6 +86,7 @@ def test_help_does_not_import_torch() -> None:
         (["draw"], "give a caption"),
         (["draw", "--captions", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
         (["draw", "a heart", "--from", "nowhere.png"], "nowhere.png: no such file"),
+        (["draw", "a heart", "--layer-seeds", "-,red"], "--layer-seeds: 'red' is neither a seed nor -"),
         (["draw", "a heart", "--strength", "0.5"], "give the picture with --from"),
         (["inspect", "nowhere.png"], "nowhere.png: no such file"),
         (["evaluate", "emoji-46", "--data", ".", "--out", "x"], "Did you mean 'emoji-64'"),

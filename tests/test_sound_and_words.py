@@ -12,12 +12,13 @@ from tonggan.data.loader import Loader
 from tonggan.data.pack import pack
 from tonggan.data.synthesis.foley import encode
 from tonggan.errors import UserError
+from tonggan.goals import ObjectivesConfig
 from tonggan.latent.alignment import agreement
 from tonggan.modalities import Framing
 from tonggan.modalities.audio import Sound, open_sound
 from tonggan.modalities.inspecting import inspect_file
 from tonggan.modalities.video import open_clip
-from tonggan.model import CrossModalModel, ModelConfig, ObjectivesConfig
+from tonggan.model import CrossModalModel, ModelConfig
 from tonggan.model_card import model_card
 from tonggan.pipeline import Tonggan
 from tonggan.sounding import Request, sound_clip

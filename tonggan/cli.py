@@ -105,6 +105,12 @@ def draw(
     references: Annotated[
         int | None, typer.Option(min=0, help="How many recalled pictures the model looks at; 0 draws from the weights alone.")
     ] = None,
+    truncation: Annotated[
+        float | None, typer.Option(help="Decoders in one pass: 0 the mean picture of a caption, 1 as varied as the noise (0 to 1).")
+    ] = None,
+    layer_seeds: Annotated[
+        str | None, typer.Option(help="Decoders in one pass: a seed for each of the first layers, - for the picture's own (-,-,-,7).")
+    ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, or bfloat16: faster where the processor has it.")] = None,
     best_of: Annotated[int, typer.Option(min=1, help="Draw so many for each picture and keep the best.")] = 1,
     reward: Annotated[
@@ -119,7 +125,7 @@ def draw(
     ] = True,
 ) -> None:
     """Draw a caption, or a file of captions."""
-    from tonggan.drawing import Request, draw_file, draw_one
+    from tonggan.drawing import Request, draw_file, draw_one, parse_layer_seeds
     from tonggan.modalities.image import open_picture
     from tonggan.pipeline import Tonggan
 
@@ -134,7 +140,8 @@ def draw(
     if variations is not None and reference:
         raise UserError("--variations looks at its picture alone: leave out --reference.")
     wishes: dict[str, object] = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "dtype": dtype}
-    wishes |= {"strength": strength, "references": references, "smoothing": smoothing}
+    wishes |= {"strength": strength, "references": references, "smoothing": smoothing, "truncation": truncation}
+    wishes["layer_seeds"] = None if layer_seeds is None else parse_layer_seeds(layer_seeds)
     chosen = {name: value for name, value in wishes.items() if value is not None}
     beginning = None if start is None else open_picture(start)
     shown = tuple((path.name, open_picture(path)) for path in reference or ([variations] if variations else ()))

@@ -67,6 +67,15 @@ def _save(model: Tonggan, picture: Image.Image, path: Path, *, caption: str, see
     save_picture(picture, path, provenance, include_prompt=request.include_prompt, frames=frames)
 
 
+def parse_layer_seeds(text: str) -> list[int | None]:
+    """Return the seeds that `-,-,7` names, None for each -; raises `UserError` for anything else."""
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if word != "-" and not word.isdecimal():
+            raise UserError(f"--layer-seeds: '{word}' is neither a seed nor -. Write them as -,-,-,7.")
+    return [None if word == "-" else int(word) for word in words]
+
+
 def draw_one(model: Tonggan, caption: str, output: Path, *, n: int, request: Request, warn: Callable[[str], None]) -> list[Path]:
     """Draw a caption `n` times and return the files."""
     for line in model.notices(caption):

@@ -1,24 +1,31 @@
 """The model: some encoders, one shared space, some decoders."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
-from pydantic import Field, SerializeAsAny, field_validator, model_validator
+from pydantic import SerializeAsAny, field_validator
 from torch import Tensor, nn
 
 from tonggan.data.loader import Batch
-from tonggan.data.windows import Shifted, Shifts
+from tonggan.data.windows import Shifted
 from tonggan.decoders import DECODERS
+from tonggan.discriminators import DISCRIMINATORS
+from tonggan.discriminators.features import FeatureDiscriminator
+from tonggan.discriminators.game import AdversarialConfig, Game
+from tonggan.discriminators.image import ImageDiscriminator
+from tonggan.discriminators.vitals import PLAYERS
 from tonggan.encoders import ENCODERS
 from tonggan.errors import UserError, nearest
+from tonggan.goals import DistilConfig, ObjectivesConfig, PreferConfig
 from tonggan.latent.alignment import Alignment
 from tonggan.latent.memory import Memorable, Memory, MemoryConfig
 from tonggan.latent.record import Latent, References
 from tonggan.latent.space import Placed, SharedSpace, SpaceConfig
-from tonggan.objectives.terms import LossTerms
+from tonggan.objectives.terms import Checkup, LossTerms
 from tonggan.parts import Decoder, Encoder, Part, PartConfig, part_config
 from tonggan.strict import Strict
 
@@ -49,82 +56,30 @@ def _parts(value: Any, known: Mapping[str, type[Part]], where: str) -> dict[str,
     return {name: part_config(part, known=known, modality=name, where=f"{where}.{name}") for name, part in value.items()}
 
 
-class DistilConfig(Strict):
-    """Teaching a decoder to draw in few steps what a trained model draws in many."""
-
-    teacher: str
-    """The trained model, by name or folder."""
-    guidance_scale: float = 2.0
-    """Guidance that the teacher draws with; the student has it within and draws without."""
-    steps: int = 8
-    """Steps of the teacher from noise to picture, a multiple of the student's `num_inference_steps`."""
-
-
-class PreferConfig(Strict):
-    """Teaching a decoder to make what people prefer."""
-
-    preferences: str
-    """A table of `prompt, chosen, rejected`, as `tonggan votes export` writes it."""
-    reference: str | None = None
-    """The model, by name or folder, that is to be bettered and not to be strayed from; what the run starts from unless set."""
-    beta: float = Field(default=300.0, gt=0)
-    """How much a preference weighs against staying with the reference: beta T of Diffusion-DPO, for squared errors averaged over the numbers of an output."""
-    times: Literal["training", "drawing"] = "training"
-    """Times at which velocities are compared: those that the decoder was trained at, or, for one that was taught to draw in few steps, those it draws at."""
-    keep: float = Field(default=10.0, ge=0)
-    """Weight of the distance from the reference's velocities on the training data: without it, what no vote is about is forgotten."""
-    hold_out: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the prompts whose preferences are not learned from: the choice of the best checkpoint uses them."""
-
-
-class ObjectivesConfig(Strict):
-    """What is descended: a weight for each arrow and each term."""
-
-    arrows: dict[str, float] = Field(default={"text->image": 1.0})
-    """Direction -> weight, such as `text->image: 1.0`; 0 for one that the model has and that is not trained."""
-    align: float = 0.0
-    """Weight of the contrastive alignment of all encoders."""
-    align_time_shifts: tuple[float, float] | None = None
-    """Time-shifted negatives: what has time is aligned instant by instant as well, against the sound of the same clip that begins so many seconds (the
-    shortest, the longest) earlier or later, so that the space knows synchrony. None for none."""
-    kl: float = 0.0
-    """Weight of the KL term of a variational space."""
-    distil: DistilConfig | None = None
-    """Train the decoder of the one arrow, and it alone, to do at once what a teacher does step by step."""
-    prefer: PreferConfig | None = None
-    """Train the decoder of the one arrow, and it alone, on preferences."""
-
-    @model_validator(mode="after")
-    def _one_goal(self) -> "ObjectivesConfig":
-        if self.distil is not None and self.prefer is not None:
-            raise ValueError("distil and prefer are two goals for one decoder; leave out one")
-        return self
-
-    @model_validator(mode="after")
-    def _shifts(self) -> "ObjectivesConfig":
-        if self.align_time_shifts is not None:
-            shortest, longest = self.align_time_shifts
-            if not 0 < shortest <= longest:
-                raise ValueError(f"align_time_shifts: [{shortest:g}, {longest:g}] are not a shortest and a longest time above 0 in seconds")
-            if not self.align:
-                raise ValueError("align_time_shifts needs a weight: set align, too")
-        return self
-
-    def shifts(self) -> Shifts | None:
-        """Return the time shifts as the loader takes them."""
-        return None if self.align_time_shifts is None else Shifts(*self.align_time_shifts)
-
-
 Loss = Callable[[Batch, torch.Generator], LossTerms]
 
 
 @dataclass(frozen=True)
 class Player:
-    """A set of parameters and the loss it descends: all the loop knows of a model."""
+    """A set of parameters and the loss it descends: all the loop knows of a model.
+
+    Attributes:
+        optimizer: settings of the recipe's optimizer that are otherwise for this player.
+        moved: told the norm of each gradient (before clipping) that the player has followed.
+        look: called with batches that are not trained on at every validation, the model in evaluation mode.
+    """
 
     name: str
     module: nn.Module
     loss: Loss
+    optimizer: Mapping[str, Any] = field(default_factory=dict)
+    moved: Callable[[float], None] | None = None
+    look: Callable[[Sequence[Batch]], Checkup] | None = None
+
+
+LOOKED_AT = 32
+"""Rows at which a game is looked at."""
+SEEDS_LOOKED_AT = 3
 
 
 def ends(arrow: str) -> tuple[str, str]:
@@ -248,6 +203,8 @@ class CrossModalModel(nn.Module):
     def players(self, objectives: ObjectivesConfig, *, teacher: "CrossModalModel | None" = None) -> list[Player]:
         """Return whom the loop trains; with `objectives.distil` or `objectives.prefer` the decoder alone, beside `teacher`'s, which does not move."""
         self.check(objectives)
+        if objectives.adversarial is not None and objectives.distil is None:
+            return self._adversaries(objectives, objectives.adversarial)
         if objectives.distil is None and objectives.prefer is None:
             return [Player("model", self, lambda batch, randomness: self.loss(batch, objectives, randomness=randomness))]
         section = "distil" if objectives.distil is not None else "prefer"
@@ -260,15 +217,51 @@ class CrossModalModel(nn.Module):
             decoder.check_reference(theirs)
             return [Player("model", decoder, self._preferring(objectives.prefer, source, target, theirs))]
         assert objectives.distil is not None
-        return [Player("model", decoder, self._distilling(objectives.distil, source, target, theirs))]
+        if objectives.adversarial is None:
+            return [Player("model", decoder, self._distilling(objectives.distil, source, target, theirs))]
+        network, blocks = theirs.feature_network()
+        game = Game(
+            objectives.adversarial,
+            FeatureDiscriminator(network, objectives.adversarial.features, blocks=blocks, latent_width=self.config.space.width),
+        )
+        return self._against(game, decoder, self._distilling(objectives.distil, source, target, theirs, game), source, target)
 
-    def _distilling(self, how: DistilConfig, source: str, target: str, teacher: Part) -> Loss:
+    def _adversaries(self, objectives: ObjectivesConfig, how: AdversarialConfig) -> list[Player]:
+        """Return the model and the discriminator of its judged arrow, which moves second."""
+        source, target = ends(cast(str, objectives.judged()))
+        decoder = cast(Decoder, self.decoders[target])
+        size, width = cast(Any, decoder.config).size, self.config.space.width
+        game = Game(how, ImageDiscriminator(how.discriminator, size=size, latent_width=width))
+        return self._against(game, self, lambda batch, randomness: self.loss(batch, objectives, randomness=randomness, game=game), source, target)
+
+    def _against(self, game: Game, module: nn.Module, loss: Loss, source: str, target: str) -> list[Player]:
+        """Return the player of `module` and, second, the discriminator of a game about what the decoder of `target` makes of `source`."""
+        decoder, rate = cast(Decoder, self.decoders[target]), game.config.learning_rate
+        noted = [partial(game.vitals.moved, number) for number in range(len(PLAYERS))]
+
+        def look(batches: Sequence[Batch]) -> Checkup:
+            inputs, real = batches[0].inputs[source][:LOOKED_AT], batches[0].targets[target][:LOOKED_AT]
+            latent, count = self.latent(inputs, source=source, target=target), len(real)
+            seeds = range(SEEDS_LOOKED_AT if decoder.seeded else 1)
+            made = [self.decode(latent, target=target, seeds=[seed * count + row for row in range(count)]) for seed in seeds]
+            return game.look(real, latent, torch.stack(made), seeded=decoder.seeded)
+
+        otherwise = {"kind": "adam", "betas": (0.0, 0.99)} | ({} if rate is None else {"learning_rate": rate})
+        return [
+            Player("model", module, loss, moved=noted[0]),
+            Player("discriminator", game, lambda batch, randomness: game.turn(randomness), optimizer=otherwise, moved=noted[1], look=look),
+        ]
+
+    def _distilling(self, how: DistilConfig, source: str, target: str, teacher: Part, game: Game | None = None) -> Loss:
         decoder = cast(Decoder, self.decoders[target])
 
         def loss(batch: Batch, randomness: torch.Generator) -> LossTerms:
             latent = self.latent(batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist())
-            against = self.space.null(latent)
-            return decoder.distil(latent, batch.targets[target], against=against, teacher=teacher, how=how, randomness=randomness)
+            truth, against = batch.targets[target], self.space.null(latent)
+            if game is None or not self.training:
+                return decoder.distil(latent, truth, against=against, teacher=teacher, how=how, randomness=randomness)
+            played = decoder.finish(latent, truth, against=against, teacher=teacher, how=how, randomness=randomness)
+            return game.challenge(played, latent, truth, rows=torch.as_tensor(batch.indices), randomness=randomness)
 
         return loss
 
@@ -299,9 +292,40 @@ class CrossModalModel(nn.Module):
             raise UserError("objectives.align needs two encoders or more; model.encoders has one.")
         if objectives.kl and not self.config.space.variational:
             raise UserError("objectives.kl needs model.space.variational=true.")
+        self._check_adversarial(objectives)
 
-    def loss(self, batch: Batch, objectives: ObjectivesConfig, *, randomness: torch.Generator) -> LossTerms:
-        """Return the loss of a batch: every arrow's, alignment, KL. Each encoder runs once, however many arrows use it."""
+    def _check_adversarial(self, objectives: ObjectivesConfig) -> None:
+        judged = objectives.judged()
+        if judged is not None and objectives.distil is None:
+            self._check_judged(judged, objectives)
+        for arrow, weight in objectives.arrows.items():
+            decoder = cast(Decoder, self.decoders[ends(arrow)[1]])
+            if weight and arrow != judged and decoder.adversarial == "must":
+                raise UserError(f"{arrow}: '{decoder.config.kind}' learns from a discriminator alone. Give the recipe objectives.adversarial.")
+
+    def _check_judged(self, judged: str, objectives: ObjectivesConfig) -> None:
+        if not objectives.arrows.get(judged):
+            trained = [arrow for arrow, weight in objectives.arrows.items() if weight]
+            raise UserError(f"objectives.adversarial.arrow: '{judged}' is not trained in this recipe.{nearest(judged, trained)}")
+        target = ends(judged)[1]
+        if target not in DISCRIMINATORS:
+            raise UserError(
+                f"objectives.adversarial: there is no discriminator for {target}, only for {', '.join(DISCRIMINATORS)}. Leave it out, or set its arrow."
+            )
+        decoder = cast(Decoder, self.decoders[target])
+        if decoder.adversarial == "never":
+            fitting = [kind for kind, part in DECODERS.items() if part.adversarial != "never"]
+            raise UserError(
+                f"objectives.adversarial: a decoder of kind '{decoder.config.kind}' cannot be taught by a discriminator; these can: {', '.join(fitting)}."
+            )
+        if self.config.space.condition_dropout:
+            raise UserError("objectives.adversarial judges a picture beside its caption: set model.space.condition_dropout=0.")
+
+    def loss(self, batch: Batch, objectives: ObjectivesConfig, *, randomness: torch.Generator, game: Game | None = None) -> LossTerms:
+        """Return the loss of a batch: every arrow's, alignment, KL. Each encoder runs once, however many arrows use it.
+
+        In training, what the judged arrow makes is led before the `game`; in evaluation it is not, since what is said there changes with the discriminator.
+        """
         trained = {arrow: weight for arrow, weight in objectives.arrows.items() if weight}
         asked = {kind for arrow in trained if (kind := self.prompt_kind(*ends(arrow))) is not None}
         sources = {ends(arrow)[0] for arrow in trained} | asked | (set(self.encoders) if objectives.align else set())
@@ -316,7 +340,12 @@ class CrossModalModel(nn.Module):
             prompt = self.prompt_kind(source, target)
             latent = latent if prompt is None else replace(latent, prompt=placed[prompt].latent)
             latent = replace(self.space.drop_conditions(latent, randomness=randomness), changes=batch.changes)
-            part = self.decoders[target].loss(latent, given(batch.targets, target), randomness=randomness)  # type: ignore[operator]
+            decoder, truth = cast(Decoder, self.decoders[target]), given(batch.targets, target)
+            if game is not None and self.training and arrow == objectives.judged():
+                played = decoder.play(latent, truth, randomness=randomness)
+                part = game.challenge(played, latent, truth, rows=torch.as_tensor(batch.indices), randomness=randomness)
+            else:
+                part = decoder.loss(latent, truth, randomness=randomness)
             for name, term in part.terms.items():
                 terms[f"{arrow} {name}"] = term
                 weights[f"{arrow} {name}"] = weight * part.weights.get(name, 1.0)

@@ -1,8 +1,9 @@
 """The contract of the parts: what a recipe may say of one, and how a name in it becomes a class."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from torch import Tensor, nn
 
@@ -55,6 +56,14 @@ class Encoder(Part[C]):
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class Played:
+    """What a decoder made in training, (batch, ...) with gradients, for a discriminator to judge; and what it descends besides."""
+
+    made: Tensor
+    own: LossTerms
+
+
 class Decoder(Part[C]):
     """`Latent` of the shared space -> one modality."""
 
@@ -62,14 +71,30 @@ class Decoder(Part[C]):
     """How many outputs that the model's memory recalls this decoder looks at."""
     prompt: str | None = None
     """Modality of what this decoder may be told beside what it starts from (a caption to a clip); None where it takes no prompt."""
+    adversarial: ClassVar[Literal["never", "may", "must"]] = "never"
+    """Whether a discriminator can teach it, or must, since it has no loss of its own."""
+    seeded: ClassVar[bool] = True
+    """Whether outputs for one latent differ from seed to seed."""
 
     def loss(self, latent: Latent, target: Any, *, randomness: Any) -> LossTerms:
         """Return what is to be descended for this batch; random draws come from the CPU generator `randomness` alone."""
         raise NotImplementedError
 
+    def play(self, latent: Latent, target: Any, *, randomness: Any) -> Played:
+        """Return an output a row, made in one pass, and what `loss` would return; for decoders that a discriminator can teach."""
+        raise NotImplementedError
+
     def distil(self, latent: Latent, target: Any, *, against: Latent, teacher: Any, how: Any, randomness: Any) -> LossTerms:
         """Return what is to be descended to do in one step what `teacher`, a decoder of this kind, does in many (`how`: `DistilConfig`)."""
         raise UserError(f"a decoder of kind '{self.config.kind}' cannot be distilled; leave out objectives.distil.")
+
+    def finish(self, latent: Latent, target: Any, *, against: Latent, teacher: Any, how: Any, randomness: Any) -> Played:
+        """Return an output a row, made as in drawing, in few steps, and what `distil` would return; for decoders that can be distilled."""
+        raise NotImplementedError
+
+    def feature_network(self) -> Any:
+        """Return the network whose features a discriminator can be built on, and how many blocks it has."""
+        raise UserError(f"objectives.distil with objectives.adversarial needs a teacher of kind 'image_flow', not '{self.config.kind}'.")
 
     def check_reference(self, reference: "Part[Any]") -> None:
         """Raise `UserError` where this decoder cannot learn from preferences, or not beside `reference`."""

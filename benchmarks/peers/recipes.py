@@ -1,7 +1,7 @@
-"""Recipes of the package as competitors: ours, and the article's system. Trained by the package's own `Run`."""
+"""Recipes of the package as competitors: ours, the article's system, and those with a discriminator. Trained by the package's own `Run`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -49,8 +49,9 @@ class RecipePeer:
         return self.run.learner
 
     def parameter_count(self) -> int:
-        """Return how many parameters are trained."""
-        return sum(parameter.numel() for parameter in self.learner.model.parameters() if parameter.requires_grad)
+        """Return how many parameters are trained, those of every player."""
+        every = {parameter for player in self.learner.players for parameter in player.module.parameters() if parameter.requires_grad}
+        return sum(parameter.numel() for parameter in every)
 
     def step(self, batch: Batch, pace: Pace) -> float:
         """Let the learner take its step; the end of its schedule is moved to where the budget ends at the rate so far."""
@@ -94,13 +95,18 @@ def ours(arena: Arena, folder: Path, learning_rate: float, resume: bool) -> Reci
     return RecipePeer("tonggan", recipe, folder, arena=arena, resume=resume)
 
 
-def article(arena: Arena, folder: Path, learning_rate: float, resume: bool) -> RecipePeer:
-    """`tonggan train article` with the frozen MiniLM as its BERT, on the same rows and phrasings."""
-    if resume:
-        return RecipePeer("article", _resumed(folder), folder, arena=arena, resume=True)
-    recipe = load_recipe("article", overrides=[f"model.encoders.text.model={minilm_folder()}"], smoke=arena.smoke)
-    recipe = recipe.model_copy(update={"data": arena.recipe.data, "seed": arena.recipe.seed})
-    return RecipePeer("article", _planned(recipe, arena), folder, arena=arena, resume=False)
+def shipped(name: str) -> Callable[[Arena, Path, float, bool], RecipePeer]:
+    """`tonggan train NAME` on the same rows and phrasings, the article's systems with the frozen MiniLM as their BERT."""
+
+    def build(arena: Arena, folder: Path, learning_rate: float, resume: bool) -> RecipePeer:
+        if resume:
+            return RecipePeer(name, _resumed(folder), folder, arena=arena, resume=True)
+        overrides = [f"model.encoders.text.model={minilm_folder()}"] if name.startswith("article") else []
+        recipe = load_recipe(name, overrides=overrides, smoke=arena.smoke)
+        recipe = recipe.model_copy(update={"data": arena.recipe.data, "seed": arena.recipe.seed})
+        return RecipePeer(name, _planned(recipe, arena), folder, arena=arena, resume=False)
+
+    return build
 
 
 def _resumed(folder: Path) -> Recipe:

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from peers.field import FIELD
+from peers.field import FIELDS
 from peers.peer import Arena
 from peers.results import STRIP_PICTURES, Record, strip_pictures
 from tonggan.errors import UserError
@@ -16,46 +16,45 @@ from tonggan.evaluation.kinds import FIGURES
 from tonggan.files import replacing
 from tonggan.modalities.sheet import contact_sheet
 
-START, END = "<!-- peers -->", "<!-- /peers -->"
-PLOT, SHEET = "peers-curves.png", "peers-pictures.png"
 SHOWN = ("kernel_distance", "frechet_distance", "recall_at_1", "recall_at_5")
 
 
-def write_report(results: Path, *, document: Path, arena: Arena, split: str) -> None:
-    """Put the tables between the markers of `document` (at its end where it has none), plot and sheet beside it."""
-    records = read_records(results)
+def write_report(results: Path, *, document: Path, arena: Arena, split: str, field: str = "peers") -> None:
+    """Put the tables between the markers of `document` (at its end where it has none), plot and sheet beside it; all are named by the field."""
+    records = read_records(results, field=field)
     document.parent.mkdir(parents=True, exist_ok=True)
-    plot(records, document.parent / PLOT)
-    picture_sheet(results, records, arena=arena, split=split).save(document.parent / SHEET)
+    plot(records, document.parent / f"{field}-curves.png")
+    picture_sheet(results, records, arena=arena, split=split).save(document.parent / f"{field}-pictures.png")
     text = document.read_text(encoding="utf-8") if document.is_file() else "# Benchmarks\n"
     with replacing(document) as beside:
-        beside.write_text(inserted(text, section(records, split=split)), encoding="utf-8")
+        beside.write_text(inserted(text, section(records, split=split, field=field), field=field), encoding="utf-8")
 
 
-def read_records(results: Path) -> list[Record]:
+def read_records(results: Path, *, field: str = "peers") -> list[Record]:
     """Return the records of those that are through, in the order of the field; raises `UserError` where there are none."""
-    files = [results / entry.name / "result.json" for entry in FIELD]
+    files = [results / entry.name / "result.json" for entry in FIELDS[field]]
     through = [json.loads(path.read_text(encoding="utf-8")) for path in files if path.is_file()]
     if not through:
         raise UserError(f"nothing to report: {results} holds no competitor that is through. Race first.")
     return through
 
 
-def inserted(text: str, made: str) -> str:
-    """Return `text` with what stands between the markers replaced, or with the section at its end."""
-    block = f"{START}\n{made}\n{END}"
-    if START not in text or END not in text:
+def inserted(text: str, made: str, *, field: str = "peers") -> str:
+    """Return `text` with what stands between the field's markers replaced, or with the section at its end."""
+    start, end = f"<!-- {field} -->", f"<!-- /{field} -->"
+    block = f"{start}\n{made}\n{end}"
+    if start not in text or end not in text:
         return f"{text.rstrip()}\n\n{block}\n"
-    before, _, rest = text.partition(START)
-    return before + block + rest.partition(END)[2]
+    before, _, rest = text.partition(start)
+    return before + block + rest.partition(end)[2]
 
 
-def section(records: Sequence[Record], *, split: str) -> str:
+def section(records: Sequence[Record], *, split: str, field: str = "peers") -> str:
     """Return the Markdown of a race."""
     first = records[0]
     machine, captions = first["machine"], first["captions"]
     lines = [
-        f"## Text to picture at equal wall-clock ({first['budget_minutes']:g} minutes)",
+        f"## Text to picture at equal wall-clock{'' if field == 'peers' else f', {field}'} ({first['budget_minutes']:g} minutes)",
         "",
         f"`{first['command']}`; {first['date'][:10]}; {machine['processor']}, {machine['threads']} threads, {machine['system']};"
         f" torch {first['versions']['torch']}, {first['dtype']}. Same rows, phrasings and pack ({first['content_hash'][:12]}). Minutes hold packing, tokenizer,"
@@ -67,11 +66,11 @@ def section(records: Sequence[Record], *, split: str) -> str:
         "",
         *_notes(records),
         "",
-        f"![kernel distance and R@5 by minutes]({PLOT})",
+        f"![kernel distance and R@5 by minutes]({field}-curves.png)",
         "",
         f"The first {STRIP_PICTURES} captions, the first seeds, nothing chosen:",
         "",
-        f"![pictures of every competitor]({SHEET})",
+        f"![pictures of every competitor]({field}-pictures.png)",
     ]
     return "\n".join(lines)
 

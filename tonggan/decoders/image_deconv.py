@@ -1,6 +1,7 @@
 """The article's decoder: a linear layer, two transposed convolutions, tanh; trained by mean square error.
 
-It draws the mean of all pictures that fit a caption, and the mean is a blur: the floor that every other decoder is measured against.
+It draws the mean of all pictures that fit a caption, and the mean is a blur: the floor that every other decoder is measured against. A discriminator beside
+(`objectives.adversarial`) makes it draw one of them.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from tonggan.errors import UserError
 from tonggan.latent.record import Latent
 from tonggan.objectives.terms import LossTerms
-from tonggan.parts import Decoder, PartConfig
+from tonggan.parts import Decoder, PartConfig, Played
 
 
 class ImageDeconvConfig(PartConfig):
@@ -30,6 +31,8 @@ class ImageDeconv(Decoder[ImageDeconvConfig]):
 
     modality = "image"
     Config = ImageDeconvConfig
+    adversarial = "may"
+    seeded = False
 
     def __init__(self, config: ImageDeconvConfig) -> None:
         super().__init__(config)
@@ -51,7 +54,12 @@ class ImageDeconv(Decoder[ImageDeconvConfig]):
 
     def loss(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> LossTerms:
         """Mean square error against `target` (batch, 3, size, size)."""
-        return LossTerms({"mean_square": F.mse_loss(self(latent).float(), target)})
+        return self.play(latent, target, randomness=randomness).own
+
+    def play(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> Played:
+        """Return the pictures, and their mean square error."""
+        made = self(latent).float()
+        return Played(made, LossTerms({"mean_square": F.mse_loss(made, target)}))
 
     def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any], start: Tensor | None = None) -> Tensor:
         """Decode; the decoder is deterministic, so `seeds` and `against` change nothing."""

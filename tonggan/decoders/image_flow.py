@@ -23,7 +23,7 @@ from tonggan.layers.embeddings import TimeEmbedding
 from tonggan.layers.transformer import KeysValues, ModulatedBlock, RMSNorm, axial_angles, mask_bias
 from tonggan.objectives import flow
 from tonggan.objectives.terms import LossTerms
-from tonggan.parts import Decoder, Part
+from tonggan.parts import Decoder, Part, Played
 
 
 class ImageFlowConfig(FlowConfig):
@@ -101,7 +101,7 @@ class PictureNetwork(FlowNetwork):
         super().__init__()
         fine, coarse = config.stem_channels
         width, blocks = config.width, config.stem_blocks
-        self.cells, self.references = config.size // 8, config.references
+        self.cells, self.references, self.width = config.size // 8, config.references, width
 
         def stage(before: int, channels: int) -> nn.ModuleList:
             return nn.ModuleList(ResidualBlock(before if i == 0 else channels, channels, condition_width=width) for i in range(blocks))
@@ -163,6 +163,22 @@ class PictureNetwork(FlowNetwork):
     def forward(self, x: Tensor, times: Tensor, condition: Condition) -> Tensor:
         """x (batch, 3, size, size), times (batch,) -> predicted picture of the same shape."""
         embedding = self.time(times) + condition.point
+        fine, coarse, (*_, tokens) = self._inward(x, embedding, condition)
+        deep = tokens.transpose(1, 2).unflatten(2, (self.cells, self.cells)).contiguous(memory_format=torch.channels_last)
+        up = torch.cat([self.from_tokens(deep), coarse], dim=1)
+        for block in self.coarse_up:
+            up = block(up, embedding)
+        up = torch.cat([self.from_coarse(up), fine], dim=1)
+        for block in self.fine_up:
+            up = block(up, embedding)
+        return self.shuffle(self.out(up))
+
+    def features(self, x: Tensor, times: Tensor, condition: Condition) -> list[Tensor]:
+        """Return the tokens (batch, (size / 8) ** 2, width) that each block gives."""
+        return self._inward(x, self.time(times) + condition.point, condition)[2]
+
+    def _inward(self, x: Tensor, embedding: Tensor, condition: Condition) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Return the maps at a half and at a quarter of the size, and every block's tokens."""
         pixels = self.unshuffle(x)
         if condition.seen is not None:
             pixels = torch.cat([pixels, condition.seen], dim=1)
@@ -172,18 +188,11 @@ class PictureNetwork(FlowNetwork):
         coarse = self.coarse_in(fine)
         for block in self.coarse_down:
             coarse = block(coarse, embedding)
-        tokens = self.to_tokens(coarse).flatten(2).transpose(1, 2)
+        tokens = [self.to_tokens(coarse).flatten(2).transpose(1, 2)]
         modulation = self.modulation(embedding).unflatten(1, (6, -1))
         for block, context, seen in zip(self.blocks, condition.contexts, condition.looks, strict=True):
-            tokens = block(tokens, modulation, context=context, rotation=(self.cosine, self.sine), seen=seen)
-        deep = tokens.transpose(1, 2).unflatten(2, (self.cells, self.cells)).contiguous(memory_format=torch.channels_last)
-        up = torch.cat([self.from_tokens(deep), coarse], dim=1)
-        for block in self.coarse_up:
-            up = block(up, embedding)
-        up = torch.cat([self.from_coarse(up), fine], dim=1)
-        for block in self.fine_up:
-            up = block(up, embedding)
-        return self.shuffle(self.out(up))
+            tokens.append(block(tokens[-1], modulation, context=context, rotation=(self.cosine, self.sine), seen=seen))
+        return fine, coarse, tokens[1:]
 
 
 class ImageFlow(Decoder[ImageFlowConfig]):
@@ -231,6 +240,28 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         predicted = self.network(x_now, now, self.network.prepare(latent)).float()
         error = flow.velocity_from_data(predicted, x_now, now) - (x_then - x_now) / span
         return LossTerms({"flow": (error**2).mean()})
+
+    def finish(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "ImageFlow", how: Any, randomness: torch.Generator) -> Played:
+        """Return pictures drawn from noise by our own `num_inference_steps`, and the loss of `distil`.
+
+        The last step alone has gradients: those before it lead where the teacher leads.
+        """
+        condition = self.network.prepare(latent)
+
+        def field(x: Tensor, t: Tensor) -> Tensor:
+            times = t.expand(len(x)).to(x.device)
+            return flow.velocity_from_data(self.network(x, times, condition).float(), x, times)
+
+        grid = flow.time_grid(self.config.num_inference_steps, shift=self.config.time_shift)
+        x = torch.randn(target.shape, generator=randomness).to(target.device)
+        with torch.no_grad():
+            x = flow.euler(field, x, grid[:-1])
+        made = flow.euler(field, x, grid[-2:])
+        return Played(made, self.distil(latent, target, against=against, teacher=teacher, how=how, randomness=randomness))
+
+    def feature_network(self) -> tuple[PictureNetwork, int]:
+        """Return the network, and how many blocks it has."""
+        return self.network, self.config.layers
 
     def check_reference(self, reference: Part) -> None:
         """Raise `UserError` where `reference` draws in another way or size, or from another space."""

@@ -69,6 +69,16 @@ class Latent:
     def __len__(self) -> int:
         return len(self.pooled)
 
+    def seen(self) -> "Latent":
+        """Return what a discriminator sees of it, in float32 and without gradients."""
+        return replace(self, tokens=self.tokens.detach().float(), pooled=self.pooled.detach().float(), changes=None)
+
+    def rows(self, chosen: Tensor) -> "Latent":
+        """Return the rows `chosen` (count,), in that order."""
+        references = self.references and References(self.references.values[chosen], self.references.present[chosen])
+        changes = None if self.changes is None else self.changes[chosen]
+        return Latent(self.tokens[chosen], self.mask[chosen], self.pooled[chosen], self.seconds, references, changes)
+
     def repeat(self, times: int) -> "Latent":
         """Return each row `times` times in a row."""
         return replace(

@@ -9,13 +9,16 @@ def norm_groups(channels: int) -> int:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a skip, with an optional condition that scales and shifts between them (ADM, arXiv:2105.05233)."""
+    """Two 3x3 convolutions around a skip, with an optional condition that scales and shifts between them (ADM, arXiv:2105.05233).
 
-    def __init__(self, channels_in: int, channels: int, *, condition_width: int | None = None) -> None:
+    Without `normalised` it has no norms, as discriminators want it (R3GAN, arXiv:2501.05441, section 4).
+    """
+
+    def __init__(self, channels_in: int, channels: int, *, condition_width: int | None = None, normalised: bool = True) -> None:
         super().__init__()
-        self.norm_in = nn.GroupNorm(norm_groups(channels_in), channels_in)
+        self.norm_in = nn.GroupNorm(norm_groups(channels_in), channels_in) if normalised else nn.Identity()
         self.conv_in = nn.Conv2d(channels_in, channels, 3, padding=1)
-        self.norm_out = nn.GroupNorm(norm_groups(channels), channels)
+        self.norm_out = nn.GroupNorm(norm_groups(channels), channels) if normalised else nn.Identity()
         self.conv_out = nn.Conv2d(channels, channels, 3, padding=1)
         self.skip = nn.Conv2d(channels_in, channels, 1) if channels_in != channels else nn.Identity()
         self.modulate = nn.Linear(condition_width, 2 * channels) if condition_width else None

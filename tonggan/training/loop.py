@@ -19,6 +19,7 @@ from tonggan.data.preferences import Pairs
 from tonggan.data.windows import Shifted
 from tonggan.errors import UserError, nearest
 from tonggan.model import CrossModalModel, Player
+from tonggan.objectives.terms import Checkup
 from tonggan.training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
 from tonggan.training.optimizer import MovingAverage, build_optimizers, learning_rate_factor, set_learning_rate
 from tonggan.training.recipe import Recipe
@@ -62,12 +63,22 @@ class Learner:
     trained_seconds: float = 0.0
     teacher: CrossModalModel | None = None
     players: list[Player] = field(init=False)
+    beside: list[Player] = field(init=False)
+    """Players whose parameters are not the model's: they are in checkpoints, not in what is exported."""
 
     def __post_init__(self) -> None:
         self.model.to(torch.device(self.device)).to(memory_format=torch.channels_last).train()
         freeze(self.model, self.recipe.frozen)
         self.players = self.model.players(self.recipe.objectives, teacher=self.teacher)
-        self.optimizers = {player.name: build_optimizers(player.module, self.recipe.optimizer, dtype=self.dtype) for player in self.players}
+        own = set(self.model.modules())
+        self.beside = [player for player in self.players if player.module not in own]
+        for player in self.beside:
+            player.module.to(torch.device(self.device)).to(memory_format=torch.channels_last).train()
+        optimizer = self.recipe.optimizer
+        self.optimizers = {
+            player.name: build_optimizers(player.module, optimizer.model_copy(update=dict(player.optimizer)), dtype=self.dtype)
+            for player in self.players
+        }
         self.average = MovingAverage(self.model, decay=self.recipe.ema_decay)
         self.autocast = arithmetic(self.dtype, self.device)
 
@@ -90,11 +101,15 @@ class Learner:
         randomness = step_randomness(self.recipe.seed, self.step)
         torch.manual_seed(randomness.initial_seed())  # what draws from the global generator (dropout of pretrained networks) repeats, too
         losses: dict[str, float] = {}
-        norm, dropped = 0.0, False
+        norms, dropped = dict[str, float](), False
         for player in self.players:
             set_learning_rate(self.optimizers[player.name], factor)
             terms, norm, finite = self._descend(player, batch, randomness)
-            losses |= terms
+            norms[player.name] = norm
+            # The first player's names stand alone, as where there is no other.
+            losses |= (
+                terms if player is self.players[0] else {f"{player.name} {name}": value for name, value in (terms | {"gradient_norm": norm}).items()}
+            )
             dropped |= not finite
         self.step += 1
         self.dropped += dropped
@@ -102,7 +117,7 @@ class Learner:
             self.average.update(self.step)
         ended = time.perf_counter()
         self.trained_seconds += ended - began
-        return StepReport(losses, norm, dropped, loaded - began, ended - began)
+        return StepReport(losses, norms[self.players[0].name], dropped, loaded - began, ended - began)
 
     def _descend(self, player: Player, batch: Batch, randomness: torch.Generator) -> tuple[dict[str, float], float, bool]:
         player.module.zero_grad(set_to_none=True)
@@ -117,6 +132,8 @@ class Learner:
             return terms.detached(), float(norm), False
         for optimizer in self.optimizers[player.name]:
             optimizer.step()
+        if player.moved is not None:
+            player.moved(float(norm))
         return terms.detached(), float(norm), True
 
     def check_dropped(self) -> None:
@@ -132,6 +149,8 @@ class Learner:
         """Return all that is needed to go on exactly."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.state().items()}
+        for player in self.beside:
+            tensors |= {f"player.{player.name}.{name}": value for name, value in player.module.state_dict().items()}
         for name, optimizers in self.optimizers.items():
             for index, optimizer in enumerate(optimizers):
                 tensors |= optimizer_tensors(optimizer, f"optimizer.{name}.{index}")
@@ -139,8 +158,16 @@ class Learner:
         return Checkpoint(self.step, tensors, facts)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go back to what `snapshot` returned."""
+        """Go back to what `snapshot` returned; raises `UserError` where a player is missing."""
         tensors = checkpoint.tensors
+        for player in self.beside:
+            missing = player.module.state_dict().keys() - strip(tensors, f"player.{player.name}.").keys()
+            if missing:
+                raise UserError(
+                    f"the checkpoint of step {checkpoint.step:,} lacks the {player.name} ({len(missing)} tensors, first: {min(missing)}). The model in it draws, "
+                    f"but training cannot go on from it; begin another run from it with initial=RUN, whose {player.name} starts anew."
+                )
+            player.module.load_state_dict(strip(tensors, f"player.{player.name}."))
         self.model.load_state_dict(strip(tensors, "model."))
         self.average.load(strip(tensors, "average."))
         for name, optimizers in self.optimizers.items():
@@ -165,6 +192,17 @@ class Learner:
         self.model.train()
         self.average.swap()
         return sums
+
+    @torch.no_grad()
+    def look(self, batches: Sequence[Batch]) -> dict[str, Checkup]:
+        """Return what a look at each player that wants one found, by its name."""
+        looks = [(player.name, player.look) for player in self.players if player.look is not None]
+        if not looks:
+            return {}
+        self.model.eval()
+        found = {name: look([to_device(batch, self.device) for batch in batches]) for name, look in looks}
+        self.model.train()
+        return found
 
 
 def freeze(module: nn.Module, names: Sequence[str]) -> None:

@@ -12,8 +12,9 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from tonggan.data.augment import Augmentation
 from tonggan.data.loader import Language, Phrasings
 from tonggan.errors import UserError, nearest
+from tonggan.goals import ObjectivesConfig
 from tonggan.modalities import Framing
-from tonggan.model import ModelConfig, ObjectivesConfig
+from tonggan.model import ModelConfig
 from tonggan.strict import Strict
 
 
@@ -132,7 +133,8 @@ class MonitorConfig(Strict):
     """Outputs for a few held-out rows, the same at every call, are made and measured every so many steps; 0 for never."""
     evaluate_rows: int = Field(default=32, ge=2)
     best_by: str = "loss"
-    """What the best average is chosen by: the held-out loss, or a figure that `evaluate_every` measures, such as `recall_at_5` or `onset_f1`."""
+    """What the best average is chosen by: `loss`, held out; a figure that `evaluate_every` measures, such as `recall_at_5` or `onset_f1`; or `latest`, the
+    newest one, where a loss says nothing, as in an adversarial game."""
 
 
 class Recipe(Strict):

@@ -37,6 +37,8 @@ from tonggan.training.journal import Journal
 from tonggan.training.loop import Learner, StepReport
 from tonggan.training.recipe import Recipe, parse_recipe
 
+UNMEASURED = ("loss", "latest")
+"""What the best average can be chosen by without outputs being measured."""
 VOCABULARY_SAMPLES = 40_000
 """Samples of the training stream that parts see before training (the BPE vocabulary)."""
 
@@ -327,7 +329,8 @@ class Run:
         self.journal.close()
         hours = learner.trained_seconds / 3600
         best_by = self.recipe.monitor.best_by
-        best = f"best held-out loss {learner.best:.4f}" if best_by == "loss" else f"best {best_by} {abs(learner.best):.4f}"
+        best = "held-out loss" if best_by == "loss" else best_by
+        best = "the latest average" if best_by == "latest" else f"best {best} {abs(learner.best):.4f}"
         self.console.print(f"done: {learner.samples:,} samples in {hours:.2f} h, {best}, model in {self.out / 'model'}")
 
     def _log(self, report: StepReport) -> None:
@@ -343,11 +346,22 @@ class Run:
         )
 
     def _validate(self) -> None:
-        learner = self.learner
+        learner, best_by = self.learner, self.recipe.monitor.best_by
         losses = learner.held_out_loss(self.data.held_out)
         self.journal.write(learner.step, "held_out", {name: round(value, 6) for name, value in losses.items()})
-        if self.recipe.monitor.best_by == "loss":
-            self._keep_best(losses["loss"])
+        self._look()
+        if best_by in UNMEASURED:
+            self._keep_best(losses["loss"] if best_by == "loss" else -learner.step)
+
+    def _look(self) -> None:
+        """Look at the players; raises `UserError`, after a checkpoint, where one is in such trouble that going on is of no use."""
+        learner = self.learner
+        for name, found in learner.look(self.data.held_out).items():
+            self.journal.write(learner.step, name, {figure: round(value, 6) for figure, value in found.figures.items()})
+            if found.trouble is not None:
+                self._checkpoint()
+                kept = f"the best state so far is in {self.out / 'model'}" if (self.out / "model").is_dir() else "no state was good enough to be kept"
+                raise UserError(f"step {learner.step:,}: {found.trouble}. The run ends here; {kept}.")
 
     def _keep_best(self, score: float) -> None:
         """Export the average where its score is the lowest so far."""
@@ -358,9 +372,9 @@ class Run:
     def _check_best_by(self) -> None:
         """Raise `UserError` where the best average is to be chosen by something that is not measured."""
         best_by, measured = self.recipe.monitor.best_by, list(self.judge.higher) if self.judge else []
-        if best_by != "loss" and best_by not in measured:
+        if best_by not in (*UNMEASURED, *measured):
             every = "" if self.judge else " Set monitor.evaluate_every, so that outputs are measured."
-            raise UserError(f"monitor.best_by: '{best_by}' is not measured in this run.{nearest(best_by, ['loss', *measured])}{every}")
+            raise UserError(f"monitor.best_by: '{best_by}' is not measured in this run.{nearest(best_by, [*UNMEASURED, *measured])}{every}")
 
     def _evaluate(self, judge: Judge) -> None:
         """Measure what the average makes; nothing that is trained notices."""
@@ -371,7 +385,7 @@ class Run:
         self.model.train()
         learner.average.swap()
         self.journal.write(learner.step, "evaluate", {name: round(value, 6) for name, value in figures.items()})
-        if best_by != "loss":
+        if best_by not in UNMEASURED:
             self._keep_best(-figures[best_by] if judge.higher[best_by] else figures[best_by])
 
     def export(self, folder: Path) -> None:
@@ -385,7 +399,7 @@ class Run:
             "held_out_loss": loss if math.isfinite(loss) else None,
             "rows": self.data.count,
         } | {name: found for _, name, found in self._read_from()}
-        if best_by != "loss" and self.judge is not None:
+        if best_by not in UNMEASURED and self.judge is not None:
             trained["best"] = {best_by: -learner.best if self.judge.higher[best_by] else learner.best}
         if self.before is not None:
             trained["before"] = self.before

@@ -1,0 +1,185 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+
+from tonggan.errors import UserError
+from tonggan.pipeline import Tonggan
+from tonggan.training.checkpoint import checkpoint_folders
+from tonggan.training.preflight import overfit
+from tonggan.training.recipe import Recipe, load_recipe, parse_recipe
+from tonggan.training.run import InterruptedRunError, Run
+
+QUIET = Console(quiet=True)
+SMALL = [
+    "data.phrasings=null",
+    "data.hold_out=0.2",
+    "dtype=float32",
+    "model.encoders.text={kind: text_transformer, width: 64, layers: 1, vocabulary: 300}",
+]
+
+
+def recipe(shapes: Path, *overrides: str, name: str = "emoji-64-gan") -> Recipe:
+    torch.set_num_threads(2)
+    small = [*SMALL, "objectives.adversarial.augment={kind: ada, samples: 40, target: 0.01}", "monitor.tensorboard=false"]
+    return load_recipe(name, smoke=True, overrides=[f"data.path={shapes}", *small, *overrides])
+
+
+def lines(out: Path, kind: str) -> list[dict[str, float]]:
+    return [line for line in map(json.loads, (out / "journal.jsonl").read_text().splitlines()) if line["kind"] == kind]
+
+
+def state(out: Path) -> Path:
+    return checkpoint_folders(out / "checkpoints")[-1] / "state.safetensors"
+
+
+def run(recipe: Recipe, out: Path, *, resume: bool = False) -> Run:
+    return Run(recipe, out, resume=resume, console=QUIET, cache=out.parent)
+
+
+def test_a_stopped_game_goes_on_with_the_same_bits(shapes: Path, tmp_path: Path) -> None:
+    played = recipe(
+        shapes, "model.decoders.image.path_length=0.1", "model.decoders.image.path_length_every=2", "objectives.adversarial.penalty_every=3"
+    )
+    run(played, tmp_path / "a").train()
+    stopped = run(played, tmp_path / "b")
+    real = stopped.learner.advance
+
+    def advance(loader: object) -> object:
+        stopped.stop_asked = stopped.learner.step == 4
+        return real(loader)  # type: ignore[arg-type]
+
+    stopped.learner.advance = advance  # type: ignore[method-assign,assignment]
+    with pytest.raises(InterruptedRunError):
+        stopped.train()
+    run(played, tmp_path / "b", resume=True).train()
+    first, second = (load_file(state(tmp_path / name)) for name in "ab")
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    assert float(first["player.discriminator.augment.probability"]) > 0
+    assert int(first["player.discriminator.turns"]) == 8
+    assert any(name.startswith("optimizer.discriminator.") for name in first)
+    assert lines(tmp_path / "a", "discriminator") == lines(tmp_path / "b", "discriminator")
+
+
+def test_both_players_move_and_the_journal_tells_them_apart(shapes: Path, tmp_path: Path) -> None:
+    begun = run(recipe(shapes), tmp_path / "run")
+    before = {name: tensor.clone() for player in begun.learner.players for name, tensor in player.module.state_dict().items()}
+    begun.train()
+    after = {name: tensor for player in begun.learner.players for name, tensor in player.module.state_dict().items()}
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any(name.startswith("decoders.image.layers") for name in moved)
+    assert any(name.startswith("discriminator.blocks") for name in moved)
+    trained = lines(tmp_path / "run", "train")
+    assert {
+        "loss",
+        "gradient_norm",
+        "text->image adversarial",
+        "discriminator loss",
+        "discriminator gradient_norm",
+        "discriminator margin",
+    } <= trained[0].keys()
+    assert "discriminator r1" in trained[0]
+    held_out = lines(tmp_path / "run", "held_out")[-1]
+    assert "text->image adversarial" not in held_out
+    assert {"diversity_captions", "diversity_seeds", "memorised"} <= lines(tmp_path / "run", "discriminator")[-1].keys()
+    weights = load_file(tmp_path / "run" / "model" / "model.safetensors")
+    assert not any("discriminator" in name for name in weights)
+
+
+def test_a_discriminator_has_a_learning_rate_of_its_own(shapes: Path, tmp_path: Path) -> None:
+    learner = run(recipe(shapes, "objectives.adversarial.learning_rate=0.004"), tmp_path / "run").learner
+    assert [learner.optimizers[name][0].defaults["lr"] for name in ("model", "discriminator")] == [learner.recipe.optimizer.learning_rate, 0.004]
+
+
+def test_a_checkpoint_without_its_discriminator_draws_and_is_not_gone_on_from(shapes: Path, tmp_path: Path) -> None:
+    played = recipe(shapes)
+    run(played, tmp_path / "run").train()
+    kept = {name: tensor for name, tensor in load_file(state(tmp_path / "run")).items() if not name.startswith("player.")}
+    save_file(kept, state(tmp_path / "run"))
+    assert Tonggan.from_pretrained(tmp_path / "run").generate("red square", to="image", seed=3)[0].size == (64, 64)
+    with pytest.raises(UserError, match=r"lacks the discriminator .*first: augment\.probability\).*initial=RUN"):
+        run(played, tmp_path / "run", resume=True)
+    again = run(played.model_copy(update={"initial": str(tmp_path / "run")}), tmp_path / "again")
+    assert again.before is not None
+
+
+def test_a_collapsed_game_ends_with_the_best_state_kept(shapes: Path, tmp_path: Path) -> None:
+    frozen = ["frozen=[decoders.image.linear]", "monitor.validate_every=2", "objectives.adversarial.patience=2"]
+    begun = run(recipe(shapes, *frozen, name="article-gan"), tmp_path / "run")
+    torch.nn.init.zeros_(begun.model.decoders["image"].linear.weight)  # type: ignore[arg-type,union-attr]
+    game = begun.learner.players[1].module
+    game.vitals.norms[:] = torch.tensor([500.0, -1.0, -1.0])  # type: ignore[union-attr,operator,index]
+    with pytest.raises(UserError, match=r"step 4: mode collapse: what is made for different captions.*the best state so far is in"):
+        begun.train()
+    assert [line["step"] for line in lines(tmp_path / "run", "discriminator")] == [2, 4]
+    assert Tonggan.from_pretrained(tmp_path / "run").config["trained"]["samples"] == 16
+    assert state(tmp_path / "run").parent.name == "step-000000004"
+
+
+def test_mistakes_of_a_recipe(shapes: Path, tmp_path: Path) -> None:
+    said = "model.decoders.text={kind: text_autoregressive, latent_width: 320, width: 64, layers: 1, heads: 2, vocabulary: 300, languages: [en]}"
+    both = "objectives.arrows={text->image: 1.0, image->text: 1.0}"
+
+    def begin(*overrides: str, name: str = "emoji-64-gan") -> None:
+        run(recipe(shapes, *overrides, name=name), tmp_path / "none")
+
+    with pytest.raises(UserError, match="there is no discriminator for text, only for image"):
+        begin(said, "model.decoders.image={kind: image_deconv, latent_width: 320}", both, "objectives.adversarial.arrow=image->text")
+    with pytest.raises(UserError, match=r"'image->text' is not trained in this recipe\. Known: text->image"):
+        begin("objectives.adversarial.arrow=image->text")
+    with pytest.raises(UserError, match=r"'image_stylegan' learns from a discriminator alone\. Give the recipe objectives\.adversarial"):
+        begin("objectives.adversarial=null")
+    with pytest.raises(UserError, match="'image_flow' cannot be taught by a discriminator; these can: image_deconv, image_stylegan"):
+        begin("model.decoders.image={kind: image_flow, width: 80, layers: 1}")
+    with pytest.raises(UserError, match=r"set model\.space\.condition_dropout=0"):
+        begin("model.space.condition_dropout=0.1")
+    with pytest.raises(UserError, match="adversarial and prefer are two goals"):
+        begin("objectives.prefer={preferences: none.jsonl}")
+    with pytest.raises(UserError, match=r"'lates' is not measured.*Did you mean 'latest'"):
+        begin("monitor.best_by=lates")
+
+
+def test_few_steps_are_finished_before_a_discriminator_on_the_teachers_features(small_recipe: Recipe, tmp_path: Path) -> None:
+    run(small_recipe, tmp_path / "teacher").train()
+    settings = small_recipe.model_dump(mode="json") | {"initial": str(tmp_path / "teacher")}
+    settings["objectives"] |= {
+        "align": 0.0,
+        "distil": {"teacher": str(tmp_path / "teacher"), "guidance_scale": 1.5, "steps": 4},
+        "adversarial": {"loss": "hinge", "mismatched": 0.0, "features": {"blocks": [0], "width": 16}},
+    }
+    settings["model"]["decoders"]["image"] |= {"num_inference_steps": 2, "guidance_scale": 1.0, "solver": "euler"}
+    begun = run(parse_recipe(settings, where="test"), tmp_path / "student")
+    decoder, discriminator = (player.module for player in begun.learner.players)
+    assert decoder is begun.model.decoders["image"]
+    parameters = [name for name, _ in discriminator.named_parameters()]
+    assert all(name.startswith(("discriminator.heads", "discriminator.verdicts", "discriminator.points")) for name in parameters)
+    begun.train()
+    teacher, student = (Tonggan.from_pretrained(tmp_path / name).model.state_dict() for name in ("teacher", "student"))
+    moved = {name for name in teacher if not torch.equal(teacher[name], student[name])}
+    assert moved
+    assert all(name.startswith("decoders.image.") for name in moved)
+    trained = lines(tmp_path / "student", "train")
+    assert {"flow", "adversarial", "discriminator r1", "discriminator made"} <= trained[0].keys()
+    assert trained[-1]["discriminator margin"] > trained[0]["discriminator margin"]
+    settings["objectives"]["adversarial"]["features"]["blocks"] = [7]
+    with pytest.raises(UserError, match="has blocks 0 to 0, not 7"):
+        run(parse_recipe(settings, where="test"), tmp_path / "other")
+
+
+def test_truncation_is_a_setting_of_drawing(shapes: Path, tmp_path: Path) -> None:
+    run(recipe(shapes), tmp_path / "run").train()
+    model = Tonggan.from_pretrained(tmp_path / "run")
+    with pytest.raises(UserError, match=r"truncation 1\.5 is not between 0"):
+        model.generate("red square", to="image", settings={"truncation": 1.5})
+    one, other = (model.generate("red square", to="image", seed=1, settings={"truncation": value})[0].tobytes() for value in (0.0, 1.0))
+    assert one != other
+
+
+@pytest.mark.slow
+def test_four_samples_are_learned_by_heart_beside_a_discriminator(shapes: Path, tmp_path: Path) -> None:
+    played = recipe(shapes, "objectives.adversarial.augment={kind: none}", "model.decoders.image.channels=64", name="article-gan")
+    assert overfit(played, count=4, out=tmp_path / "out", cache=tmp_path, console=Console())

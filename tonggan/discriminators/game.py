@@ -1,0 +1,150 @@
+"""Adversarial training as a second player: what the generator's turn leaves to the discriminator, and what both descend.
+
+The generator moves first; the discriminator is shown what was made then, so that nothing is made twice. All that a resumed run needs (augmentation, turns,
+vitals) is in buffers beside the discriminator's weights.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from tonggan.discriminators.augment import Augment, AugmentConfig
+from tonggan.discriminators.features import FeatureDiscriminator, FeaturesConfig, Renoise
+from tonggan.discriminators.image import ImageDiscriminator, ImageDiscriminatorConfig
+from tonggan.discriminators.vitals import Vitals, mean_distance
+from tonggan.latent.record import Latent
+from tonggan.objectives.adversarial import RULES, squared_slopes
+from tonggan.objectives.terms import Checkup, LossTerms
+from tonggan.parts import Played
+from tonggan.strict import Strict
+
+
+class AdversarialConfig(Strict):
+    """A discriminator beside the decoder of one arrow."""
+
+    arrow: str | None = None
+    """The direction whose outputs are judged: the first that is trained, unless set."""
+    weight: float = Field(default=1.0, gt=0)
+    """Of the adversarial loss beside the decoder's own."""
+    loss: Literal["relativistic", "non_saturating", "hinge"] = "relativistic"
+    penalty: float = Field(default=1.0, ge=0)
+    """Weight of R1 and R2, the squared slopes of verdicts on real and on made outputs (gamma of R3GAN, arXiv:2501.05441, equations 5 and 6)."""
+    penalty_every: int = Field(default=4, gt=0)
+    """They are computed every so many turns, that many times as heavy (lazy regularisation, StyleGAN2, arXiv:1912.04958, section 3.1)."""
+    mismatched: float = Field(default=0.5, ge=0, lt=1)
+    """Share of the discriminator's loss that is about real outputs beside another row's latent (GAN-INT-CLS, arXiv:1605.05396, section 4.2)."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """Of the discriminator; the generator's unless set."""
+    augment: AugmentConfig = AugmentConfig()
+    discriminator: ImageDiscriminatorConfig = ImageDiscriminatorConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    """The discriminator that takes its place beside `objectives.distil`: on the features of the teacher's network."""
+    patience: int = Field(default=3, ge=0)
+    """Looks (one at each validation) in a row with the same trouble that end the run; 0 goes on whatever is seen."""
+
+
+@dataclass(frozen=True)
+class Moves:
+    """What the generator's turn leaves: real and made outputs, the latents as the discriminator sees them, and the rows that they are of."""
+
+    real: Tensor
+    made: Tensor
+    latent: Latent
+    rows: Tensor
+
+
+@contextmanager
+def still(module: nn.Module) -> Iterator[None]:
+    """Let what is computed within lead no gradients to the parameters of `module`."""
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)
+
+
+class Game(nn.Module):
+    """The second player of one arrow: a discriminator, and the state of the game."""
+
+    turns: Tensor
+
+    def __init__(self, config: AdversarialConfig, discriminator: ImageDiscriminator | FeatureDiscriminator) -> None:
+        super().__init__()
+        self.config, self.rule = config, RULES[config.loss]
+        self.discriminator = discriminator
+        self.augment = Renoise(config.features) if isinstance(discriminator, FeatureDiscriminator) else Augment(config.augment)
+        self.vitals = Vitals(patience=config.patience)
+        self.register_buffer("turns", torch.zeros((), dtype=torch.long))
+        self.moves: Moves | None = None
+
+    def challenge(self, played: Played, latent: Latent, target: Tensor, *, rows: Tensor, randomness: torch.Generator) -> LossTerms:
+        """Return what the generator descends for what it `played`: its own terms, and to be taken for real; keeps all for the discriminator's turn.
+
+        `target` (batch, ...) are real outputs for the same latents, `rows` (batch,) say which latents belong to the same output.
+        """
+        self.moves = Moves(target, played.made.detach(), latent.seen(), rows)
+        with still(self.discriminator):
+            made = self.discriminator(self.augment(played.made, randomness), self.moves.latent).float()
+            real = made
+            if self.rule.paired:
+                with torch.no_grad():
+                    real = self.discriminator(self.augment(target, randomness), self.moves.latent).float()
+        term = self.rule.generator(made, real).mean()
+        return LossTerms({**played.own.terms, "adversarial": term}, {**played.own.weights, "adversarial": self.config.weight})
+
+    def turn(self, randomness: torch.Generator) -> LossTerms:
+        """Return what the discriminator descends after a `challenge`: to tell real from made and from mismatched outputs, and, every few turns, R1 and R2."""
+        assert self.moves is not None, "the generator moves first"
+        moves, self.moves = self.moves, None
+        count, share = len(moves.real), self.config.mismatched
+        penalised = self.config.penalty > 0 and int(self.turns) % self.config.penalty_every == 0
+        at_features = self.discriminator.slopes_at_features
+        # Slopes are those at what the discriminator sees: there is no second derivative of resampling.
+        shown = self.augment(torch.cat([moves.real, moves.made]), randomness).detach().requires_grad_(penalised and not at_features)
+        with self._exactly(shown.device.type) if penalised else nullcontext():
+            latents = moves.latent.rows(torch.arange(2 * count, device=shown.device) % count)
+            features = self.discriminator.look(shown, latents)
+            features = features.float().detach().requires_grad_(penalised) if at_features else features
+            both = self.discriminator.judge(features, latents).float()
+            real, made = both.chunk(2)
+            terms, weights = {"made": self.rule.discriminator(real, made).mean()}, {"made": 1 - share}
+            if share:
+                terms["mismatched"], weights["mismatched"] = self._mismatched(moves, features[:count], real), share
+            if penalised:
+                terms["r1"], terms["r2"] = (each.mean() for each in squared_slopes(both, features if at_features else shown).chunk(2))
+                weights |= dict.fromkeys(("r1", "r2"), self.config.penalty / 2 * self.config.penalty_every)
+        self._note(real.detach(), made.detach())
+        terms |= {"margin": (real - made).mean().detach(), "augmented": self.augment.probability.clone()}
+        return LossTerms(terms, weights | {"margin": 0.0, "augmented": 0.0})
+
+    def _mismatched(self, moves: Moves, features: Tensor, real: Tensor) -> Tensor:
+        """Return the loss of telling real outputs beside their own latents from the same beside the next row's."""
+        other = torch.arange(len(real), device=real.device).roll(1)
+        found = self.discriminator.judge(features, moves.latent.rows(other)).float()
+        wrong = (moves.rows != moves.rows[other.to(moves.rows.device)]).float().to(real.device)
+        return (self.rule.discriminator(real, found) * wrong).sum() / wrong.sum().clamp_min(1)
+
+    @staticmethod
+    def _exactly(device: str) -> AbstractContextManager:
+        """Slopes of slopes are computed in float32."""
+        return torch.autocast(device, enabled=False)
+
+    def _note(self, real: Tensor, made: Tensor) -> None:
+        self.turns += 1
+        self.augment.adapt(self.rule.certainty(real, made))
+        self.vitals.judged(real, made)
+
+    @torch.no_grad()
+    def look(self, real: Tensor, latent: Latent, made: Tensor, *, seeded: bool) -> Checkup:
+        """Return how the game goes, seen on rows that are not trained on: real outputs (rows, ...), their latents, `made` (seeds, rows, ...) for them."""
+        verdicts = self.discriminator(self.augment(real, torch.Generator().manual_seed(0)), latent.seen()).float()
+        usual = max(mean_distance(real), 1e-6)
+        seeds = sum(mean_distance(made[:, row]) for row in range(made.shape[1])) / made.shape[1] / usual if seeded else None
+        figures = self.vitals.figures(held_out=float(verdicts.mean()), captions=mean_distance(made[0]) / usual, seeds=seeds)
+        figures["augmented"] = float(self.augment.probability)
+        return Checkup(figures, self.vitals.trouble(figures))

@@ -1,0 +1,84 @@
+"""What is descended: a recipe's section `objectives`."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tonggan.data.windows import Shifts
+from tonggan.discriminators.game import AdversarialConfig
+from tonggan.strict import Strict
+
+
+class DistilConfig(Strict):
+    """Teaching a decoder to draw in few steps what a trained model draws in many."""
+
+    teacher: str
+    """The trained model, by name or folder."""
+    guidance_scale: float = 2.0
+    """Guidance that the teacher draws with; the student has it within and draws without."""
+    steps: int = 8
+    """Steps of the teacher from noise to picture, a multiple of the student's `num_inference_steps`."""
+
+
+class PreferConfig(Strict):
+    """Teaching a decoder to make what people prefer."""
+
+    preferences: str
+    """A table of `prompt, chosen, rejected`, as `tonggan votes export` writes it."""
+    reference: str | None = None
+    """The model, by name or folder, that is to be bettered and not to be strayed from; what the run starts from unless set."""
+    beta: float = Field(default=300.0, gt=0)
+    """How much a preference weighs against staying with the reference: beta T of Diffusion-DPO, for squared errors averaged over the numbers of an output."""
+    times: Literal["training", "drawing"] = "training"
+    """Times at which velocities are compared: those that the decoder was trained at, or, for one that was taught to draw in few steps, those it draws at."""
+    keep: float = Field(default=10.0, ge=0)
+    """Weight of the distance from the reference's velocities on the training data: without it, what no vote is about is forgotten."""
+    hold_out: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the prompts whose preferences are not learned from: the choice of the best checkpoint uses them."""
+
+
+class ObjectivesConfig(Strict):
+    """What is descended: a weight for each arrow and each term."""
+
+    arrows: dict[str, float] = Field(default={"text->image": 1.0})
+    """Direction -> weight, such as `text->image: 1.0`; 0 for one that the model has and that is not trained."""
+    align: float = 0.0
+    """Weight of the contrastive alignment of all encoders."""
+    align_time_shifts: tuple[float, float] | None = None
+    """Time-shifted negatives: what has time is aligned instant by instant as well, against the sound of the same clip that begins so many seconds (the
+    shortest, the longest) earlier or later, so that the space knows synchrony. None for none."""
+    kl: float = 0.0
+    """Weight of the KL term of a variational space."""
+    distil: DistilConfig | None = None
+    """Train the decoder of the one arrow, and it alone, to do at once what a teacher does step by step."""
+    prefer: PreferConfig | None = None
+    """Train the decoder of the one arrow, and it alone, on preferences."""
+    adversarial: AdversarialConfig | None = None
+    """Train a discriminator beside, and the decoder of one arrow against it, too; beside `distil`, the last of the few steps."""
+
+    @model_validator(mode="after")
+    def _one_goal(self) -> "ObjectivesConfig":
+        for name in ("distil", "adversarial"):
+            if self.prefer is not None and getattr(self, name) is not None:
+                raise ValueError(f"{name} and prefer are two goals for one decoder; leave out one")
+        return self
+
+    @model_validator(mode="after")
+    def _shifts(self) -> "ObjectivesConfig":
+        if self.align_time_shifts is not None:
+            shortest, longest = self.align_time_shifts
+            if not 0 < shortest <= longest:
+                raise ValueError(f"align_time_shifts: [{shortest:g}, {longest:g}] are not a shortest and a longest time above 0 in seconds")
+            if not self.align:
+                raise ValueError("align_time_shifts needs a weight: set align, too")
+        return self
+
+    def shifts(self) -> Shifts | None:
+        """Return the time shifts as the loader takes them."""
+        return None if self.align_time_shifts is None else Shifts(*self.align_time_shifts)
+
+    def judged(self) -> str | None:
+        """Return the arrow whose outputs a discriminator judges; None without `adversarial`."""
+        if self.adversarial is None:
+            return None
+        return self.adversarial.arrow or next((arrow for arrow, weight in self.arrows.items() if weight), None)
