@@ -169,6 +169,7 @@ def sound(
     ] = Path("out/sound.mp4"),
     n: Annotated[int, typer.Option("-n", min=1, help="How many sounds.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Sound i is made from seed + i.")] = 0,
+    prompt: Annotated[str | None, typer.Option(help="What is to be heard, in words; for models that take a prompt.")] = None,
     mix: Annotated[float, typer.Option(help="Share of the clip's own sound in what is heard.")] = 0.0,
     keep_original: Annotated[bool, typer.Option("--keep-original", help="Keep the clip's own sound as a further track.")] = False,
     preview: Annotated[Path | None, typer.Option(help="A PNG of key frames over waveform and spectrogram, with the onsets.")] = None,
@@ -182,7 +183,7 @@ def sound(
 
     wishes = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps}
     chosen = {name: value for name, value in wishes.items() if value is not None}
-    request = Request(seed=seed, settings=chosen, mix=mix, keep_original=keep_original)
+    request = Request(seed=seed, settings=chosen, mix=mix, keep_original=keep_original, prompt=prompt)
     loaded = Tonggan.from_pretrained(model)
     with progress_bars() as show:
         for path in sound_clip(loaded, clip, output, n=n, request=request, warn=_warn, preview=preview, progress=show):

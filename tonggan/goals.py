@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from tonggan.data.windows import Shifts
 from tonggan.discriminators.game import AdversarialConfig
 from tonggan.strict import Strict
 
@@ -43,6 +44,9 @@ class ObjectivesConfig(Strict):
     """Direction -> weight, such as `text->image: 1.0`; 0 for one that the model has and that is not trained."""
     align: float = 0.0
     """Weight of the contrastive alignment of all encoders."""
+    align_time_shifts: tuple[float, float] | None = None
+    """Time-shifted negatives: what has time is aligned instant by instant as well, against the sound of the same clip that begins so many seconds (the
+    shortest, the longest) earlier or later, so that the space knows synchrony. None for none."""
     kl: float = 0.0
     """Weight of the KL term of a variational space."""
     distil: DistilConfig | None = None
@@ -58,6 +62,20 @@ class ObjectivesConfig(Strict):
             if self.prefer is not None and getattr(self, name) is not None:
                 raise ValueError(f"{name} and prefer are two goals for one decoder; leave out one")
         return self
+
+    @model_validator(mode="after")
+    def _shifts(self) -> "ObjectivesConfig":
+        if self.align_time_shifts is not None:
+            shortest, longest = self.align_time_shifts
+            if not 0 < shortest <= longest:
+                raise ValueError(f"align_time_shifts: [{shortest:g}, {longest:g}] are not a shortest and a longest time above 0 in seconds")
+            if not self.align:
+                raise ValueError("align_time_shifts needs a weight: set align, too")
+        return self
+
+    def shifts(self) -> Shifts | None:
+        """Return the time shifts as the loader takes them."""
+        return None if self.align_time_shifts is None else Shifts(*self.align_time_shifts)
 
     def judged(self) -> str | None:
         """Return the arrow whose outputs a discriminator judges; None without `adversarial`."""

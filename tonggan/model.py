@@ -11,6 +11,7 @@ from pydantic import SerializeAsAny, field_validator
 from torch import Tensor, nn
 
 from tonggan.data.loader import Batch
+from tonggan.data.windows import Shifted
 from tonggan.decoders import DECODERS
 from tonggan.discriminators import DISCRIMINATORS
 from tonggan.discriminators.features import FeatureDiscriminator
@@ -89,6 +90,13 @@ def ends(arrow: str) -> tuple[str, str]:
     return source.strip(), target.strip()
 
 
+def given(values: Mapping[str, Any], name: str) -> Any:
+    """Return what a batch has of modality `name`; raises `UserError` where the data has none."""
+    if name not in values:
+        raise UserError(f"the data has no {name}; it has {', '.join(values)}. Name other data, or parts and arrows that go with it.")
+    return values[name]
+
+
 class CrossModalModel(nn.Module):
     """Encoders + space + decoders; knows no modality by name."""
 
@@ -104,6 +112,10 @@ class CrossModalModel(nn.Module):
             for name, decoder in self.decoders.items()
             if cast(Decoder, decoder).references
         }
+        for name, decoder in self.decoders.items():
+            prompt = cast(Decoder, decoder).prompt
+            if prompt is not None and prompt not in self.encoders:
+                raise UserError(f"model.decoders.{name}.prompt: the model has no encoder for '{prompt}'.{nearest(prompt, self.encoders)}")
 
     def parts(self) -> Iterable[Part]:
         """All encoders and decoders."""
@@ -118,10 +130,10 @@ class CrossModalModel(nn.Module):
         """
         for name, encoder in self.encoders.items():
             if encoder not in known:
-                cast(Encoder, encoder).fit(item for batch in batches() for item in batch.inputs[name])
+                cast(Encoder, encoder).fit(item for batch in batches() for item in given(batch.inputs, name))
         for name, decoder in self.decoders.items():
             if decoder not in known:
-                cast(Decoder, decoder).fit(item for batch in batches() for item in batch.targets[name])
+                cast(Decoder, decoder).fit(item for batch in batches() for item in given(batch.targets, name))
         for memory in self.memories.values():
             memory.fit(memorable())
 
@@ -151,9 +163,27 @@ class CrossModalModel(nn.Module):
         return self.space(latent, source, randomness=randomness)
 
     @torch.no_grad()
-    def latent(self, inputs: Any, *, source: str, target: str, excluded: list[int] | None = None) -> Latent:
-        """Lead inputs into the shared space, with what the memory of `target` (where there is one) recalls for them, but for the rows `excluded`."""
-        return self._with_references(self.encode(inputs, source).latent, inputs, source=source, target=target, excluded=excluded)
+    def latent(self, inputs: Any, *, source: str, target: str, excluded: list[int] | None = None, prompt: Any | None = None) -> Latent:
+        """Lead inputs into the shared space, with what the memory of `target` (where there is one) recalls for them, but for the rows `excluded`.
+
+        `prompt` is what is asked for beside, an input a row. Raises `UserError` where the model takes none on this way.
+        """
+        latent = self._with_references(self.encode(inputs, source).latent, inputs, source=source, target=target, excluded=excluded)
+        if prompt is not None:
+            return replace(latent, prompt=self.encode(prompt, self.check_prompt(source, target)).latent)
+        return latent if self.prompt_kind(source, target) is None else replace(latent, prompt=self.space.no_prompt(latent))
+
+    def prompt_kind(self, source: str, target: str) -> str | None:
+        """Return the modality of the prompts that may be given beside inputs on the way from `source` to `target`, None where none may."""
+        kind = cast(Decoder, self.decoders[target]).prompt if target in self.decoders else None
+        return None if kind == source else kind
+
+    def check_prompt(self, source: str, target: str) -> str:
+        """Return what `prompt_kind` does; raises `UserError` where no prompt may be given."""
+        kind = self.prompt_kind(source, target)
+        if kind is None:
+            raise UserError(f"this model takes no prompt from {source} to {target}: it was trained without. Leave it out.")
+        return kind
 
     def _with_references(self, latent: Latent, inputs: Any, *, source: str, target: str, **how: Any) -> Latent:
         memory = self.memories.get(target)
@@ -297,8 +327,9 @@ class CrossModalModel(nn.Module):
         In training, what the judged arrow makes is led before the `game`; in evaluation it is not, since what is said there changes with the discriminator.
         """
         trained = {arrow: weight for arrow, weight in objectives.arrows.items() if weight}
-        sources = {ends(arrow)[0] for arrow in trained} | (set(self.encoders) if objectives.align else set())
-        placed = {source: self.encode(batch.inputs[source], source, randomness=randomness) for source in sorted(sources)}
+        asked = {kind for arrow in trained if (kind := self.prompt_kind(*ends(arrow))) is not None}
+        sources = {ends(arrow)[0] for arrow in trained} | asked | (set(self.encoders) if objectives.align else set())
+        placed = {source: self.encode(given(batch.inputs, source), source, randomness=randomness) for source in sorted(sources)}
         terms: dict[str, Tensor] = {}
         weights: dict[str, float] = {}
         for arrow, weight in trained.items():
@@ -306,8 +337,10 @@ class CrossModalModel(nn.Module):
             latent = self._with_references(
                 placed[source].latent, batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist(), randomness=randomness
             )
+            prompt = self.prompt_kind(source, target)
+            latent = latent if prompt is None else replace(latent, prompt=placed[prompt].latent)
             latent = replace(self.space.drop_conditions(latent, randomness=randomness), changes=batch.changes)
-            decoder, truth = cast(Decoder, self.decoders[target]), batch.targets[target]
+            decoder, truth = cast(Decoder, self.decoders[target]), given(batch.targets, target)
             if game is not None and self.training and arrow == objectives.judged():
                 played = decoder.play(latent, truth, randomness=randomness)
                 part = game.challenge(played, latent, truth, rows=torch.as_tensor(batch.indices), randomness=randomness)
@@ -317,7 +350,10 @@ class CrossModalModel(nn.Module):
                 terms[f"{arrow} {name}"] = term
                 weights[f"{arrow} {name}"] = weight * part.weights.get(name, 1.0)
         if objectives.align:
-            terms["align"], weights["align"] = self._alignment({name: each.latent for name, each in placed.items()}), objectives.align
+            latents = {name: each.latent for name, each in placed.items()}
+            terms["align"], weights["align"] = self._alignment(latents), objectives.align
+            if objectives.align_time_shifts is not None and batch.shifted is not None:
+                terms["align in time"], weights["align in time"] = self._alignment_in_time(latents, batch.shifted, randomness), objectives.align
         if objectives.kl:
             terms["kl"] = torch.stack([each.divergence for each in placed.values() if each.divergence is not None]).mean()
             weights["kl"] = objectives.kl
@@ -327,6 +363,20 @@ class CrossModalModel(nn.Module):
         names = sorted(latents)
         pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
         return torch.stack([self.alignment(latents[a].pooled, latents[b].pooled) for a, b in pairs]).mean()
+
+    def _alignment_in_time(self, latents: Mapping[str, Latent], shifted: Shifted, randomness: torch.Generator) -> Tensor:
+        """Return the mean over all pairs of a modality that is there at another time, too, and one that has time."""
+        losses = []
+        for name in sorted(shifted.inputs.keys() & latents.keys()):
+            moved = self.encode(shifted.inputs[name], name, randomness=randomness).latent
+            losses += [
+                self.alignment.in_time(latent, latents[name], moved, shifted.real)
+                for other, latent in sorted(latents.items())
+                if other != name and latent.seconds is not None
+            ]
+        if not losses:
+            raise UserError("objectives.align_time_shifts needs encoders of two modalities that have time, video and audio.")
+        return torch.stack(losses).mean()
 
     def generate(self, inputs: Any, *, source: str, target: str, seeds: list[int], settings: Mapping[str, Any] | None = None) -> Any:
         """Lead inputs along the arrow source -> target, row i from `seeds[i]`, as `decode` does."""
@@ -354,4 +404,6 @@ class CrossModalModel(nn.Module):
             if name not in defaults:
                 raise UserError(f"the {target} decoder '{decoder.config.kind}' has no setting '{name}'.{nearest(name, defaults)}")
         away = self.space.null(latent) if against is None else against
+        if latent.prompt is not None and away.prompt is None:
+            away = replace(away, prompt=self.space.null(latent.prompt))
         return decoder.generate(latent, against=away, seeds=seeds, settings=defaults | dict(settings or {}), start=start)

@@ -30,6 +30,7 @@ def model_card(config: Mapping[str, Any]) -> str:
         f"| arithmetic | {trained['dtype']} |",
         f"| held-out loss | {'not measured' if loss is None else format(loss, '.4f')} |",
         *_memory_line(recipe),
+        *_prompt_line(recipe),
         "",
         *_figures(config.get("figures", ())),
         "The weights are the exponential moving average. `config.json` holds the resolved recipe and rebuilds the model.",
@@ -58,6 +59,11 @@ def _memory_line(recipe: Mapping[str, Any]) -> list[str]:
     seen = {name: part["references"] for name, part in recipe["model"]["decoders"].items() if part.get("references")}
     told = ", ".join(f"the {name} decoder looks at {count} training rows that the caption recalls" for name, count in seen.items())
     return [f"| memory | {told}; the model folder holds them |"] if told else []
+
+
+def _prompt_line(recipe: Mapping[str, Any]) -> list[str]:
+    told = ", ".join(f"{part['prompt']}, beside what {name} is made from" for name, part in recipe["model"]["decoders"].items() if part.get("prompt"))
+    return [f"| prompt | {told} |"] if told else []
 
 
 def _figures(evaluations: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -69,6 +69,8 @@ class Decoder(Part[C]):
 
     references = 0
     """How many outputs that the model's memory recalls this decoder looks at."""
+    prompt: str | None = None
+    """Modality of what this decoder may be told beside what it starts from (a caption to a clip); None where it takes no prompt."""
     adversarial: ClassVar[Literal["never", "may", "must"]] = "never"
     """Whether a discriminator can teach it, or must, since it has no loss of its own."""
     seeded: ClassVar[bool] = True

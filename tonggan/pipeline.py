@@ -65,6 +65,7 @@ class Tonggan:
         settings: Mapping[str, Any] | None = None,
         start: Any | None = None,
         references: Sequence[Any] | None = None,
+        prompt: Any | None = None,
         best_of: int = 1,
         reward: str | Path | None = None,
     ) -> list[Any]:
@@ -81,6 +82,7 @@ class Tonggan:
             start: an output (for images a PIL picture) that every output starts from, as far as the setting `strength` leaves of it; or a tensor with a
                 row for each output, as the decoder takes it (for audio the waveforms that the outputs begin with).
             references: outputs to look at first; what the model's memory recalls for each input fills the places left.
+            prompt: what is asked for beside (a caption to a clip), one for all inputs or a list of one each; for models that take one.
             best_of: make so many for each input and return the `n` best, the best first.
             reward: the file of a reward head that ranks them (`tonggan votes learn`); without it, closeness to the input in the shared space does.
 
@@ -88,9 +90,9 @@ class Tonggan:
         pictures of what it shows through its sentence, and the decoder looks at the picture itself.
 
         Returns a list (for images PIL pictures), `n` outputs for each input in order. Raises `UserError` for an empty caption, a modality or a setting
-        that the model does not have, and with `best_of` as `candidates` does.
+        that the model does not have, a prompt where it takes none, and with `best_of` as `candidates` does.
         """
-        how: dict[str, Any] = {"negative": negative, "settings": settings, "start": start, "references": references}
+        how: dict[str, Any] = {"negative": negative, "settings": settings, "start": start, "references": references, "prompt": prompt}
         if best_of == 1 and reward is None:
             target, made, _, _ = self._made(inputs, to=to, seed=seed, n=n, seeds=seeds, **how)
             return target.to_outputs(made, self.framing)
@@ -125,6 +127,7 @@ class Tonggan:
         settings: Mapping[str, Any] | None = None,
         start: Any | None = None,
         references: Sequence[Any] | None = None,
+        prompt: Any | None = None,
     ) -> tuple[Modality, Any, Latent, list[int]]:
         """Return the modality that is made, the outputs as the decoder gives them, the latents that they were made from, and their seeds."""
         given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
@@ -139,7 +142,7 @@ class Tonggan:
         given_as_is = start is None or isinstance(start, torch.Tensor)
         begin = start if given_as_is else target.to_inputs([start] * len(chosen), self.framing)
         shown = None if not references else target.to_inputs(list(references), self.framing)
-        latent = self._latent(given, to, shown=shown).repeat(n)
+        latent = self._latent(given, to, shown=shown, prompt=prompt).repeat(n)
         made = self.model.decode(
             latent,
             target=to,
@@ -174,17 +177,28 @@ class Tonggan:
         return self._latent(inputs).pooled.float().cpu()
 
     @torch.no_grad()
-    def _latent(self, inputs: Any, to: str = "", *, shown: torch.Tensor | None = None) -> Latent:
-        """Place inputs in the space, one row each, with what a decoder of `to` looks at: `shown`, then what its memory recalls."""
+    def _latent(self, inputs: Any, to: str = "", *, shown: torch.Tensor | None = None, prompt: Any | None = None) -> Latent:
+        """Place inputs in the space, one row each, with what a decoder of `to` looks at (`shown`, then what its memory recalls), and the prompt."""
         given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         kind = modality_of(given[0])
         middle = self._middle(kind.name, to) if to else None
         if middle is not None:
-            latent = self._latent(self.generate(given, to=middle), to, shown=shown)
+            latent = self._latent(self.generate(given, to=middle), to, shown=shown, prompt=prompt)
             looks = kind.name == to and self.model.decoders[to].references
             return self.model.show(latent, kind.to_inputs(given, self.framing).unsqueeze(1), target=to) if looks else latent
-        latent = self.model.latent(kind.to_inputs(given, self.framing), source=kind.name, target=to)
+        asked = None if prompt is None else self._asked(prompt, kind.name, to, count=len(given))
+        latent = self.model.latent(kind.to_inputs(given, self.framing), source=kind.name, target=to, prompt=asked)
         return latent if shown is None else self.model.show(latent, shown.expand(len(given), *shown.shape), target=to)
+
+    def _asked(self, prompt: Any, source: str, target: str, *, count: int) -> Any:
+        """Return a prompt, or one for each of `count` inputs, as its encoder takes them."""
+        wanted = self.model.check_prompt(source, target)
+        asked = list(prompt) if isinstance(prompt, (list, tuple)) else [prompt] * count
+        if len(asked) != count:
+            raise UserError(f"{len(asked)} prompts for {count} inputs: give one for all, or one for each.")
+        if (kind := modality_of(asked[0])).name != wanted:
+            raise UserError(f"the prompt is of {kind.name}; this model takes {wanted}.")
+        return kind.to_inputs(asked, self.framing)
 
     def _middle(self, source: str, target: str) -> str | None:
         """Return the modality by way of which `source` leads to `target`, None where it leads there itself; raises `UserError` where no way does."""
@@ -197,6 +211,11 @@ class Tonggan:
             if f"{source}->{middle}" in arrows and f"{middle}->{target}" in arrows:
                 return str(middle)
         raise UserError(f"the model was not trained on {source}->{target}. It knows {', '.join(arrows)}.")
+
+    def check_prompt(self, prompt: Any, *, source: str, target: str) -> list[str]:
+        """Return what a user should know of a prompt on the way from `source` to `target` (that it is cut, say); raises `UserError` as `generate` does."""
+        self._asked(prompt, source, target, count=1)
+        return self.notices(prompt)
 
     def recalled(self, caption: str, to: str = "image") -> list[str]:
         """Return the names of the training rows that the memory of modality `to` shows the decoder for a caption, best first."""

@@ -43,6 +43,8 @@ class Request:
     """Share of the clip's own sound in what is heard."""
     keep_original: bool = False
     """Whether the clip's own sound stays as a further track."""
+    prompt: str | None = None
+    """What is to be heard, in words; for models that take a prompt."""
 
 
 def sound_clip(
@@ -60,11 +62,14 @@ def sound_clip(
 
     Finished windows are kept beside the output until all is done: called again after it was stopped or killed, it goes on, with the same result.
     Raises `UserError` for a clip without pictures, of one frame or cut off, an output that is the clip itself or of an unknown kind or cannot hold its
-    pictures, and wishes that exclude each other; nothing is written then.
+    pictures, a prompt for a model that takes none, and wishes that exclude each other; nothing is written then.
     """
     paths = [output if n == 1 else output.with_stem(f"{output.stem}-{i}") for i in range(n)]
     facts = video_facts(clip)
     _check(clip, paths, request, facts.sound_tracks, warn)
+    if request.prompt is not None:
+        for line in model.check_prompt(request.prompt, source="video", target="audio"):
+            warn(line)
     if preview is not None and preview.suffix.lower() != ".png":
         raise UserError(f"{preview}: a preview is a PNG.")
     finished = _finished(model, clip, output, n=n, request=request)
@@ -143,7 +148,7 @@ def _generate(model: Tonggan, clip: Path, finished: FinishedWindows, *, n: int, 
 def _window(model: Tonggan, frames: np.ndarray, seeds: list[int], *, request: Request, start: torch.Tensor | None) -> np.ndarray:
     framing = model.framing
     clip = Clip(frames, np.arange(len(frames)) / framing.frames_per_second)
-    made = model.generate(clip, to="audio", n=len(seeds), seeds=seeds, settings=request.settings, start=start)
+    made = model.generate(clip, to="audio", n=len(seeds), seeds=seeds, settings=request.settings, start=start, prompt=request.prompt)
     return np.stack([sound.mono() for sound in made])
 
 
@@ -186,7 +191,7 @@ def _mixed(finished: FinishedWindows, index: int, clip: Path, share: float) -> I
 
 def _provenance(model: Tonggan, request: Request, *, seed: int, size: tuple[int, int]) -> Provenance:
     return Provenance(
-        prompt=None,
+        prompt=request.prompt,
         negative_prompt=None,
         seed=seed,
         model=model.name,

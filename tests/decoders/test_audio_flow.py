@@ -1,12 +1,18 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from tonggan.decoders.audio_flow import AudioFlow, AudioFlowConfig, at_instants
+from tonggan.decoders.audio_flow import AudioFlow, AudioFlowConfig
 from tonggan.decoders.vocoder import Vocoder, VocoderConfig, griffin_lim, spectral_distance
 from tonggan.errors import UserError
-from tonggan.latent.record import Latent
+from tonggan.latent.record import Latent, at_instants
 from tonggan.modalities.spectrogram import Mel, log_mel
+from tonggan.modalities.video import open_clip
+from tonggan.pipeline import Tonggan
 
 SMALL = AudioFlowConfig(
     clip_seconds=0.64, latent_width=8, width=32, layers=1, heads=2, num_inference_steps=4, vocoder=VocoderConfig(width=16, layers=1)
@@ -86,6 +92,40 @@ def test_a_condition_without_time_needs_attention() -> None:
     assert (frames(decoder, latent)[0] - frames(decoder, seen(2, seed=1, seconds=False))[0]).abs().max() > 1e-3
 
 
+PROMPTED = SMALL.model_copy(update={"prompt": "text", "layers": 2})
+
+
+def test_a_prompt_changes_nothing_until_it_is_learned() -> None:
+    without = made(SMALL.model_copy(update={"layers": 2}))
+    grown = AudioFlow(PROMPTED)
+    missing, unknown = grown.load_state_dict(without.state_dict(), strict=False)
+    assert unknown == []
+    assert all(".look" in name or ".asked" in name for name in missing)
+    assert missing
+    latent = seen(2)
+    torch.testing.assert_close(frames(grown, replace(latent, prompt=seen(2, seed=5, seconds=False))), frames(without, latent))
+
+
+def test_a_prompt_is_followed_and_its_padding_is_not() -> None:
+    decoder, latent, said = made(PROMPTED), seen(2), seen(2, seed=5, seconds=False)
+    mask = said.mask.clone()
+    mask[:, 9:] = False
+    padded = said.tokens.clone()
+    padded[:, 9:] = 7.0
+    cut, other = (replace(said, tokens=tokens, mask=mask) for tokens in (said.tokens, padded))
+    one, two = (frames(decoder, replace(latent, prompt=prompt)) for prompt in (cut, other))
+    torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
+    assert (one - frames(decoder, replace(latent, prompt=seen(2, seed=6, seconds=False)))).abs().max() > 1e-2
+    pooled = replace(cut, pooled=cut.pooled.flip(0))
+    assert (one - frames(decoder, replace(latent, prompt=pooled))).abs().max() > 1e-2
+
+
+def test_words_alone_are_looked_at() -> None:
+    decoder, said = made(PROMPTED), seen(2, seconds=False)
+    other = replace(said, tokens=said.tokens.flip(0))
+    assert (frames(decoder, said) - frames(decoder, other)).abs().max() > 1e-2
+
+
 def test_a_row_is_made_from_its_own_seed_alone() -> None:
     decoder, latent = made(), seen(3)
     whole = frames(decoder, latent)
@@ -137,3 +177,12 @@ def test_a_vocoder_learns() -> None:
         losses.append(float(loss.detach()))
     assert np.mean(losses[-5:]) < 0.6 * losses[0]
     assert vocoder(log_mel(chirps(), Mel())).shape == chirps().shape
+
+
+def test_the_weights_that_ship_sound_as_they_did() -> None:
+    model = Tonggan.from_pretrained("foley")
+    clip = open_clip(Path(__file__).parents[2] / "docs" / "clip.mp4", model.framing)
+    levels = log_mel(torch.from_numpy(model.generate(clip, to="audio", seed=7)[0].samples[0]), Mel())
+    coarse = levels.unflatten(0, (8, 8)).mean(1).unflatten(1, (10, 32)).mean(2)
+    golden = torch.tensor(json.loads(Path(__file__).with_name("golden_foley.json").read_text()))  # of 2026-11-26, before there were prompts
+    torch.testing.assert_close(coarse, golden, rtol=0, atol=0.05)

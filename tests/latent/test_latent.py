@@ -1,9 +1,10 @@
 import math
+from dataclasses import replace
 
 import torch
 from torch.nn import functional as F
 
-from tonggan.latent.alignment import Alignment
+from tonggan.latent.alignment import Alignment, agreement
 from tonggan.latent.record import Latent, References, blend, masked_mean, stack
 from tonggan.latent.space import SharedSpace, SpaceConfig
 
@@ -49,6 +50,54 @@ def test_info_nce_of_equal_points_is_log_of_the_batch() -> None:
 def test_info_nce_prefers_the_right_pairs() -> None:
     points = torch.eye(5)
     assert Alignment()(points, points) < Alignment()(points, points.roll(1, 0))
+
+
+def in_time(events: list[int], *, tokens: int = 10, rate: float = 10.0) -> Latent:
+    """One row a number: a token of its own where the event is, another elsewhere."""
+    x = torch.zeros(len(events), tokens, 4)
+    x[..., 0] = 1
+    for row, event in enumerate(events):
+        x[row, event] = torch.tensor([0.0, 1.0, 0.0, 0.0])
+    return Latent(x, torch.ones(x.shape[:2], dtype=torch.bool), F.normalize(x.mean(1), dim=-1), torch.arange(tokens) / rate)
+
+
+def test_agreement_is_of_the_same_instants() -> None:
+    found = agreement(in_time([2, 5]), in_time([2, 5]))
+    torch.testing.assert_close(found, torch.tensor([[1.0, 0.8], [0.8, 1.0]]))
+    torch.testing.assert_close(in_time([2]).pooled, in_time([5]).pooled)  # which the points do not tell
+    finer = in_time([4, 10], tokens=20, rate=20.0)
+    assert (agreement(in_time([2, 5]), finer).argmax(1) == torch.arange(2)).all()
+
+
+def test_a_shifted_clip_is_a_negative_where_there_is_one() -> None:
+    alignment, seen = Alignment(), in_time([2, 5])
+    logits = torch.tensor([1.0, 0.8]) / 0.07
+    alone = alignment.in_time(seen, in_time([2, 5]), in_time([7, 8]), torch.tensor([False, False]))
+    torch.testing.assert_close(alone, -logits.log_softmax(0)[0])
+    hard = alignment.in_time(seen, in_time([2, 5]), in_time([7, 8]), torch.tensor([True, True]))
+    wanted = -torch.tensor([1.0, 0.8, 0.8, 0.8]).div(0.07).log_softmax(0)[0]
+    torch.testing.assert_close(hard, (wanted + alone) / 2)
+    assert alignment.in_time(seen, in_time([7, 8]), in_time([2, 5]), torch.tensor([True, True])) > hard
+
+
+def test_a_prompt_is_dropped_by_itself_and_goes_with_its_row() -> None:
+    space = SharedSpace(SpaceConfig(width=16, condition_dropout=0.0, prompt_dropout=1.0), widths={"text": 8})
+    latent, said = (space(some(tokens), "text").latent for tokens in (5, 3))
+    both = replace(latent, prompt=said)
+    dropped = space.drop_conditions(both, randomness=torch.Generator())
+    assert dropped.tokens is latent.tokens
+    assert dropped.prompt is not None
+    assert dropped.prompt.mask.sum(1).tolist() == [1, 1, 1]
+    left_out = space.no_prompt(latent)
+    torch.testing.assert_close(dropped.prompt.tokens[:, :1], left_out.tokens)
+    torch.testing.assert_close(dropped.prompt.pooled, left_out.pooled)
+    nothing = space.null(both)
+    assert nothing.prompt is not None
+    assert torch.equal(nothing.prompt.pooled, left_out.pooled)
+    whole = stack(both, nothing).repeat(2)
+    assert whole.prompt is not None
+    assert whole.prompt.tokens.shape == (12, 3, 16)
+    assert torch.equal(whole.prompt.pooled[2], said.pooled[1])
 
 
 def test_stack_pads_the_shorter() -> None:

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 
 from tonggan.data.augment import LABELS, Augmentation
-from tonggan.data.forms import FULL_SCALE
-from tonggan.data.order import mix, permuted
+from tonggan.data.order import mix, permuted, uniform
 from tonggan.data.pack import Pack, PackedRow
 from tonggan.data.preferences import Pairs, Preferences
+from tonggan.data.windows import Shifted, Shifts, first_frames, middle_frame, windows_of
 from tonggan.errors import UserError
-from tonggan.modalities.audio import fitted
 from tonggan.modalities.image import to_float
 from tonggan.modalities.text import Caption
 
@@ -39,7 +38,9 @@ class Batch:
 
     `text` is a list of `Caption`, `image` float32 (batch, 3, size, size) in [-1, 1], `video` uint8 (batch, frames, 3, size, size), `audio` float32
     (batch, samples) in [-1, 1] of the same window of a clip. Inputs and targets differ where a recipe phrases them apart.
+    Of a clip `image` is the frame in the middle of the window.
     `changes` (batch, labels) say what augmentation did to each sample, zero for nothing; None without augmentation.
+    `shifted` are sounds of the same clips at another time; None where none are asked for.
     `pairs` are as many preferences beside the samples; None where nothing is learned from preferences.
     """
 
@@ -48,6 +49,7 @@ class Batch:
     indices: np.ndarray
     changes: torch.Tensor | None = None
     pairs: Pairs | None = None
+    shifted: Shifted | None = None
 
 
 def fill(template: str, row: PackedRow, caption: str) -> str | None:
@@ -114,7 +116,7 @@ def batch_of(
 
     Of clips, the window begins at `places` (rows,): 0 is the beginning, 1 the last that is whole; at the beginning unless given.
     """
-    seen = _pictures(pack, indices) if pack.modality == "image" else _windows(pack, indices, np.zeros(len(indices)) if places is None else places)
+    seen = _pictures(pack, indices) if pack.modality == "image" else windows_of(pack, indices, first_frames(pack, indices, places))
     inputs = {"text": list(captions)} | seen
     return Batch(inputs, inputs if targets is None else inputs | {"text": list(targets)}, indices)
 
@@ -126,35 +128,17 @@ def _pictures(pack: Pack, indices: np.ndarray) -> dict[str, Any]:
     return {"image": to_float(torch.from_numpy(pictures))}
 
 
-def _windows(pack: Pack, indices: np.ndarray, places: np.ndarray) -> dict[str, Any]:
-    """Return windows of clips, in whole frames: a clip that is shorter goes on with its last frame and with silence."""
-    framing, found = pack.framing, dict[str, list[np.ndarray]]()
-    for index, place in zip(indices.tolist(), places.tolist(), strict=True):
-        samples = pack.items("samples", index)
-        whole = (
-            len(pack.items("frames", index)) if pack.modality == "video" else int(len(samples) / framing.sample_rate_hz * framing.frames_per_second)
-        )
-        first = min(int(place * (max(0, whole - framing.frames) + 1)), max(0, whole - framing.frames))
-        if pack.modality == "video":
-            frames = pack.items("frames", index)[first : first + framing.frames]
-            found.setdefault("video", []).append(frames[np.minimum(np.arange(framing.frames), len(frames) - 1)])
-        begin = round(first / framing.frames_per_second * framing.sample_rate_hz)
-        found.setdefault("audio", []).append(fitted(samples[begin:], framing.samples))
-    stacked = {name: torch.from_numpy(np.stack(values)) for name, values in found.items()}
-    return stacked | {"audio": stacked["audio"].float().div_(FULL_SCALE)}
-
-
 def hold_out(pack: Pack, indices: np.ndarray, *, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Part rows into (train, held out): a `share` of them chosen by hash, the same whatever else is in the pack's other splits."""
-    draws = mix(np.arange(len(indices), dtype=np.uint64) + np.uint64(seed) * np.uint64(1_000_003)) >> np.uint64(11)
-    held = draws.astype(np.float64) / 2**53 < share
+    held = uniform(mix(np.arange(len(indices), dtype=np.uint64) + np.uint64(seed) * np.uint64(1_000_003))) < share
     return indices[~held], indices[held]
 
 
 class Loader:
     """An endless stream of samples: epoch after epoch, each in its own order; a batch may straddle two.
 
-    Of clips that are longer than a window, it takes one from anywhere, or the first. With `preferences`, as many of those come beside the samples.
+    Of clips that are longer than a window, it takes one from anywhere, or the first; with `shifts`, what is heard at another time comes beside. With
+    `preferences`, as many of those come beside the samples. Raises `UserError` for `shifts` that no clip has room for.
     """
 
     def __init__(
@@ -169,9 +153,13 @@ class Loader:
         augmentation: Augmentation | None = None,
         windows: Literal["anywhere", "first"] = "anywhere",
         preferences: Preferences | None = None,
+        shifts: Shifts | None = None,
     ) -> None:
         self.pack, self.rows, self.augmentation, self.windows, self.preferences = pack, indices, augmentation, windows, preferences
         self.batch_size, self.seed, self.phrasings, self.target_phrasings = batch_size, seed, phrasings, target_phrasings
+        self.shifts = shifts
+        if shifts is not None:
+            shifts.check_room(pack, indices)
 
     def batch(self, position: int) -> Batch:
         """Return samples number `position` to `position + batch_size - 1`."""
@@ -186,8 +174,10 @@ class Loader:
         if self.target_phrasings is not None:
             others = mix(draws) >> np.uint64(1)
             targets = [chosen_caption(row, self.target_phrasings, int(draw)) for row, draw in zip(rows, others, strict=True)]
-        begins = (mix(~draws) >> np.uint64(11)).astype(np.float64) / 2**53 if self.windows == "anywhere" else None
+        begins = uniform(mix(~draws)) if self.windows == "anywhere" else None
         batch = batch_of(self.pack, indices, captions, targets, places=begins)
+        if self.shifts is not None:
+            batch = replace(batch, shifted=self.shifts.of(self.pack, indices, places=begins, draws=uniform(mix(mix(~draws)))))
         if self.preferences is not None:
             batch = replace(batch, pairs=self.preferences.pairs(positions, seed=self.seed))
         return batch if self.augmentation is None else self._augmented(batch, self.augmentation, draws)
@@ -195,11 +185,14 @@ class Loader:
     def _augmented(self, batch: Batch, augmentation: Augmentation, draws: np.ndarray) -> Batch:
         with np.errstate(over="ignore"):
             numbers = mix(draws[:, None] * np.uint64(64) + np.arange(1, 2 * len(LABELS) + 1, dtype=np.uint64))
-        changes = augmentation.labels((numbers >> np.uint64(11)).astype(np.float64) / 2**53)
-        seen = "image" if "image" in batch.inputs else "video"
-        if seen not in batch.inputs:
+        changes = augmentation.labels(uniform(numbers))
+        if "video" in batch.inputs:
+            video = augmentation.of_clips(batch.inputs["video"], changes)
+            changed = {"video": video, "image": middle_frame(video)}
+        elif "image" in batch.inputs:
+            changed = {"image": augmentation(batch.inputs["image"], changes)}
+        else:
             raise UserError("data.augment: sounds alone cannot be changed. Leave it out.")
-        changed = {seen: (augmentation if seen == "image" else augmentation.of_clips)(batch.inputs[seen], changes)}
         inputs = {**batch.inputs, **changed}
         targets = inputs if batch.targets is batch.inputs else {**batch.targets, **changed}
         return replace(batch, inputs=inputs, targets=targets, changes=changes)

@@ -14,6 +14,11 @@ def mix(values: np.ndarray) -> np.ndarray:
         return z ^ (z >> np.uint64(31))
 
 
+def uniform(numbers: np.ndarray) -> np.ndarray:
+    """Return uint64 hashes as numbers in [0, 1)."""
+    return (numbers >> np.uint64(11)).astype(np.float64) / 2**53
+
+
 def permuted(positions: np.ndarray, count: int, *, seed: int, epochs: np.ndarray) -> np.ndarray:
     """Return where each of `positions` (0 .. count - 1) lies in its epoch's permutation, without making the permutation.
 

@@ -73,6 +73,11 @@ class Pack:
         values, ends = self._column(name), self._ends[name]
         return values[ends[index] : ends[index + 1]]
 
+    def lengths(self, name: str, indices: np.ndarray) -> np.ndarray:
+        """Return how many items of a column belong to each of some rows (rows,)."""
+        self._column(name)
+        return self._ends[name][indices + 1] - self._ends[name][indices]
+
     def _column(self, name: str) -> np.ndarray:
         if name not in self._values:
             raise UserError(f"{self.path} is a pack of {self.modality}, without {name}: this needs other data.")

@@ -2,11 +2,11 @@
 
 waveform (samples) -> log-mel (bands, frames) -> tokens of a few frames (32 ms) -> transformer -> frames -> waveform.
 What is seen is brought to the tokens by its seconds, not found by attention: a network that has to find it is seldom in time (MMAudio, arXiv:2412.15322).
+What is said (a caption, alone or beside a clip) has no time and is looked at.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Literal, cast
 
 import torch
@@ -15,16 +15,13 @@ from torch import Tensor, nn
 from tonggan.decoders.flow_sampling import SETTINGS, FlowConfig, FlowNetwork, led_field, seeded_noise, velocity_loss
 from tonggan.decoders.vocoder import Vocoder, VocoderConfig, griffin_lim
 from tonggan.errors import UserError
-from tonggan.latent.record import Latent
+from tonggan.latent.record import Latent, at_instants
 from tonggan.layers.embeddings import TimeEmbedding
 from tonggan.layers.transformer import KeysValues, ModulatedBlock, RMSNorm, mask_bias, temporal_angles
-from tonggan.modalities.spectrogram import Mel, log_mel
+from tonggan.modalities.spectrogram import Mel, band_statistics, frames_to_tokens, log_mel, token_seconds
 from tonggan.objectives import flow
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder
-
-FITTED_CLIPS = 256
-"""Clips from which mean and deviation of the bands are taken."""
 
 
 class AudioFlowConfig(FlowConfig):
@@ -42,7 +39,11 @@ class AudioFlowConfig(FlowConfig):
     aligned: bool = True
     """Whether each token is told what is seen at its instant."""
     attends: bool = False
-    """Whether tokens attend to the latent's tokens: for conditions without time, such as captions."""
+    """Whether tokens attend to the latent's tokens, whether or not they have a time."""
+    prompt: str | None = None
+    """Modality of what is said beside what is seen (`text`: a caption to a clip); the model has an encoder of it. What has no time is looked at, too."""
+    look_every: int = 2
+    """With `prompt`, every so many blocks look at what is said."""
     vocoder: VocoderConfig | None = VocoderConfig()
     """None for Griffin-Lim."""
     num_inference_steps: int = 16
@@ -51,26 +52,19 @@ class AudioFlowConfig(FlowConfig):
 
 @dataclass(frozen=True)
 class Condition:
-    """What is computed once a sample: embedding of the point (batch, width), what is seen at each token (batch, tokens, width), what each block reads."""
+    """What is computed once a sample and read at every step.
+
+    Attributes:
+        point: (batch, width) embedding of the latent's point and of the prompt's.
+        seen: (batch, tokens, width) what is seen at each token; None where the latent has no time.
+        contexts: each block's keys and values of the latent's tokens; None without `attends`.
+        looks: each block's keys and values of what is said; None for blocks that do not look, and where nothing is said.
+    """
 
     point: Tensor
     seen: Tensor | None
     contexts: list[KeysValues | None]
-
-
-def at_instants(latent: Latent, instants: Tensor) -> Tensor:
-    """Return the latent's tokens at other seconds (instants,), linearly between neighbours, as they are before the first and behind the last.
-
-    (batch, tokens, width) -> (batch, instants, width). Masked tokens count as zeros: nothing is seen.
-    """
-    assert latent.seconds is not None
-    tokens = latent.tokens * latent.mask.unsqueeze(-1).to(latent.tokens.dtype)
-    if len(latent.seconds) == 1:
-        return tokens.expand(-1, len(instants), -1)
-    after = torch.searchsorted(latent.seconds, instants).clamp(1, len(latent.seconds) - 1)
-    begin, end = latent.seconds[after - 1], latent.seconds[after]
-    share = ((instants - begin) / (end - begin)).clamp(0, 1).to(tokens.dtype).unsqueeze(-1)
-    return tokens[:, after - 1] * (1 - share) + tokens[:, after] * share
+    looks: list[KeysValues | None]
 
 
 class SoundNetwork(FlowNetwork):
@@ -86,37 +80,52 @@ class SoundNetwork(FlowNetwork):
         self.to_tokens = nn.Linear(values, width)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         reads = config.latent_width if config.attends else None
-        self.blocks = nn.ModuleList(ModulatedBlock(width, config.heads, context_width=reads) for _ in range(config.layers))
+        looking = [config.prompt is not None and (layer + 1) % config.look_every == 0 for layer in range(config.layers)]
+        self.blocks = nn.ModuleList(
+            ModulatedBlock(width, config.heads, context_width=reads, looks=looks, look_width=config.latent_width) for looks in looking
+        )
+        self.asked = nn.Sequential(nn.Linear(config.latent_width, width), nn.SiLU(), nn.Linear(width, width)) if config.prompt is not None else None
         self.out = nn.Sequential(RMSNorm(width), nn.Linear(width, values))
-        for layers in (self.modulation, self.out):  # every block starts as the identity, the output at zero (adaLN-Zero, arXiv:2212.09748)
+        # Every block starts as the identity, the output at zero (adaLN-Zero, arXiv:2212.09748); a prompt changes nothing until it is learned.
+        for layers in (self.modulation, self.out, *([self.asked] if self.asked is not None else [])):
             for parameter in layers[-1].parameters():
                 nn.init.zeros_(parameter)
 
     def instants(self, tokens: int, device: torch.device) -> Tensor:
         """Return the second of the middle of each token."""
-        places = torch.arange(tokens, device=device) * self.config.frames_a_token + (self.config.frames_a_token - 1) / 2
-        return places / self.config.mel.frames_per_second
+        return token_seconds(self.config.mel, tokens, frames_a_token=self.config.frames_a_token, device=device)
 
     def prepare(self, latent: Latent) -> Condition:
         """Compute what does not change from step to step."""
         point = self.point(latent.pooled * latent.pooled.shape[-1] ** 0.5)
+        if self.asked is not None and latent.prompt is not None:
+            point = point + self.asked(latent.prompt.pooled * latent.prompt.pooled.shape[-1] ** 0.5)
         bias = mask_bias(latent.mask, torch.float32)
         readers = (cast(ModulatedBlock, block).attention for block in self.blocks)
         contexts = [reader.read(latent.tokens, bias) if self.config.attends else None for reader in readers]
         if self.seen is None or latent.seconds is None:
-            return Condition(point, None, contexts)
+            return Condition(point, None, contexts, self._looks(latent))
         count = round(self.config.clip_seconds * self.config.mel.frames_per_second) // self.config.frames_a_token
-        return Condition(point, self.seen(at_instants(latent, self.instants(count, latent.tokens.device))), contexts)
+        return Condition(point, self.seen(at_instants(latent, self.instants(count, latent.tokens.device))), contexts, self._looks(latent))
+
+    def _looks(self, latent: Latent) -> list[KeysValues | None]:
+        """Return what each block looks at: the latent's own tokens where they have no time, and the prompt's."""
+        said = [each for each in (latent if latent.seconds is None else None, latent.prompt) if each is not None]
+        looks = [cast(ModulatedBlock, block).look for block in self.blocks]
+        if not said:
+            return [None] * len(looks)
+        tokens, mask = torch.cat([each.tokens for each in said], dim=1), torch.cat([each.mask for each in said], dim=1)
+        return [None if look is None else look.read(tokens, mask) for look in looks]
 
     def forward(self, x: Tensor, times: Tensor, condition: Condition) -> Tensor:
         """x (batch, bands, frames), times (batch,) -> predicted frames of the same shape."""
-        tokens = self.to_tokens(x.unflatten(2, (-1, self.config.frames_a_token)).permute(0, 2, 3, 1).flatten(2))
+        tokens = self.to_tokens(frames_to_tokens(x, self.config.frames_a_token))
         if condition.seen is not None:
             tokens = tokens + condition.seen
         angles = temporal_angles(self.instants(tokens.shape[1], x.device), self.config.width // self.config.heads)
         modulation = self.modulation(self.time(times) + condition.point).unflatten(1, (6, -1))
-        for block, context in zip(self.blocks, condition.contexts, strict=True):
-            tokens = block(tokens, modulation, context=context, rotation=(angles.cos(), angles.sin()))
+        for block, context, look in zip(self.blocks, condition.contexts, condition.looks, strict=True):
+            tokens = block(tokens, modulation, context=context, rotation=(angles.cos(), angles.sin()), seen=look)
         return self.out(tokens).unflatten(2, (self.config.frames_a_token, -1)).flatten(1, 2).transpose(1, 2)
 
 
@@ -136,8 +145,9 @@ class AudioFlow(Decoder[AudioFlowConfig]):
             raise UserError(
                 f"audio_flow: clip_seconds {config.clip_seconds:g} is not a multiple of {step} samples ({step / config.mel.sample_rate_hz:g} s)."
             )
-        if not (config.aligned or config.attends):
-            raise UserError("audio_flow: neither aligned nor attends: the sound would have nothing to go by.")
+        if not (config.aligned or config.attends or config.prompt):
+            raise UserError("audio_flow: neither aligned nor attends nor prompt: the sound would have nothing to go by.")
+        self.prompt = config.prompt
         self.network = SoundNetwork(config)
         self.vocoder = None if config.vocoder is None else Vocoder(config.vocoder, config.mel)
         self.register_buffer("mean", torch.zeros(config.mel.bands, 1))
@@ -145,9 +155,9 @@ class AudioFlow(Decoder[AudioFlowConfig]):
 
     def fit(self, examples: Iterable[Any]) -> None:
         """Take mean and deviation of every band from the first examples (waveforms)."""
-        levels = torch.cat([log_mel(waveform, self.config.mel) for waveform in islice(examples, FITTED_CLIPS)], dim=1)
-        self.mean.copy_(levels.mean(1, keepdim=True))
-        self.deviation.copy_(levels.std(1, keepdim=True).clamp_min(0.1))
+        mean, deviation = band_statistics(examples, self.config.mel)
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation)
 
     def loss(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> LossTerms:
         """Descend the velocity of log-mel frames, and the vocoder's distances; the one of the two that is frozen is left out."""

@@ -116,8 +116,8 @@ def griffin_lim(levels: Tensor, mel: Mel, *, iterations: int = 32) -> Tensor:
     frames = levels.shape[-1]
     bands = F.pad(levels, (0, 1), mode="replicate").exp()
     loud = (torch.linalg.pinv(filters(mel).double()).float().to(levels.device) @ bands).clamp_min(0)
-    turns = torch.rand(loud.shape, generator=torch.Generator().manual_seed(0)).to(loud.device)
-    phases = torch.polar(torch.ones_like(loud), 2 * torch.pi * turns)
+    turns = torch.rand(loud.shape[1:], generator=torch.Generator().manual_seed(0)).to(loud.device)
+    phases = torch.polar(torch.ones_like(loud), (2 * torch.pi * turns).expand_as(loud))  # the same for every row: its place in the batch is nothing
     before = torch.zeros_like(phases)
     for _ in range(iterations):
         waveform = inverse(loud * phases, mel, frames=frames)

@@ -1,5 +1,6 @@
 """Encoders: inputs of one modality -> `Latent`."""
 
+from tonggan.encoders.audio import AudioTransformer
 from tonggan.encoders.image import ImageConvolutional
 from tonggan.encoders.image_pretrained import ImagePretrained
 from tonggan.encoders.image_transformer import ImageTransformer
@@ -15,4 +16,5 @@ ENCODERS: dict[str, type[Encoder]] = {
     "image_transformer": ImageTransformer,
     "image_pretrained": ImagePretrained,
     "video_transformer": VideoTransformer,
+    "audio_transformer": AudioTransformer,
 }

@@ -5,10 +5,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from tonggan.encoders.temporal import through_time
 from tonggan.errors import UserError
 from tonggan.latent.record import Latent
 from tonggan.layers.convolutional import ResidualBlock
-from tonggan.layers.transformer import Block, RMSNorm, temporal_angles
+from tonggan.layers.transformer import Block, RMSNorm
 from tonggan.modalities.image import to_float
 from tonggan.parts import Encoder, PartConfig
 
@@ -78,12 +79,7 @@ class VideoTransformer(Encoder[VideoTransformerConfig]):
         """Encode a batch of clips, of any length."""
         x = self._tokens(inputs.permute(0, 1, 3, 4, 2))
         seconds = torch.arange(inputs.shape[1], device=inputs.device) / self.config.frames_per_second
-        angles = temporal_angles(seconds, self.config.width // self.config.heads)
-        for block in self.blocks:
-            x = block(x, rotation=(angles.cos(), angles.sin()))
-        tokens = self.norm(x)
-        mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-        return Latent(tokens, mask, tokens.mean(1), seconds)
+        return through_time(x, seconds, blocks=self.blocks, norm=self.norm, head_width=self.config.width // self.config.heads)
 
     def _tokens(self, frames: Tensor) -> Tensor:
         """uint8 (batch, frames, size, size, 3) -> (batch, frames, width), each frame for itself."""

@@ -1,10 +1,12 @@
-"""Contrastive alignment: paired points of different encoders come to lie together."""
+"""Contrastive alignment: paired points of different encoders come to lie together, and of what has time the tokens of the same instant."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from tonggan.latent.record import Latent, at_instants
 
 
 class Alignment(nn.Module):
@@ -22,3 +24,27 @@ class Alignment(nn.Module):
         logits = scale * first.float() @ second.float().T
         truth = torch.arange(len(logits), device=logits.device)
         return (F.cross_entropy(logits, truth) + F.cross_entropy(logits.T, truth)) / 2
+
+    def in_time(self, first: Latent, second: Latent, shifted: Latent, real: Tensor) -> Tensor:
+        """Return the loss of two batches that have time, of which row i of one belongs to row i of the other, as `agreement` measures it.
+
+        Negatives are the other rows and, where `real` (batch,) is True, the same clip at another time: `shifted`, of the modality of `second` (the hard
+        negatives of Korbar et al. 2018, arXiv:1807.00230). What lies in the same clip is alike but for its time: that is what is learned.
+        """
+        scale = self.logit_scale.exp().clamp(max=self.MAX_SCALE)
+        logits, later = scale * agreement(first, second), scale * agreement(first, shifted)
+        later = later.masked_fill(~real, float("-inf"))
+        truth = torch.arange(len(logits), device=logits.device)
+        return (F.cross_entropy(torch.cat([logits, later], dim=1), truth) + F.cross_entropy(logits.T, truth)) / 2
+
+
+def agreement(first: Latent, second: Latent) -> Tensor:
+    """Return (rows of `first`, rows of `second`): the mean cosine of the tokens at the same instants, those of `second`.
+
+    Points cannot tell: they are means over time of tokens whose positions are relative, nearly the same wherever in a clip its events lie.
+    """
+    assert second.seconds is not None
+    with torch.autocast(second.tokens.device.type, enabled=False):  # what tells a shift is a few thousandths
+        one = F.normalize(at_instants(first, second.seconds).float(), dim=-1)
+        other = F.normalize(second.tokens.float(), dim=-1)
+        return torch.einsum("itw,jtw->ij", one, other) / len(second.seconds)

@@ -55,6 +55,7 @@ class Latent:
         seconds: (tokens,) centre time of each token, for video and audio; None where time has no meaning.
         references: what a memory recalled for each row; None where there is no memory.
         changes: (batch, labels) what augmentation did to the output that is wanted; None for nothing.
+        prompt: what is asked for beside, of another encoder (a caption to a clip); None where the decoder takes none.
     """
 
     tokens: Tensor
@@ -63,6 +64,7 @@ class Latent:
     seconds: Tensor | None = None
     references: References | None = None
     changes: Tensor | None = None
+    prompt: "Latent | None" = None
 
     def __len__(self) -> int:
         return len(self.pooled)
@@ -86,6 +88,7 @@ class Latent:
             pooled=self.pooled.repeat_interleave(times, 0),
             references=self.references
             and References(*(each.repeat_interleave(times, 0) for each in (self.references.values, self.references.present))),
+            prompt=self.prompt and self.prompt.repeat(times),
         )
 
 
@@ -98,8 +101,8 @@ def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
 def blend(first: Latent, second: Latent, weight: float) -> Latent:
     """Return the latents at `weight` (0 to 1) on the way from `first` to `second`, row by row.
 
-    Points move on the great circle between them (Shoemake 1985), tokens on straight lines; the shorter row's missing tokens are zeros. References are
-    those of the nearer end.
+    Points move on the great circle between them (Shoemake 1985), tokens on straight lines; the shorter row's missing tokens are zeros. References and
+    prompt are those of the nearer end.
     """
     whole = stack(first, second)
     tokens, others = whole.tokens.chunk(2)
@@ -108,8 +111,24 @@ def blend(first: Latent, second: Latent, weight: float) -> Latent:
     angle = (pooled[0] * pooled[1]).sum(-1, keepdim=True).clamp(-1 + 1e-6, 1 - 1e-6).acos()
     point = (torch.sin((1 - weight) * angle) * pooled[0] + torch.sin(weight * angle) * pooled[1]) / torch.sin(angle)
     mask = masks[0] if weight <= 0 else masks[1] if weight >= 1 else masks[0] | masks[1]
-    recalled = (first if weight < 0.5 else second).references
-    return Latent(torch.lerp(tokens, others, weight), mask, torch.nn.functional.normalize(point, dim=-1), whole.seconds, recalled)
+    nearer = first if weight < 0.5 else second
+    point = torch.nn.functional.normalize(point, dim=-1)
+    return Latent(torch.lerp(tokens, others, weight), mask, point, whole.seconds, nearer.references, prompt=nearer.prompt)
+
+
+def at_instants(latent: Latent, instants: Tensor) -> Tensor:
+    """Return the latent's tokens at other seconds (instants,), linearly between neighbours, as they are before the first and behind the last.
+
+    (batch, tokens, width) -> (batch, instants, width). Masked tokens count as zeros: nothing is seen.
+    """
+    assert latent.seconds is not None
+    tokens = latent.tokens * latent.mask.unsqueeze(-1).to(latent.tokens.dtype)
+    if len(latent.seconds) == 1:
+        return tokens.expand(-1, len(instants), -1)
+    after = torch.searchsorted(latent.seconds, instants).clamp(1, len(latent.seconds) - 1)
+    begin, end = latent.seconds[after - 1], latent.seconds[after]
+    share = ((instants - begin) / (end - begin)).clamp(0, 1).to(tokens.dtype).unsqueeze(-1)
+    return tokens[:, after - 1] * (1 - share) + tokens[:, after] * share
 
 
 def stack(*latents: Latent) -> Latent:
@@ -117,7 +136,9 @@ def stack(*latents: Latent) -> Latent:
     length = max(each.tokens.shape[1] for each in latents)
     padded = [_padded(each, length) for each in latents]
     tokens, masks, pooled = (torch.cat([getattr(each, name) for each in padded]) for name in ("tokens", "mask", "pooled"))
-    return Latent(tokens, masks, pooled, latents[0].seconds, _stacked_references(latents))
+    prompts = [each.prompt for each in latents if each.prompt is not None]
+    assert len(prompts) in (0, len(latents)), "some of the latents have a prompt, others none"
+    return Latent(tokens, masks, pooled, latents[0].seconds, _stacked_references(latents), prompt=stack(*prompts) if prompts else None)
 
 
 def _stacked_references(latents: tuple[Latent, ...]) -> References | None:

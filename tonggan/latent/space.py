@@ -20,6 +20,8 @@ class SpaceConfig(Strict):
     """Sample tokens and points from N(mean, variance) in training and offer the KL term (Kingma & Welling 2014, arXiv:1312.6114, equation 10)."""
     condition_dropout: float = 0.1
     """Share of samples whose condition is replaced by the learned "nothing" (Ho & Salimans 2022, arXiv:2207.12598, algorithm 1)."""
+    prompt_dropout: float = 0.5
+    """Share of samples whose prompt alone is replaced by "nothing", for decoders that take one: so that it may be left out."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,24 @@ class SharedSpace(nn.Module):
         mask = torch.zeros_like(like.mask)
         mask[:, 0] = True
         pooled = F.normalize(self.null_point, dim=-1).to(like.pooled.dtype).expand_as(like.pooled)
-        return replace(like, tokens=tokens, mask=mask, pooled=pooled, references=None)
+        return replace(like, tokens=tokens, mask=mask, pooled=pooled, references=None, prompt=like.prompt and self.null(like.prompt))
+
+    def no_prompt(self, beside: Latent) -> Latent:
+        """Return what stands for a prompt that is left out, beside as many rows as a latent has."""
+        return self.null(Latent(beside.tokens[:, :1], beside.mask[:, :1], beside.pooled))
 
     def drop_conditions(self, latent: Latent, *, randomness: torch.Generator) -> Latent:
-        """Replace the condition of a random share of rows by "no condition", so that one network learns both (classifier-free guidance)."""
-        if self.config.condition_dropout == 0:
+        """Replace the condition of a random share of rows by "no condition", so that one network learns both (classifier-free guidance).
+
+        A prompt is dropped by itself, whether its row's condition is or not.
+        """
+        kept = self._dropped(latent, self.config.condition_dropout, randomness)
+        return kept if kept.prompt is None else replace(kept, prompt=self._dropped(kept.prompt, self.config.prompt_dropout, randomness))
+
+    def _dropped(self, latent: Latent, share: float, randomness: torch.Generator) -> Latent:
+        if share == 0:
             return latent
-        dropped = (torch.rand(len(latent), generator=randomness) < self.config.condition_dropout).to(latent.mask.device)
+        dropped = (torch.rand(len(latent), generator=randomness) < share).to(latent.mask.device)
         nothing = self.null(latent)
         return replace(
             latent,

@@ -148,17 +148,18 @@ class Attention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention from tokens on a grid to other tokens on the same grid (of pictures to look at); adds nothing until it has learned to.
+    """Multi-head attention from tokens to what they look at; adds nothing until it has learned to.
 
-    Rotary positions on both sides, so that what is near a place is found near it; one learned token more is read, so that nothing need be looked at.
+    What lies on the same grid as the tokens (pictures to look at) has rotary positions on both sides, so that what is near a place is found near it;
+    what lies elsewhere (words) has none. One learned token more is read, so that nothing need be looked at.
     The zero start of the output is Flamingo's (arXiv:2204.14198, section 2.2), with a whole layer in place of its gate.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, *, context_width: int | None = None) -> None:
         super().__init__()
         self.heads = heads
         self.to_queries = nn.Linear(width, width, bias=False)
-        self.to_context = nn.Linear(width, 2 * width, bias=False)
+        self.to_context = nn.Linear(context_width or width, 2 * width, bias=False)
         self.query_norm, self.key_norm = RMSNorm(width // heads), RMSNorm(width // heads)
         self.nothing = nn.Parameter(torch.zeros(2, heads, 1, width // heads))
         self.out = nn.Linear(width, width, bias=False)
@@ -167,18 +168,21 @@ class CrossAttention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def read(self, context: Tensor, mask: Tensor, rotation: tuple[Tensor, Tensor]) -> KeysValues:
-        """Return keys and values of `context` (batch, tokens, width), some multiple of the grid, where `mask` (batch, tokens) is True."""
+    def read(self, context: Tensor, mask: Tensor, rotation: tuple[Tensor, Tensor] | None = None) -> KeysValues:
+        """Return keys and values of `context` (batch, tokens, context_width) where `mask` (batch, tokens) is True; with `rotation` some multiple of a grid."""
         keys, values = (self._split(each) for each in self.to_context(context).chunk(2, dim=-1))
-        grids = keys.shape[2] // len(rotation[0])
-        keys = rotate(self.key_norm(keys), *(angle.repeat(grids, 1) for angle in rotation))
+        keys = self.key_norm(keys)
+        if rotation is not None:
+            keys = rotate(keys, *(angle.repeat(keys.shape[2] // len(angle), 1) for angle in rotation))
         nothing = self.nothing.to(keys.dtype).unsqueeze(1).expand(-1, len(context), -1, -1, -1)
         bias = mask_bias(nn.functional.pad(mask, (1, 0), value=True), torch.float32)
         return KeysValues(torch.cat([nothing[0], keys.to(nothing.dtype)], dim=2), torch.cat([nothing[1], values], dim=2), bias)
 
-    def forward(self, x: Tensor, context: KeysValues, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, context: KeysValues, rotation: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """x (batch, tokens, width) -> the same shape."""
-        queries = rotate(self.query_norm(self._split(self.to_queries(x))), *rotation)
+        queries = self.query_norm(self._split(self.to_queries(x)))
+        if rotation is not None:
+            queries = rotate(queries, *rotation)
         mixed = attend(queries.to(context.values.dtype), context.keys.to(context.values.dtype), context.values, context.bias)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
@@ -217,10 +221,11 @@ class Block(nn.Module):
 class ModulatedBlock(nn.Module):
     """Block whose norms and gates follow a condition, with a context to read (DiT, arXiv:2212.09748; adaLN-single of PixArt-alpha, arXiv:2310.00426).
 
-    With `looks` it also looks at what lies on the same grid as its tokens. Without `context_width` it reads nothing.
+    With `looks` it also looks at what lies on the same grid as its tokens or, where it is of `look_width`, on none. Without `context_width` it reads
+    nothing.
     """
 
-    def __init__(self, width: int, heads: int, *, context_width: int | None, looks: bool = False) -> None:
+    def __init__(self, width: int, heads: int, *, context_width: int | None, looks: bool = False, look_width: int | None = None) -> None:
         super().__init__()
         self.attention_norm = RMSNorm(width, learned=False)
         self.feed_norm = RMSNorm(width, learned=False)
@@ -229,7 +234,8 @@ class ModulatedBlock(nn.Module):
         # The modulation is computed once for all blocks; each adds an offset of its own.
         self.offset = nn.Parameter(torch.zeros(6, width))
         self.look_norm = RMSNorm(width) if looks else None
-        self.look = CrossAttention(width, heads) if looks else None
+        self.look = CrossAttention(width, heads, context_width=look_width) if looks else None
+        self.looks_around = look_width is None
 
     def forward(
         self, x: Tensor, modulation: Tensor, *, context: KeysValues | None, rotation: tuple[Tensor, Tensor], seen: KeysValues | None = None
@@ -239,5 +245,5 @@ class ModulatedBlock(nn.Module):
         mixed = self.attention(self.attention_norm(x) * (1 + scale) + shift, context=context, rotation=rotation)
         x = x + gate * mixed
         if self.look is not None and self.look_norm is not None and seen is not None:
-            x = x + self.look(self.look_norm(x), seen, rotation)
+            x = x + self.look(self.look_norm(x), seen, rotation if self.looks_around else None)
         return x + feed_gate * self.feed(self.feed_norm(x) * (1 + feed_scale) + feed_shift)

@@ -1,6 +1,8 @@
 """Mel spectrograms: what a sound looks like, for models, for measures and for the eye."""
 
+from collections.abc import Iterable
 from functools import cache
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -9,6 +11,8 @@ from tonggan.strict import Strict
 
 FLOOR = 1e-4
 """Magnitudes below are silence: about 80 dB under a full sine."""
+FITTED_CLIPS = 256
+"""Clips from which mean and deviation of the bands are taken."""
 
 
 class Mel(Strict):
@@ -72,3 +76,20 @@ def log_mel(waveform: Tensor, mel: Mel) -> Tensor:
     with torch.autocast(waveform.device.type, enabled=False):  # eight bits are too few for what is 80 dB down
         found = magnitude(spectrum(waveform.float(), window_length=mel.window_length, hop_length=mel.hop_length))
         return (filters(mel).to(found.device) @ found).clamp_min(FLOOR).log()
+
+
+def frames_to_tokens(levels: Tensor, frames_a_token: int) -> Tensor:
+    """Return (batch, tokens, frames_a_token * bands) of frames (batch, bands, frames), as many as make whole tokens."""
+    return levels.unflatten(2, (-1, frames_a_token)).permute(0, 2, 3, 1).flatten(2)
+
+
+def token_seconds(mel: Mel, tokens: int, *, frames_a_token: int, device: torch.device) -> Tensor:
+    """Return the second of the middle of each token (tokens,)."""
+    places = torch.arange(tokens, device=device) * frames_a_token + (frames_a_token - 1) / 2
+    return places / mel.frames_per_second
+
+
+def band_statistics(waveforms: Iterable[Tensor], mel: Mel) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation (bands, 1) of every band's log-mel over the first waveforms (samples,)."""
+    levels = torch.cat([log_mel(waveform, mel) for waveform in islice(waveforms, FITTED_CLIPS)], dim=1)
+    return levels.mean(1, keepdim=True), levels.std(1, keepdim=True).clamp_min(0.1)

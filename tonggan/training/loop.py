@@ -16,6 +16,7 @@ from torch import nn
 
 from tonggan.data.loader import Batch, Loader
 from tonggan.data.preferences import Pairs
+from tonggan.data.windows import Shifted
 from tonggan.errors import UserError, nearest
 from tonggan.model import CrossModalModel, Player
 from tonggan.objectives.terms import Checkup
@@ -228,4 +229,5 @@ def to_device(batch: Batch, device: str) -> Batch:
     inputs = moved(batch.inputs)
     changes = None if batch.changes is None else batch.changes.to(device)
     pairs = None if batch.pairs is None else Pairs(**moved(vars(batch.pairs)))
-    return Batch(inputs, inputs if batch.targets is batch.inputs else moved(batch.targets), batch.indices, changes, pairs)
+    shifted = None if batch.shifted is None else Shifted(moved(batch.shifted.inputs), batch.shifted.real.to(device))
+    return Batch(inputs, inputs if batch.targets is batch.inputs else moved(batch.targets), batch.indices, changes, pairs, shifted)

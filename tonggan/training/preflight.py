@@ -14,7 +14,7 @@ from tonggan.model import CrossModalModel, ends
 from tonggan.model_folder import begin_from
 from tonggan.training.loop import Learner
 from tonggan.training.recipe import Recipe
-from tonggan.training.run import fit_parts, open_data, open_pack
+from tonggan.training.run import but_refitted, fit_parts, open_data, open_pack
 
 STEPS_BETWEEN_LOOKS = 50
 
@@ -34,10 +34,19 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
     rows = rows[:: max(1, len(rows) // count)][:count]
     phrasings = _one_of(recipe.data.loader_phrasings())
     said = _one_of(recipe.data.loader_target_phrasings()) or phrasings
-    loader = Loader(pack, rows, batch_size=schedule.batch_size, seed=recipe.seed, phrasings=phrasings, target_phrasings=said, windows="first")
+    loader = Loader(
+        pack,
+        rows,
+        batch_size=schedule.batch_size,
+        seed=recipe.seed,
+        phrasings=phrasings,
+        target_phrasings=said,
+        windows="first",
+        shifts=recipe.objectives.shifts(),
+    )
     torch.manual_seed(recipe.seed)
     model = CrossModalModel(recipe.model)
-    known = [] if recipe.initial is None else begin_from(model, recipe.initial)[1]
+    known = [] if recipe.initial is None else but_refitted(model, begin_from(model, recipe.initial)[1], recipe.refit)
     fit_parts(model, loader, samples=1, known=known)
     dtype = choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
     learner = Learner(model, recipe, 10**9, dtype)

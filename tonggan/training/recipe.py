@@ -143,6 +143,8 @@ class Recipe(Strict):
     name: str
     initial: str | None = None
     """A model (by name or folder) whose encoders, decoders and space training starts from, as far as this one has the same."""
+    refit: tuple[str, ...] = ()
+    """Parts of `initial`, such as `decoders.audio`, that learn from this data anew what gradients do not teach: where it is louder or of other words."""
     frozen: tuple[str, ...] = ()
     """What does not move: names of parts or of what is in them, such as `encoders.text`, `space.tokens.text` or `decoders`."""
     seed: int = 0

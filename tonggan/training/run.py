@@ -106,10 +106,20 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
         target_phrasings=said,
         augmentation=recipe.data.augmentation(),
         preferences=learned,
+        shifts=recipe.objectives.shifts(),
     )
     fixed = held if len(held) else train
     size = recipe.schedule.batch_size
-    watched = Loader(pack, fixed, batch_size=size, seed=recipe.seed, phrasings=phrasings, target_phrasings=said, preferences=watched_pairs)
+    watched = Loader(
+        pack,
+        fixed,
+        batch_size=size,
+        seed=recipe.seed,
+        phrasings=phrasings,
+        target_phrasings=said,
+        preferences=watched_pairs,
+        shifts=recipe.objectives.shifts(),
+    )
     batches = max(1, min(recipe.monitor.validation_samples, len(fixed)) // size)
     chosen = fixed[:: max(1, len(fixed) // recipe.monitor.previews)][: recipe.monitor.previews]
     captions = [first_caption(pack.row(int(i)), "en", phrasings) or "" for i in chosen]
@@ -162,6 +172,15 @@ def fit_parts(model: CrossModalModel, loader: Loader, *, samples: int, known: Co
     """Let the parts, but those that are `known` already, learn from `samples` of the stream, and from every row, what gradients do not teach."""
     positions = range(0, samples, loader.batch_size)
     model.fit(lambda: (loader.batch(position) for position in positions), lambda: memorable(loader), known=known)
+
+
+def but_refitted(model: CrossModalModel, taken: Collection[Part], refit: Collection[str]) -> list[Part]:
+    """Return the parts `taken` from a trained model but those named in `refit`; raises `UserError` for a name that is none of theirs."""
+    names = {f"{room}.{name}": part for room in ("encoders", "decoders") for name, part in getattr(model, room).items() if part in taken}
+    for name in refit:
+        if name not in names:
+            raise UserError(f"refit: no part '{name}' is taken from the initial model.{nearest(name, names)}")
+    return [part for name, part in names.items() if name not in refit]
 
 
 def total_samples(recipe: Recipe, count: int) -> int:
@@ -256,9 +275,10 @@ class Run:
         """Start from a trained model where the recipe names one, and let the parts that are new learn what gradients do not teach."""
         known: list[Part] = []
         if self.recipe.initial is not None:
-            began, known = begin_from(self.model, self.recipe.initial)
+            began, taken = begin_from(self.model, self.recipe.initial)
+            known = but_refitted(self.model, taken, self.recipe.refit)
             self.before = {"model": began.config["name"], "weights_hash": began.weights_hash} | dict(began.config["trained"])
-            self.console.print(f"begins from '{self.recipe.initial}': {len(known)} of {len(list(self.model.parts()))} parts are the same")
+            self.console.print(f"begins from '{self.recipe.initial}': {len(taken)} of {len(list(self.model.parts()))} parts are the same")
         fit_parts(self.model, self.data.loader, samples=min(VOCABULARY_SAMPLES, 8 * self.data.count), known=known)
         assets = self.out / "assets"
         assets.mkdir(parents=True, exist_ok=True)

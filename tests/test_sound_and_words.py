@@ -1,0 +1,235 @@
+"""Clips, sounds and captions in one space: arrows between any two of them, prompts, and synchrony."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from tonggan.data.loader import Loader
+from tonggan.data.pack import pack
+from tonggan.data.synthesis.foley import encode
+from tonggan.errors import UserError
+from tonggan.goals import ObjectivesConfig
+from tonggan.latent.alignment import agreement
+from tonggan.modalities import Framing
+from tonggan.modalities.audio import Sound, open_sound
+from tonggan.modalities.inspecting import inspect_file
+from tonggan.modalities.video import open_clip
+from tonggan.model import CrossModalModel, ModelConfig
+from tonggan.model_card import model_card
+from tonggan.pipeline import Tonggan
+from tonggan.sounding import Request, sound_clip
+from tonggan.training.recipe import parse_recipe
+from tonggan.training.run import Run, but_refitted
+
+SIZE, RATE, FPS = 32, 16_000, 25.0
+CAPTIONS = ("a low tone", "a high tone", "a late tone", "an early tone")
+RECIPE = {
+    "name": "sound-and-words",
+    "dtype": "float32",
+    "ema_decay": 0.9,
+    "data": {"path": "", "size": SIZE, "clip_seconds": 0.64, "hold_out": 0.0},
+    "model": {
+        "encoders": {
+            "video": {"kind": "video_transformer", "size": SIZE, "width": 32, "layers": 1, "heads": 2, "stem_channels": [16, 16, 16]},
+            "text": {"kind": "text_transformer", "width": 32, "layers": 1, "heads": 2, "vocabulary": 300},
+            "audio": {"kind": "audio_transformer", "width": 32, "layers": 1, "heads": 2},
+        },
+        "space": {"width": 32, "condition_dropout": 0.0},
+        "decoders": {
+            "text": {"kind": "text_autoregressive", "latent_width": 32, "width": 32, "layers": 1, "heads": 2, "vocabulary": 300, "languages": ["en"]},
+            "audio": {"kind": "audio_flow", "clip_seconds": 0.64, "latent_width": 32, "width": 64, "layers": 2, "heads": 2, "prompt": "text",
+                      "look_every": 1, "time_mean": -1.2, "num_inference_steps": 4, "guidance_scale": 1.0, "vocoder": None},
+            "image": {"kind": "image_deconv", "size": SIZE, "channels": 16, "latent_width": 32},
+        },
+    },
+    "objectives": {"arrows": {"audio->text": 1.0, "text->audio": 1.0, "video->audio": 1.0, "audio->image": 1.0}},
+    "optimizer": {"kind": "muon", "learning_rate": 2e-3, "muon_learning_rate": 4e-3},
+    "schedule": {"samples": 1200, "batch_size": 8, "warmup_samples": 80, "decay_share": 0.5},
+    "monitor": {"tensorboard": False, "validate_every": 1000, "preview_every": 1000, "checkpoint_every": 1000, "log_every": 1000},
+}  # fmt: skip
+
+
+def heard(number: int) -> np.ndarray:
+    seconds = np.arange(round(0.64 * RATE)) / RATE
+    hertz, sounds = ((300, True), (2500, True), (900, seconds > 0.32), (1500, seconds < 0.32))[number]
+    return (0.3 * np.sin(2 * np.pi * hertz * seconds) * sounds).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four clips of a pattern and a sound each, with captions beside them."""
+    folder = tmp_path_factory.mktemp("told") / "clips"
+    folder.mkdir()
+    for number, caption in enumerate(CAPTIONS):
+        pattern = np.random.default_rng(number).integers(0, 2, (1, 1, SIZE // 8, SIZE // 8), dtype=np.uint8) * 200
+        seen = pattern.repeat(8, 2).repeat(8, 3).repeat(3, 1).repeat(16, 0)
+        encode(folder / f"{number}.mp4", seen, Sound(heard(number)[None], RATE), frames_per_second=FPS)
+        (folder / f"{number}.txt").write_text(caption)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(told: Path, tmp_path_factory: pytest.TempPathFactory) -> Tonggan:
+    torch.set_num_threads(2)
+    folder = tmp_path_factory.mktemp("sound-and-words")
+    settings = copy.deepcopy(RECIPE)
+    settings["data"] |= {"path": str(told)}  # type: ignore[operator]
+    Run(parse_recipe(settings, where="test"), folder / "run", resume=False, console=Console(quiet=True), cache=folder).train()
+    return Tonggan.from_pretrained(folder / "run")
+
+
+def likeness(made: Sound, number: int) -> float:
+    """Return the correlation of band-wise levels with those of a true sound."""
+    from tonggan.modalities import modalities
+
+    closeness = modalities()["audio"].closeness
+    assert closeness is not None
+    return closeness(*(torch.from_numpy(samples)[None] for samples in (made.mono(), heard(number))))[0]
+
+
+def test_sounds_become_words_and_words_become_sounds(model: Tonggan, told: Path) -> None:
+    sounds = [open_sound(told / f"{number}.mp4") for number in range(4)]
+    assert model.generate(sounds, to="text") == list(CAPTIONS)
+    made = model.generate(list(CAPTIONS), to="audio", seed=3)
+    table = np.asarray([[likeness(sound, number) for number in range(4)] for sound in made])
+    assert (table.argmax(1) == np.arange(4)).all(), table
+    assert (table.diagonal() > 30).all(), table
+
+
+def test_sounds_become_pictures(model: Tonggan, told: Path) -> None:
+    sounds = [open_sound(told / f"{number}.mp4") for number in range(4)]
+    made, shown = (
+        np.stack([np.asarray(each, dtype=float).reshape(-1) for each in pictures])
+        for pictures in (
+            model.generate(sounds, to="image"),
+            [open_clip(told / f"{number}.mp4", model.framing).frames[8].transpose(1, 2, 0) for number in range(4)],
+        )
+    )
+    assert (np.abs(made[:, None] - shown[None]).mean(2).argmin(1) == np.arange(4)).all()
+
+
+def test_a_sound_has_a_point_in_the_space(model: Tonggan, told: Path) -> None:
+    sounds = [open_sound(told / f"{number}.mp4") for number in range(4)]
+    points = model.encode(sounds)
+    assert points.shape == (4, 32)
+    torch.testing.assert_close(points.norm(dim=-1), torch.ones(4))
+    torch.testing.assert_close(points[1:2], model.encode(sounds[1]))
+    assert (points @ points.T - torch.eye(4)).max() < 0.999
+
+
+def test_a_prompt_goes_beside_a_clip_or_is_left_out(model: Tonggan, told: Path, tmp_path: Path) -> None:
+    clip = open_clip(told / "1.mp4", model.framing)
+    plain, same, other = (model.generate(clip, to="audio", seed=1, prompt=prompt)[0] for prompt in (None, "a high tone", "a late tone"))
+    assert "| prompt | text, beside what audio is made from |" in model_card(model.config)
+    for made in (plain, same):
+        assert max(range(4), key=lambda number, made=made: likeness(made, number)) == 1  # type: ignore[misc]
+    assert np.abs(same.samples - other.samples).max() > 1e-3
+    both = model.generate([clip, clip], to="audio", seeds=[1, 1], prompt=["a high tone", "a late tone"])
+    for one, alone in zip(both, (same, other), strict=True):
+        assert np.abs(one.samples - alone.samples).max() < 1e-3
+    guided = model.generate(clip, to="audio", seed=1, prompt="a high tone", negative="a late tone", settings={"guidance_scale": 2.0})[0]
+    assert np.abs(guided.samples - same.samples).max() > 1e-3
+    with pytest.raises(UserError, match="3 prompts for 1 inputs"):
+        model.generate(clip, to="audio", prompt=["a", "b", "c"])
+    with pytest.raises(UserError, match="of audio; this model takes text"):
+        model.generate(clip, to="audio", prompt=open_sound(told / "1.mp4"))
+    with pytest.raises(UserError, match="no prompt from text to audio"):
+        model.generate("a late tone", to="audio", prompt="a late tone")
+    lines: list[str] = []
+    sound_clip(model, told / "1.mp4", tmp_path / "out.wav", request=Request(seed=1, prompt="a late tone"), warn=lines.append)
+    assert inspect_file(tmp_path / "out.wav")["provenance"]["prompt"] == "a late tone"
+    sound_clip(model, told / "1.mp4", tmp_path / "long.wav", request=Request(prompt="tone " * 80), warn=lines.append)
+    assert any("is cut to" in line for line in lines)
+
+
+def test_a_prompt_for_a_model_without_prompts_is_one_line(sounder: Tonggan, told: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no prompt from video to audio: it was trained without"):
+        sound_clip(sounder, told / "1.mp4", tmp_path / "out.wav", request=Request(prompt="a late tone"), warn=print)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_recipe_asks_for_and_cannot_have_is_one_line(told: Path, tmp_path: Path) -> None:
+    def run(**changes: object) -> None:
+        settings = copy.deepcopy(RECIPE)
+        settings["data"] |= {"path": str(told)}  # type: ignore[operator]
+        recipe = parse_recipe(settings | changes, where="test")
+        Run(recipe, tmp_path / "run", resume=False, console=Console(quiet=True), cache=tmp_path).train()
+
+    def refused(message: str, **changes: object) -> None:
+        with pytest.raises(UserError, match=message):
+            run(**changes)
+
+    refused("set align, too", objectives={"align_time_shifts": [0.1, 0.2], "arrows": {"audio->text": 1.0}})
+    refused("not a shortest and a longest", objectives={"align": 1.0, "align_time_shifts": [0.2, 0.1], "arrows": {"audio->text": 1.0}})
+    refused(r"no clip is 0\.1 s longer", objectives={"align": 1.0, "align_time_shifts": [0.1, 0.2], "arrows": {"audio->text": 1.0}})
+    decoder = dict(RECIPE["model"]["decoders"]["audio"])  # type: ignore[index]
+    refused("no encoder for 'text'", model={"encoders": {"audio": {"kind": "audio_transformer"}}, "decoders": {"audio": decoder}})
+
+
+def test_parts_are_fitted_anew_where_asked(model: Tonggan) -> None:
+    parts = list(model.model.parts())
+    kept = but_refitted(model.model, parts, ["decoders.audio"])
+    assert [part for part in parts if part not in kept] == [model.model.decoders["audio"]]
+    with pytest.raises(UserError, match=r"no part 'decoders\.adio'.*Did you mean 'decoders\.audio'"):
+        but_refitted(model.model, parts, ["decoders.adio"])
+
+
+def flashes(folder: Path, *, clips: int, seed: int) -> Path:
+    """Clips of 1.6 s in which a light flashes thrice, a click with each."""
+    random = np.random.default_rng(seed)
+    folder.mkdir()
+    for number in range(clips):
+        seen, sound = np.full((40, 3, 16, 16), 40, np.uint8), np.zeros(round(1.6 * RATE), np.float32)
+        for frame in random.choice(np.arange(1, 39), 3, replace=False):
+            seen[frame, :, 4:12, 4:12] = 230
+            sound[frame * 640 : frame * 640 + 480] = 0.3 * random.normal(size=480)
+        encode(folder / f"{number}.mp4", seen, Sound(sound[None].clip(-1, 1), RATE), frames_per_second=FPS)
+    return folder
+
+
+def test_the_space_knows_synchrony(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.set_num_threads(2)
+    framing = Framing(size=16, clip_seconds=0.96)
+    encoders = {
+        "video": {"kind": "video_transformer", "size": 16, "width": 32, "layers": 1, "heads": 2, "stem_channels": [16, 16, 16]},
+        "audio": {"kind": "audio_transformer", "width": 32, "layers": 1, "heads": 2},
+    }
+    model = CrossModalModel(ModelConfig(encoders=encoders, space={"width": 32}, decoders={}))  # type: ignore[arg-type]
+    objectives = ObjectivesConfig(arrows={}, align=1.0, align_time_shifts=(0.12, 0.6))
+    loaders = []
+    for name, clips, batch_size in (("known", 24, 16), ("unknown", 32, 32)):
+        packed = pack(flashes(tmp_path / name, clips=clips, seed=clips), framing=framing, out=tmp_path / f"{name}-pack")
+        loaders.append(Loader(packed, packed.indices("train"), batch_size=batch_size, seed=0, shifts=objectives.shifts()))
+    train, test = loaders
+    model.fit(lambda: [train.batch(0)])
+
+    def told_apart() -> float:
+        batch = test.batch(0)
+        assert batch.shifted is not None
+        with torch.no_grad():
+            seen, true, moved = (
+                model.encode(inputs, name).latent
+                for inputs, name in ((batch.inputs["video"], "video"), (batch.inputs["audio"], "audio"), (batch.shifted.inputs["audio"], "audio"))
+            )
+        right = (agreement(seen, true) > agreement(seen, moved)).diagonal()
+        return float(right[batch.shifted.real].float().mean())
+
+    before = told_apart()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for step in range(60):
+        loss = model.loss(train.batch(16 * step), objectives, randomness=torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+    assert set(loss.terms) == {"align", "align in time"}
+    assert told_apart() > 0.85, before
+    words = {"kind": "text_transformer", "vocabulary": 300}
+    alone = CrossModalModel(ModelConfig(encoders={"audio": encoders["audio"], "text": words}, decoders={}))  # type: ignore[dict-item]
+    alone.fit(lambda: [train.batch(0)])
+    with pytest.raises(UserError, match="two modalities that have time"):
+        alone.loss(train.batch(0), objectives, randomness=torch.Generator())
