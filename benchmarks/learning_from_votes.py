@@ -1,8 +1,9 @@
-"""Do votes improve the model? python benchmarks/learning_from_votes.py [--parent emoji-64-fast] [--style fluent] [--out runs/votes] [a.b=c ...]
+"""Do votes improve the model? python benchmarks/learning_from_votes.py [--parent emoji-64-fast] [--likes fluent] [--out runs/votes] [a.b=c ...]
 
-A voter with a known taste (`benchmarks/taste.py`) votes on pictures that the parent draws for labels of the training split, no style named, none of them in
-a test split. The votes go the way of people's: store, `votes export`, `votes learn`, `train emoji-64-preferred`. Then parent and child draw labels of `test_pair`,
-no style named, from the same seeds, and the voter says whose he likes; and both draw the whole captions, whose kernel distance is to stay within 1.2 x.
+A voter with a known taste (`benchmarks/taste.py`: one of the six styles, or `colourful`) votes on pictures that the parent draws for labels of the training
+split, no style named, none of them in a test split. The votes go the way of people's: store, `votes export`, `votes learn`, `train emoji-64-preferred`. Then
+parent and child draw labels of `test_pair`, no style named, from the same seeds, and the voter says whose he likes; and both draw the whole captions, whose
+kernel distance is to stay within 1.2 x.
 Each step leaves its result in the folder and is not done twice. Writes table.md and figures.json.
 """
 
@@ -17,7 +18,7 @@ import numpy as np
 import typer
 from PIL import Image
 from rich.console import Console
-from taste import Taste, learn_taste
+from taste import COLOURFUL, Seen, Taste, colourfulness, learn_taste
 
 from tonggan.data.pack import Pack, ensure_pack
 from tonggan.errors import UserError
@@ -47,7 +48,7 @@ console = Console(soft_wrap=True, highlight=False)
 def main(
     overrides: Annotated[list[str] | None, typer.Argument(help="Changes of the recipe, such as objectives.prefer.beta=300.")] = None,
     parent: str = "emoji-64-fast",
-    style: str = "fluent",
+    likes: str = "fluent",
     recipe: str = "emoji-64-preferred",
     out: Path = Path("runs/votes"),
     prompts: Annotated[int, typer.Option(min=4, help="Labels that are voted on.")] = 400,
@@ -60,7 +61,7 @@ def main(
     """Draw, vote, export, learn, train, judge."""
     loaded, net = Tonggan.from_pretrained(parent), FeatureNet.load()
     pack = ensure_pack(Path(loaded.recipe.data.path), framing=loaded.framing, cache=cache)
-    taste = learn_taste(pack, style, net=net, cache=out / "features")
+    taste = learn_taste(pack, likes, net=net, cache=out / "features")
     console.print(f"the voter tells the style of {taste.accuracy:.1%} of held-out drawings")
     votes, table, reward = out / "arena", out / "preferences" / "train.jsonl", out / "reward.safetensors"
     asked = labels(pack, loaded.recipe.data.train_split)[:prompts]
@@ -123,7 +124,8 @@ def draw_outputs(model: Tonggan, asked: Sequence[str], folder: Path, store: Vote
 def vote(store: VoteStore, folder: Path, drawn: Sequence[Sequence[Output]], taste: Taste, net: FeatureNet) -> None:
     """Let the voter vote on every two pictures of every label."""
     outputs = [output for group in drawn for output in group]
-    liking = dict(zip((output.id for output in outputs), taste.liking(net.features([_picture(folder, output) for output in outputs])), strict=True))
+    seen = look([_picture(folder, output) for output in outputs], net)
+    liking = dict(zip((output.id for output in outputs), taste.liking(seen), strict=True))
     voter = f"likes {taste.liked}"
     known = store.answered(voter)
     for group in drawn:
@@ -137,15 +139,21 @@ def _picture(folder: Path, output: Output) -> Image.Image:
         return picture.convert("RGB")
 
 
-def features(model: Tonggan, captions: Sequence[str], net: FeatureNet, folder: Path, *, seed: int) -> Features:
-    """Draw a picture a caption, picture i from `seed` + i, and return the features; kept in `folder`."""
+def look(pictures: Sequence[Image.Image], net: FeatureNet) -> Seen:
+    """Return what voters look at."""
+    return Seen(net.features(pictures), colourfulness(pictures))
+
+
+def seen_of(model: Tonggan, captions: Sequence[str], net: FeatureNet, folder: Path, *, seed: int) -> Seen:
+    """Draw a picture a caption, picture i from `seed` + i, and look at them; kept in `folder`."""
     said = hashlib.sha256(json.dumps([model.weights_hash, list(captions), seed, model.settings()], sort_keys=True, default=str).encode()).hexdigest()
-    file = folder / f"drawn-{said[:16]}.npy"
+    file = folder / f"seen-{said[:16]}.npz"
     if not file.is_file():
-        found = net.features(draw(model, captions, seeds=range(seed, seed + len(captions)), batch_size=BATCH).pictures)
+        found = look(draw(model, captions, seeds=range(seed, seed + len(captions)), batch_size=BATCH).pictures, net)
         with replacing(file) as beside, open(beside, "wb") as open_file:
-            np.save(open_file, found, allow_pickle=False)
-    return np.load(file, allow_pickle=False)
+            np.savez(open_file, features=found.features, colourfulness=found.colourfulness)
+    with np.load(file, allow_pickle=False) as kept:
+        return Seen(kept["features"], kept["colourfulness"])
 
 
 def judge(
@@ -156,21 +164,21 @@ def judge(
     fresh = list(dict.fromkeys(str(sample.tags["label"]["en"]) for sample in chosen.samples))
     truths = net.features(pack.pictures, rows=[sample.index for sample in chosen.samples])
     captions, keep = [sample.caption for sample in chosen.samples], out / "features"
-    base = features(parent, fresh, net, keep, seed=JUDGE_SEED)
+    base = seen_of(parent, fresh, net, keep, seed=JUDGE_SEED)
     best = [each for start in range(0, len(fresh), BATCH // best_of) for each in _best(parent, fresh, start, best_of, reward)]
     rows = {}
     for name, model, seen in (
         (parent.name, parent, base),
-        (f"{parent.name}, best of {best_of}", None, net.features(best)),
-        (child.name, child, features(child, fresh, net, keep, seed=JUDGE_SEED)),
+        (f"{parent.name}, best of {best_of}", None, look(best, net)),
+        (child.name, child, seen_of(child, fresh, net, keep, seed=JUDGE_SEED)),
     ):
         said = [taste.vote(one, other) for one, other in zip(taste.liking(seen), taste.liking(base), strict=True)]
         wins = share_interval([{Choice.FIRST: 1.0, Choice.TIE: 0.5}.get(each, 0.0) for each in said])
-        whole = None if model is None else features(model, captions, net, keep, seed=0)
+        whole = None if model is None else seen_of(model, captions, net, keep, seed=0).features
         rows[name] = {
             "wins": [wins.value, wins.low, wins.high],
             "ties": said.count(Choice.TIE) / len(said),
-            "liked_style": taste.styles_of(seen).count(taste.liked) / len(seen),
+            "liked": float(taste.liking(seen).mean()) if taste.liked == COLOURFUL else taste.styles_of(seen.features).count(taste.liked) / len(said),
         } | ({} if whole is None else _quality(whole, truths, taste, [str(sample.tags["style"]) for sample in chosen.samples]))
     _write(out, rows, labels=len(fresh), captions=len(captions), taste=taste, child=child)
 
@@ -190,7 +198,8 @@ def _quality(drawn: Features, truths: Features, taste: Taste, styles: Sequence[s
 
 def _write(out: Path, rows: dict[str, dict], *, labels: int, captions: int, taste: Taste, child: Tonggan) -> None:
     base = next(iter(rows.values()))["kernel_distance"]
-    head = f"| | wins against the parent % | in the liked style % | kernel distance x1000 ({captions} captions) | x parent | R@1 % | R@5 % | style as named % |"
+    liked = "mean colourfulness" if taste.liked == COLOURFUL else "in the liked style"
+    head = f"| | wins against the parent % | {liked} | kernel distance x1000 ({captions} captions) | x parent | R@1 % | R@5 % | style as named % |"
     lines = [head, "|---|---|---|---|---|---|---|---|"]
     for name, row in rows.items():
         wins = "{:.1f} ({:.1f} to {:.1f})".format(*(100 * each for each in row["wins"]))
@@ -198,7 +207,7 @@ def _write(out: Path, rows: dict[str, dict], *, labels: int, captions: int, tast
         if "kernel_distance" in row:
             shares = [f"{100 * row[each]:.1f}" for each in ("recall_at_1", "recall_at_5", "named_style")]
             whole = [f"{1000 * row['kernel_distance']:.1f}", f"{row['kernel_distance'] / base:.2f}", *shares]
-        lines.append(f"| {name} | {wins} | {100 * row['liked_style']:.1f} | {' | '.join(whole)} |")
+        lines.append(f"| {name} | {wins} | {row['liked']:.3g} | {' | '.join(whole)} |")
     said = f"\n{labels} labels of {TEST}, no style named; the voter likes '{taste.liked}' and tells the style of {taste.accuracy:.1%} of held-out drawings."
     for file, text in (
         ("table.md", "\n".join([*lines, said]) + "\n"),
