@@ -1,4 +1,4 @@
-# make demo: draw a contact sheet with the weights that ship, say what is on ten pictures, and give a clip its sound.  make test: all tests.  make check: what runs before each commit.
+# make demo: draw a contact sheet with the weights that ship, say what is on ten pictures, and give two clips their sound.  make test: all tests.  make check: what runs before each commit.
 PYTHON ?= $(firstword $(wildcard $(addsuffix /python3.11,$(subst :, ,$(PATH)))) python3)
 BIN = .venv/bin
 CODE = tonggan tests benchmarks scripts
@@ -18,6 +18,7 @@ demo: .venv/core.stamp
 	@$(BIN)/tonggan draw --captions docs/demo.jsonl --out out/demo --sheet out/demo.png
 	@$(BIN)/tonggan describe docs/pictures
 	@$(BIN)/tonggan sound docs/clip.mp4 -o out/demo.mp4 --preview out/demo-sound.png
+	@$(BIN)/tonggan sound docs/game.mp4 --model game-clips -o out/demo-game.mp4 --preview out/demo-game.png
 
 test: .venv/dev.stamp
 	scripts/with_postgresql.sh $(BIN)/pytest
