@@ -25,6 +25,8 @@ SHOWN = (
     "onset_f1",
     "onset_count_error",
     "mel_distance",
+    "synchrony_accuracy",
+    "material_accuracy",
 )
 LARGEST = 40 * 2**20
 
