@@ -60,6 +60,7 @@ def main(
 ) -> None:
     """Draw, vote, export, learn, train, judge."""
     loaded, net = Tonggan.from_pretrained(parent), FeatureNet.load()
+    loaded.completion = None  # labels alone: what they leave open is what votes are about
     pack = ensure_pack(Path(loaded.recipe.data.path), framing=loaded.framing, cache=cache)
     taste = learn_taste(pack, likes, net=net, cache=out / "features")
     console.print(f"the voter tells the style of {taste.accuracy:.1%} of held-out drawings")

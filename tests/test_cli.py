@@ -268,7 +268,7 @@ def test_weights_that_are_wrong(tonggan: Tonggan, tmp_path: Path) -> None:
 def test_a_walk_between_captions_and_a_picture_to_start_from(tonggan: Tonggan, tmp_path: Path) -> None:
     walk = tmp_path / "walk.gif"
     assert tonggan("morph", "red heart", "蓝心", "-o", walk, "--frames", "3").status == 0
-    assert json.loads(tonggan("inspect", walk).out)["provenance"]["prompt"] == "red heart -> 蓝心"
+    assert json.loads(tonggan("inspect", walk).out)["provenance"]["prompt"] == "red heart, fluent style -> 蓝心，fluent 风格"
     assert "not written as '.jpg'" in tonggan("morph", "red heart", "蓝心", "-o", tmp_path / "walk.jpg", "--frames", "3").err
     assert tonggan("draw", "blue heart", "--from", walk, "--strength", "0.3", "-o", tmp_path / "b.png", "--num-inference-steps", "3").status == 0
     assert json.loads(tonggan("inspect", tmp_path / "b.png").out)["provenance"]["settings"]["strength"] == 0.3

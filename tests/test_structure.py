@@ -15,7 +15,7 @@ LEVELS = [
     {"alt_text", "searching"},
     {"describing", "drawing", "doctor", "evaluation", "sounding"},
     {"pipeline"},
-    {"choosing", "sound_windows", "training"},
+    {"choosing", "completion", "sound_windows", "training"},
     {"model_folder", "model_card"},
     {"model"},
     {"goals"},

@@ -116,6 +116,9 @@ def draw(
     reward: Annotated[
         Path | None, typer.Option(help="With --best-of: a reward head ('votes learn') chooses; without, closeness to the caption does.")
     ] = None,
+    as_written: Annotated[
+        bool, typer.Option("--as-written", help="A caption that names no drawing style is not completed with one, where the model does that.")
+    ] = False,
     variations: Annotated[Path | None, typer.Option(help="A picture: others of what it shows, instead of a caption.")] = None,
     captions: Annotated[Path | None, typer.Option(help="JSON lines with text and file_name: one picture a row.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for --captions.")] = Path("out/pictures"),
@@ -149,6 +152,8 @@ def draw(
         seed=seed, settings=chosen, negative=negative_prompt, include_prompt=metadata, start=beginning, shown=shown, best_of=best_of, reward=reward
     )
     loaded = Tonggan.from_pretrained(model)
+    if as_written:
+        loaded.completion = None
     if captions is not None:
         with progress_bars() as show:
             count = draw_file(loaded, captions, out, request=request, warn=_warn, sheet=sheet, progress=show)

@@ -76,14 +76,24 @@ def parse_layer_seeds(text: str) -> list[int | None]:
     return [None if word == "-" else int(word) for word in words]
 
 
+def _notices(model: Tonggan, caption: str) -> list[str]:
+    completed = model.completed(caption)
+    said = (
+        []
+        if completed == caption or model.completion is None
+        else [f"drawn as '{completed}': name {', '.join(model.completion.unless)}, or give --as-written."]
+    )
+    return [*said, *model.notices(caption)]
+
+
 def draw_one(model: Tonggan, caption: str, output: Path, *, n: int, request: Request, warn: Callable[[str], None]) -> list[Path]:
     """Draw a caption `n` times and return the files."""
-    for line in model.notices(caption):
+    for line in _notices(model, caption):
         warn(line)
     paths = [output if n == 1 else output.with_stem(f"{output.stem}-{i}") for i in range(n)]
     drawn = _drawn(model, [caption], request, seeds=[request.seed + i for i in range(n)], n=n)
     for path, each in zip(paths, drawn, strict=True):
-        _save(model, each.output, path, caption=caption, seed=each.seed, request=request)
+        _save(model, each.output, path, caption=model.completed(caption), seed=each.seed, request=request)
     return paths
 
 
@@ -118,7 +128,7 @@ def draw_file(
             raise UserError(f"{captions}, row {number}: the caption is empty. Nothing was drawn; mend or remove the row.")
         if not row.get(name):
             raise UserError(f"{captions}, row {number}: no {name}. Nothing was drawn; give the row one.")
-        for line in model.notices(str(row[text])):
+        for line in _notices(model, str(row[text])):
             warn(f"{captions}, row {number}: {line}")
     pictures: list[Image.Image] = []
     for start in range(0, len(rows), BATCH):
@@ -127,7 +137,7 @@ def draw_file(
         made = _drawn(model, [str(row[text]) for row in part], request, seeds=seeds)
         for row, each in zip(part, made, strict=True):
             path = inside(out, str(row[name]), where=str(captions))
-            _save(model, each.output, path, caption=str(row[text]), seed=each.seed, request=request)
+            _save(model, each.output, path, caption=model.completed(str(row[text])), seed=each.seed, request=request)
         pictures += [each.output for each in made] if sheet is not None else []
         if progress is not None:
             progress("drawing", start + len(part), len(rows))
@@ -140,8 +150,9 @@ def draw_file(
 
 def draw_morph(model: Tonggan, first: str, second: str, output: Path, *, frames: int, request: Request) -> Path:
     """Draw a walk from one end to the other and back as an animation (GIF, WebP or PNG) and return the file. An end is a caption or a picture's file."""
-    ends = [open_picture(Path(each)) if Path(each).suffix.lower() in ENDINGS else each for each in (first, second)]
+    ends = [open_picture(Path(each)) if Path(each).suffix.lower() in ENDINGS else model.completed(each) for each in (first, second)]
     there = model.morph(*ends, frames=frames, seed=request.seed, settings=request.settings)
     whole = [*there, *reversed(there[1:-1])]
-    _save(model, whole[0], output, caption=f"{first} -> {second}", seed=request.seed, request=request, frames=whole[1:])
+    told = (end if isinstance(end, str) else each for each, end in zip((first, second), ends, strict=True))
+    _save(model, whole[0], output, caption=" -> ".join(told), seed=request.seed, request=request, frames=whole[1:])
     return output

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from tonggan.choosing import Candidate, best, ranking
+from tonggan.completion import Completion
 from tonggan.data.loader import Phrasings
 from tonggan.errors import UserError, nearest
 from tonggan.latent.record import Latent, blend, stack
@@ -28,6 +29,8 @@ class Tonggan:
         self.recipe = parse_recipe(loaded.config["recipe"], where="config.json")
         self.overrides: dict[str, Any] = {}
         """Settings that replace the decoder's defaults in every `generate`."""
+        self.completion = Completion.model_validate(loaded.config["completion"]) if "completion" in loaded.config else None
+        """How captions that leave something open are completed before something is made of them; None takes them as they are written."""
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, device: str = "cpu") -> "Tonggan":
@@ -182,6 +185,8 @@ class Tonggan:
         given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         kind = modality_of(given[0])
         middle = self._middle(kind.name, to) if to else None
+        if kind.name == "text" and to:
+            given = [self.completed(each) for each in given]
         if middle is not None:
             latent = self._latent(self.generate(given, to=middle), to, shown=shown, prompt=prompt)
             looks = kind.name == to and self.model.decoders[to].references
@@ -220,7 +225,11 @@ class Tonggan:
     def recalled(self, caption: str, to: str = "image") -> list[str]:
         """Return the names of the training rows that the memory of modality `to` shows the decoder for a caption, best first."""
         memory = self.model.memories.get(to)
-        return [memory.names[place] for place in memory.find(caption)] if memory is not None else []
+        return [memory.names[place] for place in memory.find(self.completed(caption))] if memory is not None else []
+
+    def completed(self, caption: str) -> str:
+        """Return the caption that something is made of where this one is given."""
+        return caption if self.completion is None else self.completion.of(caption)
 
     def notices(self, inputs: Any) -> list[str]:
         """Return what a user should know of inputs (a caption that is cut, say)."""

@@ -1,0 +1,32 @@
+import pytest
+
+from tonggan.completion import Completion
+from tonggan.pipeline import Tonggan
+
+COMPLETION = Completion(unless=("noto", "fluent"), spaced="{caption}, fluent style", unspaced="{caption}，fluent 风格")
+
+
+@pytest.mark.parametrize(
+    ("caption", "completed"),
+    [
+        ("a red heart", "a red heart, fluent style"),
+        ("红心", "红心，fluent 风格"),
+        ("a red heart, Noto style", "a red heart, Noto style"),
+        ("红心，noto风格", "红心，noto风格"),
+        ("an affluent cat", "an affluent cat, fluent style"),
+        ("{caption}", "{caption}, fluent style"),
+        (" ", " "),
+    ],
+)
+def test_a_caption_is_completed_where_it_leaves_the_style_open(caption: str, completed: str) -> None:
+    assert COMPLETION.of(caption) == completed
+    assert COMPLETION.of(completed) == completed
+
+
+def test_what_is_drawn_is_the_completed_caption() -> None:
+    model = Tonggan.from_pretrained("emoji-64-fast")
+    one, two = (model.generate(caption, to="image", seed=3)[0].tobytes() for caption in ("horse", "horse, fluent style"))
+    assert one == two
+    assert model.recalled("horse") == model.recalled("horse, fluent style")
+    model.completion = None
+    assert model.generate("horse", to="image", seed=3)[0].tobytes() != two

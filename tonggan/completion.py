@@ -1,0 +1,27 @@
+"""What a caption leaves open and a model wants to be told: a caption that names no drawing style is completed with one before it is drawn.
+
+Without a style the memory recalls one drawing in each, and the decoder draws between them. Which words name one is a matter of what the weights learned,
+so it stands in their config.json, not in the recipe: whoever trains on other data has none.
+"""
+
+import re
+
+from tonggan.latent.lexical import UNSPACED
+from tonggan.strict import Strict
+
+
+class Completion(Strict):
+    """How captions are completed."""
+
+    unless: tuple[str, ...]
+    """Words, in Latin letters, one of which says what is left open otherwise."""
+    spaced: str
+    """The completed caption, with {caption} in it."""
+    unspaced: str
+    """The same for Chinese and Japanese."""
+
+    def of(self, caption: str) -> str:
+        """Return the caption, completed where none of the words is in it; an empty one stays empty."""
+        if not caption.strip() or any(re.search(rf"(?<![a-z]){re.escape(word)}(?![a-z])", caption.casefold()) for word in self.unless):
+            return caption
+        return (self.unspaced if UNSPACED.search(caption) else self.spaced).replace("{caption}", caption)
