@@ -1,4 +1,4 @@
-"""How fast a model answers: python benchmarks/sampling_speed.py [MODEL] [--arrow "image->text"] [--dtype bfloat16] [--unet]
+"""How fast a model answers: python benchmarks/sampling_speed.py [--model emoji-64] [--arrow "image->text"] [--dtype bfloat16] [--unet]
 
 End to end (caption to picture, or picture to sentence), alone on the machine, at batch 1 and 64: pictures at the default settings and in 4, 2 and 1 steps,
 sentences at the default beam and greedy. Prints the median seconds of a call, outputs a second and, for pictures, how often the network ran for one (a
