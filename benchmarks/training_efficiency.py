@@ -14,9 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tonggan.arithmetic import choose_dtype
 from tonggan.model import CrossModalModel
+from tonggan.training.fitting import fit_parts
 from tonggan.training.loop import Learner
 from tonggan.training.recipe import load_recipe
-from tonggan.training.run import fit_parts, open_data
+from tonggan.training.sources import open_data
 
 SIDE, STEPS = 2048, 8
 

@@ -22,8 +22,9 @@ from tonggan.model import CrossModalModel, ModelConfig
 from tonggan.model_card import model_card
 from tonggan.pipeline import Tonggan
 from tonggan.sounding import Request, sound_clip
+from tonggan.training.fitting import but_refitted
 from tonggan.training.recipe import parse_recipe
-from tonggan.training.run import Run, but_refitted
+from tonggan.training.run import Run
 
 SIZE, RATE, FPS = 32, 16_000, 25.0
 CAPTIONS = ("a low tone", "a high tone", "a late tone", "an early tone")

@@ -14,9 +14,11 @@ from tonggan.data.loader import Batch, Loader
 from tonggan.model import CrossModalModel
 from tonggan.pipeline import Tonggan
 from tonggan.training.checkpoint import Checkpoint
+from tonggan.training.fitting import fit_parts
 from tonggan.training.loop import Learner
 from tonggan.training.recipe import Recipe, load_recipe, parse_recipe
-from tonggan.training.run import Run, fit_parts, open_data
+from tonggan.training.run import Run
+from tonggan.training.sources import open_data
 
 WARMUP_SHARE = 0.06
 """Largest share of the samples that warm-up may take where the budget is short; it is the recipe's own share."""

@@ -19,7 +19,7 @@ from tonggan.modalities import modalities
 from tonggan.modalities.onsets import onsets
 from tonggan.model import CrossModalModel, ends
 from tonggan.training.recipe import Recipe
-from tonggan.training.run import Data
+from tonggan.training.sources import Data
 
 INPUT_SIZE = 128
 """Pixels that pictures are measured at: a third of the time of the 224 that figures of a card have, with which these do not compare."""

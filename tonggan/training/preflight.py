@@ -12,9 +12,10 @@ from tonggan.data.loader import Language, Loader, Phrasings, batch_of, first_cap
 from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_folder import begin_from
+from tonggan.training.fitting import but_refitted, fit_parts
 from tonggan.training.loop import Learner
 from tonggan.training.recipe import Recipe
-from tonggan.training.run import but_refitted, fit_parts, open_data, open_pack
+from tonggan.training.sources import open_data, open_pack
 
 STEPS_BETWEEN_LOOKS = 50
 

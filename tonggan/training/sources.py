@@ -1,0 +1,100 @@
+"""What a run trains on: the pack of a recipe's data set, parted into rows to train on and rows held out."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+
+from tonggan.data.loader import Batch, Loader, batch_of, first_caption, hold_out
+from tonggan.data.pack import Pack, ensure_pack
+from tonggan.data.preferences import Preferences, read_preferences
+from tonggan.errors import UserError
+from tonggan.model import ends
+from tonggan.progress import progress_bars
+from tonggan.training.recipe import Recipe
+
+FRAMED_BY = {"image": ("size",), "video": ("size", "frames_per_second", "sample_rate_hz"), "audio": ("sample_rate_hz",)}
+"""What of a framing must be the same in a pack and in a recipe, by the modality of the pack."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains on and what it holds out; `watched` are rows that outputs are made and measured for."""
+
+    pack: Pack
+    loader: Loader
+    held_out: list[Batch]
+    previews: Batch
+    count: int
+    watched: npt.NDArray[np.int64]
+    preferences: Preferences | None = None
+    """All preferences, those that are held out included."""
+
+
+def open_pack(recipe: Recipe, *, cache: Path) -> Pack:
+    """Open the pack of a recipe's data set, or make it."""
+    data = recipe.data
+    with progress_bars() as show:
+        return ensure_pack(Path(data.path), framing=data.framing, cache=cache, max_broken_rate=data.max_broken_rate, progress=show)
+
+
+def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
+    """Open or make the pack of a recipe and part it into training and held-out rows."""
+    pack = open_pack(recipe, cache=cache)
+    for name, found in asdict(pack.framing).items():
+        wanted = getattr(recipe.data.framing, name)
+        if found != wanted and name in FRAMED_BY[pack.modality]:
+            raise UserError(f"{recipe.data.path} is packed with {name} {found}, the recipe wants {wanted}. Set data.{name} or pack again.")
+    train, held = hold_out(pack, pack.indices(recipe.data.train_split), share=recipe.data.hold_out, seed=recipe.seed)
+    if len(train) == 0:
+        raise UserError(f"split '{recipe.data.train_split}' of {recipe.data.path} has no rows to train on.")
+    console.print(f"data: {len(train):,} rows to train on, {len(held):,} held out, of {len(pack):,} in {pack.path}")
+    phrasings = recipe.data.loader_phrasings()
+    said = recipe.data.loader_target_phrasings()
+    preferences, learned, watched_pairs = open_preferences(recipe, console=console)
+    loader = Loader(
+        pack,
+        train,
+        batch_size=recipe.schedule.batch_size,
+        seed=recipe.seed,
+        phrasings=phrasings,
+        target_phrasings=said,
+        augmentation=recipe.data.augmentation(),
+        preferences=learned,
+        shifts=recipe.objectives.shifts(),
+    )
+    fixed = held if len(held) else train
+    size = recipe.schedule.batch_size
+    watched = Loader(
+        pack,
+        fixed,
+        batch_size=size,
+        seed=recipe.seed,
+        phrasings=phrasings,
+        target_phrasings=said,
+        preferences=watched_pairs,
+        shifts=recipe.objectives.shifts(),
+    )
+    batches = max(1, min(recipe.monitor.validation_samples, len(fixed)) // size)
+    chosen = fixed[:: max(1, len(fixed) // recipe.monitor.previews)][: recipe.monitor.previews]
+    captions = [first_caption(pack.row(int(i)), "en", phrasings) or "" for i in chosen]
+    few = fixed[:: max(1, len(fixed) // recipe.monitor.evaluate_rows)][: recipe.monitor.evaluate_rows]
+    fixed_batches = [watched.batch(i * size) for i in range(batches)]
+    return Data(pack, loader, fixed_batches, batch_of(pack, chosen, captions), len(train), np.asarray(few), preferences)
+
+
+def open_preferences(recipe: Recipe, *, console: Console) -> tuple[Preferences, Preferences, Preferences] | tuple[None, None, None]:
+    """Read the preferences that a recipe learns from and return (all, those learned from, those held out); Nones where it learns from none.
+
+    With one prompt alone nothing can be held out, and what is learned from is watched. Raises `UserError` as `read_preferences` does.
+    """
+    prefer = recipe.objectives.prefer
+    if prefer is None:
+        return None, None, None
+    source, target = ends(next(iter(recipe.objectives.arrows)))
+    every = read_preferences(Path(prefer.preferences), source=source, target=target, framing=recipe.data.framing)
+    learned, held = every.hold_out(prefer.hold_out, seed=recipe.seed)
+    console.print(f"preferences: {len(learned):,} to learn from, {len(held):,} held out; {every.others:,} of other arrows left out")
+    return every, learned, held if len(held) else learned
