@@ -7,6 +7,7 @@ import filecmp
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from tonggan.evaluation.card import Card
 from tonggan.files import replacing
@@ -44,6 +45,13 @@ def share_memory(folder: Path) -> None:
                 break
 
 
+def completion_of(folder: Path) -> dict[str, Any]:
+    """Return how captions are completed for the model that ships already: a run knows nothing of it."""
+    file = folder / "config.json"
+    shipped = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {name: value for name, value in shipped.items() if name == "completion"}
+
+
 def main() -> None:
     """Write tonggan/weights/NAME."""
     model = Tonggan.from_pretrained(sys.argv[1])
@@ -53,8 +61,8 @@ def main() -> None:
         evaluations.append(
             {"arrow": card.arrow, "split": card.data.split, "language": card.data.language, "samples": card.data.samples, "figures": figures}
         )
-    model.config = dict(model.config) | {"figures": evaluations}
     folder = Path(__file__).parents[1] / "tonggan" / "weights" / model.name
+    model.config = dict(model.config) | {"figures": evaluations} | completion_of(folder)
     model.save_pretrained(folder, dtype="int8")
     share_memory(folder)
     for path in sorted(folder.iterdir()):

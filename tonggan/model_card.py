@@ -58,7 +58,7 @@ def _told(trained: Mapping[str, Any], name: str) -> str:
 def _memory_line(recipe: Mapping[str, Any]) -> list[str]:
     seen = {name: part["references"] for name, part in recipe["model"]["decoders"].items() if part.get("references")}
     told = ", ".join(f"the {name} decoder looks at {count} training rows that the caption recalls" for name, count in seen.items())
-    return [f"| memory | {told}; the model folder holds them |"] if told else []
+    return [f"| memory | {told}; they lie beside the weights, or where `memory_of` in config.json says |"] if told else []
 
 
 def _prompt_line(recipe: Mapping[str, Any]) -> list[str]:
