@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from peers.clock import CLOCKS
+from peers.clock import clock_called
 from rich.console import Console
 
 from tonggan.data.augment import LABELS
@@ -116,8 +116,6 @@ def main(
     """Train each variant of a study, print the table."""
     if study not in STUDIES:
         raise UserError(f"no study is called '{study}'.{nearest(study, STUDIES)}")
-    if clock not in CLOCKS:
-        raise UserError(f"no clock is called '{clock}'.{nearest(clock, CLOCKS)}")
     console, asked = Console(soft_wrap=True, highlight=False), STUDIES[study]
     console.print(f"| {study} | {' | '.join(COLUMNS)} |\n{'|---' * (len(COLUMNS) + 1)}|")
     for number, (name, overrides) in enumerate(asked.variants.items()):
@@ -129,7 +127,7 @@ def main(
                 [*ALWAYS, *asked.overrides, *overrides, *(() if whole else SMALLER)],
                 seconds=60 * minutes,
                 out=folder,
-                now=CLOCKS[clock],
+                now=clock_called(clock),
             )
             losses = run.learner.held_out_loss(run.data.held_out)
             told = [f"{run.learner.samples:,}", f"{took / 60:.1f}"]

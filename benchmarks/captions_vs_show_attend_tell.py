@@ -11,7 +11,7 @@ from typing import Annotated
 
 import torch
 import typer
-from peers.clock import CLOCKS
+from peers.clock import clock_called
 from peers.descent import Descent
 from peers.peer import Pace
 from peers.show_attend_tell import ShowAttendTell
@@ -19,7 +19,7 @@ from rich.console import Console
 
 from tonggan.data.loader import Loader, Phrasings, hold_out
 from tonggan.data.pack import Pack, ensure_pack
-from tonggan.errors import UserError, nearest
+from tonggan.errors import UserError
 from tonggan.evaluation.drawing import choose
 from tonggan.evaluation.gallery import packed_picture
 from tonggan.evaluation.sentences import Row, figures
@@ -43,9 +43,7 @@ def main(
     clock: Annotated[str, typer.Option(help="wall, or processor (over threads) where other work runs beside.")] = "wall",
 ) -> None:
     """Train the peer, let both describe a split, print the table."""
-    if clock not in CLOCKS:
-        raise UserError(f"no clock is called '{clock}'.{nearest(clock, CLOCKS)}")
-    console, now = Console(soft_wrap=True, highlight=False), CLOCKS[clock]
+    console, now = Console(soft_wrap=True, highlight=False), clock_called(clock)
     ours = Tonggan.from_pretrained(model)
     data, seed = ours.recipe.data, ours.recipe.seed
     said = data.loader_target_phrasings() or data.loader_phrasings()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from peers.clock import choose_clock
 from peers.contest import Wishes, contest
 from peers.diffusion import load_diffusers
 from peers.field import FIELDS
@@ -57,21 +58,25 @@ def race(
     session_minutes: Annotated[
         float | None, typer.Option(min=0.01, help="Stop each competitor after so many minutes; the same command goes on.")
     ] = None,
+    clock: Annotated[
+        str, typer.Option(help="wall, or processor (over threads): with OMP_NUM_THREADS=1 as many may race side by side as there are cores.")
+    ] = "wall",
     report: Annotated[bool, typer.Option("--report", help="Write table, curves and sheet of what there is.")] = False,
     document: Annotated[Path, typer.Option(help="Page that holds the table, between two markers.")] = Path("docs/benchmarks.md"),
     smoke: Annotated[bool, typer.Option("--smoke", help="Networks of a toy's size, to try the race itself.")] = False,
 ) -> None:
     """Race text-to-picture models at equal wall-clock."""
     console = Console(soft_wrap=True, highlight=False)
+    choose_clock(clock)
     chosen = _entries(field, only)
     kept = results or Path(__file__).parent / "results" / f"{field}-{minutes:g}"
     command = "python " + shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    with _alone(), stop_on_signals() as asked_to_stop:
+    with _machine(alone=clock == "wall"), stop_on_signals() as asked_to_stop:
         arena, preparation = _arena(data, out, minutes=minutes, smoke=smoke, console=console)
         judge = Judge(arena, FeatureNet.load(), split, limit, final_limit, out / "features", tuning_samples=8 if smoke else 128)
         marks = tuple(mark for mark in MARKS_MINUTES if mark < minutes)
         course = Course(minutes * 60, marks, None if session_minutes is None else session_minutes * 60)
-        wishes = Wishes(course, pilot_minutes, preparation["pack_seconds"], command, matrix_repeats=2 if smoke else 12)
+        wishes = Wishes(course, pilot_minutes, preparation["pack_seconds"], command, clock, matrix_repeats=2 if smoke else 12)
         for entry in chosen:
             if kept_record(kept / entry.name, content_hash=arena.pack.content_hash, minutes=minutes):
                 console.print(f"{entry.name}: through already, in {kept / entry.name}.")
@@ -100,11 +105,11 @@ def _entries(field: str, only: list[str] | None) -> list[Entry]:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Hold the machine's benchmark lock: two benchmarks at once measure each other."""
+def _machine(*, alone: bool) -> Iterator[None]:
+    """Hold the machine's benchmark lock: two benchmarks at once measure each other, unless both count processor time."""
     with open(LOCK, "w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"another benchmark runs on this machine ({LOCK} is held). Wait for it: two at once measure each other.") from error
         yield

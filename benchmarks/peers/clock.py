@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 
 import torch
 
+from tonggan.errors import UserError, nearest
+
 TICK_SECONDS = 0.25
 LONGEST_GAP_SECONDS = 1.0
 """A longer gap between two ticks is a stop, not a busy interpreter, and counts as this."""
@@ -54,3 +56,23 @@ def processor_seconds() -> float:
 
 
 CLOCKS: Mapping[str, Callable[[], float]] = {"wall": awake_seconds, "processor": processor_seconds}
+_chosen = "wall"
+
+
+def clock_called(name: str) -> Callable[[], float]:
+    """Return a clock of `CLOCKS`; raises `UserError` for another."""
+    if name not in CLOCKS:
+        raise UserError(f"no clock is called '{name}'.{nearest(name, CLOCKS)}")
+    return CLOCKS[name]
+
+
+def choose_clock(name: str) -> None:
+    """Let `spent_seconds` of this process go by a clock of `CLOCKS`; raises `UserError` for another."""
+    global _chosen
+    clock_called(name)
+    _chosen = name
+
+
+def spent_seconds() -> float:
+    """Return seconds on the clock that budgets of this process go by: wall-clock, unless another was chosen."""
+    return CLOCKS[_chosen]()

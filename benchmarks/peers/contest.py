@@ -13,7 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from training_efficiency import matrix_rate
 
-from peers.clock import awake_seconds
+from peers.clock import spent_seconds
 from peers.judging import Judge
 from peers.peer import Arena, Entry, Pace, Peer, PeerDrawer
 from peers.race import Clock, Course, Progress, has_checkpoint, resume, run_race, save
@@ -33,6 +33,7 @@ class Wishes:
     pilot_minutes: float
     preparation_seconds: float
     command: str
+    clock: str = "wall"
     matrix_repeats: int = 12
 
 
@@ -100,7 +101,7 @@ def contest(entry: Entry, *, arena: Arena, judge: Judge, out: Path, wishes: Wish
 
 def _pilots(entry: Entry, *, arena: Arena, judge: Judge, out: Path, wishes: Wishes, asked_to_stop: Callable[[], bool]) -> dict[str, Any]:
     """Race every learning rate for some minutes and return the best; the time is told apart from the budget."""
-    began, pilots = awake_seconds(), list[Pilot]()
+    began, pilots = spent_seconds(), list[Pilot]()
     if wishes.pilot_minutes > 0:
         for rate in entry.learning_rates:
             budget = wishes.pilot_minutes * 60
@@ -117,7 +118,7 @@ def _pilots(entry: Entry, *, arena: Arena, judge: Judge, out: Path, wishes: Wish
     # A pilot that diverged has a value that is not a number: it is never the least.
     sound = [pilot for pilot in pilots if pilot.value == pilot.value]
     best = min(sound, key=lambda pilot: pilot.value).learning_rate if sound else usual
-    return {"learning_rate": best, "pilots": [asdict(pilot) for pilot in pilots], "tuning_seconds": awake_seconds() - began if pilots else 0.0}
+    return {"learning_rate": best, "pilots": [asdict(pilot) for pilot in pilots], "tuning_seconds": spent_seconds() - began if pilots else 0.0}
 
 
 def _gflop_per_sample(peer: Peer, arena: Arena, progress: Progress, clock: Clock) -> float:
@@ -140,6 +141,7 @@ def _facts(peer: Peer, progress: Progress, arena: Arena, wishes: Wishes) -> dict
         "loss": progress.loss,
         "dtype": arena.dtype,
         "threads": torch.get_num_threads(),
+        "clock": wishes.clock,
         "content_hash": arena.pack.content_hash,
         "curve": progress.curve,
         "machine": asdict(machine_facts()),
@@ -151,9 +153,9 @@ def _facts(peer: Peer, progress: Progress, arena: Arena, wishes: Wishes) -> dict
 
 def _last_look(peer: Peer, progress: Progress, judge: Judge, folder: Path, *, tuned: float) -> dict[str, Any]:
     """Choose guidance on held-out rows, then draw the split: the figures of its first captions end the curve, those of all are the result."""
-    began = awake_seconds()
+    began = spent_seconds()
     guidance = judge.tune_guidance(peer)
-    seconds = awake_seconds() - began if guidance else 0.0
+    seconds = spent_seconds() - began if guidance else 0.0
     drawer, minutes = PeerDrawer(peer, judge.arena.phrasings), progress.spent_seconds / 60
     at_the_end = {"minutes": minutes, "samples": progress.samples(peer), **judge.look(drawer, folder / "marks" / "end")}
     card = judge.card(drawer, folder / "final", limit=judge.final_limit)

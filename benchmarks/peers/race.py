@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from peers.clock import awake_seconds
+from peers.clock import spent_seconds
 from peers.peer import Pace, Peer
 from tonggan.data.loader import Loader
 from tonggan.training.checkpoint import Checkpoint, checkpoint_folders, load_checkpoint, save_checkpoint
@@ -20,9 +20,9 @@ Look = Callable[[Peer, float], dict[str, float]]
 
 
 class Clock:
-    """Wall-clock seconds that count against the budget; those in which the process was stopped from outside do not."""
+    """Seconds that count against the budget; those in which the process was stopped from outside do not."""
 
-    def __init__(self, spent: float = 0.0, *, now: Callable[[], float] = awake_seconds) -> None:
+    def __init__(self, spent: float = 0.0, *, now: Callable[[], float] = spent_seconds) -> None:
         self._now = now
         self.reset(spent)
 

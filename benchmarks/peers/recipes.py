@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from peers.clock import awake_seconds
+from peers.clock import spent_seconds
 from peers.peer import Arena, Pace, Pictures
 from peers.sentences import minilm_folder
 from tonggan.data.loader import Batch, Loader
@@ -132,7 +132,7 @@ def _samples_per_second(recipe: Recipe, arena: Arena, *, steps: int = 2) -> floa
     fit_parts(model, data.loader, samples=1)
     learner = Learner(model, recipe, 10**9, arena.dtype)
     learner.advance(data.loader)
-    began = awake_seconds()
+    began = spent_seconds()
     for _ in range(steps):
         learner.advance(data.loader)
-    return steps * recipe.schedule.batch_size / (awake_seconds() - began)
+    return steps * recipe.schedule.batch_size / (spent_seconds() - began)

@@ -53,11 +53,13 @@ def section(records: Sequence[Record], *, split: str, field: str = "peers") -> s
     """Return the Markdown of a race."""
     first = records[0]
     machine, captions = first["machine"], first["captions"]
+    threads = f"{first['threads']} thread{'s' if first['threads'] > 1 else ''}"
+    clock = "Minutes are wall-clock" if first["clock"] == "wall" else f"Minutes are processor time over {threads}, others side by side"
     lines = [
         f"## Text to picture at equal wall-clock{'' if field == 'peers' else f', {field}'} ({first['budget_minutes']:g} minutes)",
         "",
-        f"`{first['command']}`; {first['date'][:10]}; {machine['processor']}, {machine['threads']} threads, {machine['system']};"
-        f" torch {first['versions']['torch']}, {first['dtype']}. Same rows, phrasings and pack ({first['content_hash'][:12]}). Minutes hold packing, tokenizer,"
+        f"`{first['command']}`; {first['date'][:10]}; {machine['processor']}, {threads}, {machine['system']};"
+        f" torch {first['versions']['torch']}, {first['dtype']}. Same rows, phrasings and pack ({first['content_hash'][:12]}). {clock}; they hold packing, tokenizer,"
         f" text encoding and training; drawing for the marks is not counted. {captions} captions of `{split}`, features of EfficientNet-Lite0 (not FID).",
         "",
         *_table(records),

@@ -147,7 +147,7 @@ def test_section_holds_every_competitor_and_replaces_the_last_one() -> None:
     figures = {name: {"value": 0.05} for name in ("kernel_distance", "frechet_distance", "recall_at_1", "recall_at_5")}
     point = {name: 0.05 for name in figures}
     record = {
-        "budget_minutes": 30.0, "machine": {"processor": "p", "threads": 2, "system": "s"}, "captions": 9, "curve_captions": 4, "command": "c",
+        "budget_minutes": 30.0, "machine": {"processor": "p", "system": "s"}, "threads": 1, "clock": "processor", "captions": 9, "curve_captions": 4, "command": "c",
         "date": "2026-01-01", "versions": {"torch": "t"}, "dtype": "float32", "content_hash": "0" * 64, "figures": figures, "floors": {"chance": {"recall_at_1": 0.1}},
         "parameters": 5, "gflop_per_sample": 1.0, "samples_per_second": 2.0, "samples": 7, "minutes": 30.0, "tuning_seconds": 60.0, "pilots": [],
         "learning_rate": 1e-3, "batch_size": 2, "settings": {}, "source": "paper",
@@ -158,6 +158,7 @@ def test_section_holds_every_competitor_and_replaces_the_last_one() -> None:
         [record | {"label": "first", "sittings": [steady]}, record | {"label": "second", "sittings": [steady | {"drift": True}]}], split="test"
     )
     assert made.count("drift above 5 %") == 1
+    assert "processor time over 1 thread, others side by side" in made
     assert "| second | 50.00 / 5.0 | 50.00 / 5.0 |" in made
     assert "| *chance* | - | - | - | - | - | - | - | 10.0 | - |" in made
     once = inserted("# Benchmarks\n\nbefore\n", made)
