@@ -186,7 +186,8 @@ class AdversarialPeer:
 
     def _discriminator_loss(self, pictures: Tensor, drawn: Tensor, sentences: Tensor) -> Tensor:
         """Hinge loss (equation 1) and the zero-centred penalty on real matching pairs (equation 4, k = 2, p = 6)."""
-        pictures, given = pictures.detach().requires_grad_(), sentences.detach().requires_grad_()
+        # Clones are no leaves: the counter of operations, which looks on in the first step, does not know how to follow slopes at leaves.
+        pictures, given = (each.detach().requires_grad_().clone() for each in (pictures, sentences))
         # The penalty is a sixth power of a gradient: it is computed in float32.
         features = self.discriminator.eye(pictures)
         real = self.discriminator.judge(features, given)

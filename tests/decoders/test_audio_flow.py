@@ -133,7 +133,7 @@ def test_a_row_is_made_from_its_own_seed_alone() -> None:
     torch.testing.assert_close(whole[:1], alone, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("solver", ["euler", "multistep", "dpm"])
+@pytest.mark.parametrize("solver", ["euler", "multistep", "dpm", "ancestral"])
 def test_a_sound_goes_on_from_its_beginning(solver: str) -> None:
     decoder = made(SMALL.model_copy(update={"solver": solver}))
     start = chirps(1, 4096)

@@ -71,6 +71,15 @@ def test_blocks_that_look_begin_as_if_they_did_not_and_then_see_what_is_there_al
     torch.testing.assert_close(look(queries, hidden_tokens, rotation), look(queries, absent_tokens, rotation))
 
 
+def test_new_noise_at_every_step_is_of_each_rows_own_seed(decoder: ImageFlow) -> None:
+    latent = some(3)
+    whole = draw(decoder, latent, solver="ancestral")
+    torch.testing.assert_close(draw(decoder, latent.rows(torch.arange(2)), solver="ancestral"), whole[:2])
+    assert (whole - draw(decoder, latent, solver="euler")).abs().max() > 1e-3
+    with pytest.raises(UserError, match="ancestral"):
+        draw(decoder, latent, solver="ancestrel")
+
+
 def test_half_precision_draws_nearly_the_same(decoder: ImageFlow) -> None:
     latent = some(2)
     whole, half = draw(decoder, latent, num_inference_steps=3), draw(decoder, latent, num_inference_steps=3, dtype="bfloat16")

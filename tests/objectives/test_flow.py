@@ -57,6 +57,31 @@ def test_solvers_lead_a_gaussian_to_its_place(solver: str, least: float) -> None
     assert errors[0] / errors[1] > least
 
 
+def test_the_ancestral_solver_leads_a_gaussian_to_its_place() -> None:
+    mean, deviation, generator = 0.7, 0.4, torch.Generator().manual_seed(0)
+
+    def fresh() -> torch.Tensor:
+        return torch.randn(20_000, generator=generator, dtype=torch.float64)
+
+    def field(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        # A draw of the data that x may come from, which is what the chain's steps assume; its mean alone loses spread.
+        t = t.double()
+        variance = 1 / (1 / deviation**2 + (t / (1 - t)) ** 2)
+        data = variance * (mean / deviation**2 + t * x / (1 - t) ** 2) + variance**0.5 * fresh()
+        return (data - x) / (1 - t)
+
+    made = flow.ancestral(field, fresh(), flow.time_grid(8).double(), fresh=fresh)
+    assert float(made.mean()) == pytest.approx(mean, abs=0.01)
+    assert float(made.std()) == pytest.approx(deviation, abs=0.01)
+
+
+def test_the_ancestral_solver_ends_in_the_last_prediction_held_within_bounds() -> None:
+    data = torch.tensor([-3.0, 0.5, 3.0])
+    for bound, held in ((torch.inf, data), (1.0, data.clamp(-1, 1))):
+        made = flow.ancestral(lambda x, t: (data - x) / (1 - t), torch.zeros(3), flow.time_grid(4), fresh=lambda: torch.randn(3), bound=bound)
+        torch.testing.assert_close(made, held)
+
+
 def test_a_shifted_grid_is_denser_near_noise() -> None:
     grid = flow.time_grid(8, shift=3.0)
     steps = grid.diff()

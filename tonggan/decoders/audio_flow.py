@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from tonggan.decoders.flow_sampling import SETTINGS, FlowConfig, FlowNetwork, led_field, seeded_noise, velocity_loss
+from tonggan.decoders.flow_sampling import SETTINGS, FlowConfig, FlowNetwork, SeededNoise, integrate, led_field, velocity_loss
 from tonggan.decoders.vocoder import Vocoder, VocoderConfig, griffin_lim
 from tonggan.errors import UserError
 from tonggan.latent.record import Latent, at_instants
@@ -186,21 +186,22 @@ class AudioFlow(Decoder[AudioFlowConfig]):
         that the rest goes on from them.
         """
         frames = self.samples // self.config.mel.hop_length
-        noise = seeded_noise(seeds, (self.config.mel.bands, frames)).to(latent.tokens.device)
+        noise = SeededNoise(seeds, (self.config.mel.bands, frames))
+        x = noise().to(latent.tokens.device)
         field = led_field(self.network, latent, against, settings)
         if start is not None:
-            field = self._held(field, noise, start.to(noise))
+            field = self._held(field, start.to(x))
         grid = flow.time_grid(int(settings["num_inference_steps"]), shift=float(settings["time_shift"]))
-        made = flow.SOLVERS[settings["solver"]](field, noise, grid)
+        made = integrate(field, x, grid, solver=settings["solver"], noise=noise)
         return self.voice(made * self.deviation + self.mean)
 
-    def _held(self, field: flow.Velocity, noise: Tensor, start: Tensor) -> flow.Velocity:
+    def _held(self, field: flow.Velocity, start: Tensor) -> flow.Velocity:
         """Return a field that leads the first frames straight to those of `start`; the last ones, which see what is behind its end, are free."""
         levels = log_mel(start[..., : self.samples], self.config.mel)[
             ..., : -(self.config.mel.window_length // self.config.mel.hop_length // 2) or None
         ]
-        straight = flow.velocity(noise[..., : levels.shape[-1]], (levels - self.mean) / self.deviation)
-        return lambda x, t: torch.cat([straight, field(x, t)[..., levels.shape[-1] :]], dim=-1)
+        held, count = (levels - self.mean) / self.deviation, levels.shape[-1]
+        return lambda x, t: torch.cat([(held - x[..., :count]) / (1 - t), field(x, t)[..., count:]], dim=-1)
 
     def voice(self, levels: Tensor) -> Tensor:
         """Return the waveform (batch, samples) of log-mel frames (batch, bands, frames)."""

@@ -3,7 +3,8 @@
 Their networks predict the data (x-prediction, JiT, arXiv:2511.13720); losses and solvers see velocities.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -24,13 +25,15 @@ class FlowConfig(PartConfig):
     guidance_scale: float = 2.5
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     """Guidance acts at these times t alone (arXiv:2404.07724); elsewhere the network runs once, not twice, a step."""
-    solver: Literal["euler", "heun", "multistep", "dpm"] = "multistep"
+    solver: Literal["euler", "heun", "multistep", "dpm", "ancestral"] = "multistep"
+    """`ancestral` draws new noise at every step; the others follow one path."""
     time_shift: float = 1.0
     """Above 1, the solver's steps are closer together near noise."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of generating. bfloat16 is 1.6 times faster where the processor has it; a seed then makes the same but for small differences."""
 
 
+ANCESTRAL = "ancestral"
 SETTINGS = ("num_inference_steps", "guidance_scale", "guidance_interval", "solver", "time_shift", "dtype")
 """Settings of a `FlowConfig` that may be chosen anew in generating."""
 
@@ -73,7 +76,7 @@ def led_field(network: FlowNetwork, latent: Latent, against: Latent, settings: M
 
     Raises `UserError` for a solver or a dtype that is not known.
     """
-    for name, known in (("solver", list(flow.SOLVERS)), ("dtype", ["float32", "bfloat16"])):
+    for name, known in (("solver", [*flow.SOLVERS, ANCESTRAL]), ("dtype", ["float32", "bfloat16"])):
         if settings[name] not in known:
             raise UserError(f"{name} '{settings[name]}' is not known.{nearest(str(settings[name]), known)}")
     scale, (first, last) = float(settings["guidance_scale"]), settings["guidance_interval"]
@@ -92,6 +95,25 @@ def led_field(network: FlowNetwork, latent: Latent, against: Latent, settings: M
     return field
 
 
-def seeded_noise(seeds: list[int], shape: tuple[int, ...]) -> Tensor:
-    """Return (len(seeds), *shape) normal noise on the CPU, each row from its own seed alone."""
-    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+class SeededNoise:
+    """Normal noise (len(seeds), *shape) on the CPU, each row from its own seed alone; every call goes on where the last one ended."""
+
+    def __init__(self, seeds: Sequence[int], shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self) -> Tensor:
+        """Draw."""
+        return torch.stack([torch.randn(self.shape, generator=generator) for generator in self.generators])
+
+
+def seeded_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
+    """Return the first noise of `SeededNoise`."""
+    return SeededNoise(seeds, shape)()
+
+
+def integrate(field: flow.Velocity, x: Tensor, grid: Tensor, *, solver: str, noise: SeededNoise, bound: float = math.inf) -> Tensor:
+    """Lead x (batch, ...) over `grid` by the solver of that name; `noise` is what x was drawn from, `bound` the largest value that data has."""
+    if solver == ANCESTRAL:
+        return flow.ancestral(field, x, grid, fresh=lambda: noise().to(x.device), bound=bound)
+    return flow.SOLVERS[solver](field, x, grid)

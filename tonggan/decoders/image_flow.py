@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tonggan.decoders.flow_preference import preferred, strayed
-from tonggan.decoders.flow_sampling import SETTINGS, FlowConfig, FlowNetwork, guided, led_field, seeded_noise, velocity_loss
+from tonggan.decoders.flow_sampling import SETTINGS, FlowConfig, FlowNetwork, SeededNoise, guided, integrate, led_field, velocity_loss
 from tonggan.decoders.smoothing import bilateral
 from tonggan.errors import UserError
 from tonggan.latent.record import Latent, stack
@@ -218,7 +218,7 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         """Mean square error of the velocity that leads, in one of our `num_inference_steps`, where several guided steps of a teacher lead.
 
         Progressive distillation (Salimans & Ho 2022, arXiv:2202.00512, algorithm 2) in one stage, from a guided teacher (arXiv:2210.03142); the times
-        are those of our own grid alone. Draw with `solver: euler`, `guidance_scale: 1`.
+        are those of our own grid alone. Draw with `solver: ancestral`, whose steps begin where these do, and `guidance_scale: 1`.
         """
         steps = self.config.num_inference_steps
         if how.steps % steps:
@@ -291,7 +291,8 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         """
         latent = replace(latent, references=latent.references and latent.references.first(int(settings["references"])))
         field = led_field(self.network, latent, against, settings)
-        x = seeded_noise(seeds, (3, self.config.size, self.config.size)).to(latent.tokens.device)
+        noise = SeededNoise(seeds, (3, self.config.size, self.config.size))
+        x = noise().to(latent.tokens.device)
         begin = 0.0
         if start is not None:
             strength = float(settings["strength"])
@@ -301,6 +302,6 @@ class ImageFlow(Decoder[ImageFlowConfig]):
             x = flow.interpolate(x, start.to(x), torch.full((len(x),), begin, device=x.device))
         steps = max(1, math.ceil(int(settings["num_inference_steps"]) * (1 - begin)))
         grid = begin + (1 - begin) * flow.time_grid(steps, shift=float(settings["time_shift"]))
-        made = flow.SOLVERS[settings["solver"]](field, x, grid).clamp(-1, 1)
+        made = integrate(field, x, grid, solver=settings["solver"], noise=noise, bound=1.0).clamp(-1, 1)
         smoothing = float(settings["smoothing"])
         return bilateral(made, smoothing) if smoothing > 0 and begin < 1 else made

@@ -107,4 +107,16 @@ def dpm(field: Velocity, x: Tensor, grid: Tensor) -> Tensor:
     return x
 
 
+def ancestral(field: Velocity, x: Tensor, grid: Tensor, *, fresh: Callable[[], Tensor], bound: float = math.inf) -> Tensor:
+    """Predict the data, held within `bound` of 0, and take it to the next time under noise drawn anew by `fresh` (the shape of x); one evaluation a step.
+
+    Song et al. 2021 (DDIM, arXiv:2010.02502), equation 12 with sigma^2 = 1 - alpha; the multistep sampling of consistency models (Song et al. 2023,
+    arXiv:2303.01469, algorithm 1). What an early step got wrong is not carried along in the noise. Follows no path: more steps do not lead nearer to one end.
+    """
+    for now, then in pairwise(grid):
+        data = (x + (1 - now) * field(x, now)).clamp(-bound, bound)
+        x = then * data + (1 - then) * fresh() if then < 1 else data
+    return x
+
+
 SOLVERS: dict[str, Callable[[Velocity, Tensor, Tensor], Tensor]] = {"euler": euler, "heun": heun, "multistep": multistep, "dpm": dpm}
