@@ -16,8 +16,11 @@ class DistilConfig(Strict):
     """The trained model, by name or folder."""
     guidance_scale: float = 2.0
     """Guidance that the teacher draws with; the student has it within and draws without."""
-    steps: int = 8
-    """Steps of the teacher from noise to picture, a multiple of the student's `num_inference_steps`."""
+    steps: int = Field(default=8, gt=0)
+    """Steps of the teacher from noise to picture, a multiple of `stride`."""
+    stride: int | None = Field(default=None, gt=0)
+    """Steps of the teacher that one of the student's leads over: as many as make the student's `num_inference_steps`, unless set. With 1 the student learns
+    guidance alone, at all of the teacher's times, and may draw in any number of steps."""
 
 
 class PreferConfig(Strict):

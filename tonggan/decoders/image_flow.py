@@ -215,14 +215,18 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         return LossTerms({"flow": velocity_loss(self.network, target, self.network.prepare(latent), config=self.config, randomness=randomness)})
 
     def distil(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "ImageFlow", how: Any, randomness: torch.Generator) -> LossTerms:
-        """Mean square error of the velocity that leads, in one of our `num_inference_steps`, where several guided steps of a teacher lead.
+        """Mean square error of the velocity that leads, in one step, where `how.stride` guided steps of a teacher lead.
 
-        Progressive distillation (Salimans & Ho 2022, arXiv:2202.00512, algorithm 2) in one stage, from a guided teacher (arXiv:2210.03142); the times
-        are those of our own grid alone. Draw with `solver: ancestral`, whose steps begin where these do, and `guidance_scale: 1`.
+        Progressive distillation (Salimans & Ho 2022, arXiv:2202.00512, algorithm 2) in one stage, from a guided teacher (arXiv:2210.03142; a stride of 1 is
+        the first of its two stages); the times are those of this grid alone. Draw with `solver: ancestral`, whose steps begin where these do, and
+        `guidance_scale: 1`.
         """
-        steps = self.config.num_inference_steps
-        if how.steps % steps:
-            raise UserError(f"objectives.distil.steps={how.steps} is not a multiple of model.decoders.image.num_inference_steps={steps}.")
+        unit = how.stride or self.config.num_inference_steps
+        if how.steps % unit:
+            named = "objectives.distil.stride" if how.stride else "model.decoders.image.num_inference_steps"
+            raise UserError(f"objectives.distil.steps={how.steps} is not a multiple of {named}={unit}.")
+        stride = how.stride or how.steps // unit
+        steps = how.steps // stride
         grid = flow.time_grid(steps, shift=self.config.time_shift).to(target.device)
         places = torch.randint(steps, (len(target),), generator=randomness).to(target.device)
         now, then = grid[places], grid[places + 1]
@@ -235,7 +239,7 @@ class ImageFlow(Decoder[ImageFlowConfig]):
             x_then = flow.multistep(
                 lambda x, share: span * guided(teacher.network, x, now + share * (then - now), both, how.guidance_scale),
                 x_now,
-                flow.time_grid(how.steps // steps),
+                flow.time_grid(stride),
             )
         predicted = self.network(x_now, now, self.network.prepare(latent)).float()
         error = flow.velocity_from_data(predicted, x_now, now) - (x_then - x_now) / span
