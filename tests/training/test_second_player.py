@@ -143,7 +143,8 @@ def test_mistakes_of_a_recipe(shapes: Path, tmp_path: Path) -> None:
         begin("monitor.best_by=lates")
 
 
-def test_few_steps_are_finished_before_a_discriminator_on_the_teachers_features(small_recipe: Recipe, tmp_path: Path) -> None:
+@pytest.mark.parametrize("solver", ["euler", "ancestral"])
+def test_few_steps_are_finished_before_a_discriminator_on_the_teachers_features(small_recipe: Recipe, tmp_path: Path, solver: str) -> None:
     run(small_recipe, tmp_path / "teacher").train()
     settings = small_recipe.model_dump(mode="json") | {"initial": str(tmp_path / "teacher")}
     settings["objectives"] |= {
@@ -151,7 +152,7 @@ def test_few_steps_are_finished_before_a_discriminator_on_the_teachers_features(
         "distil": {"teacher": str(tmp_path / "teacher"), "guidance_scale": 1.5, "steps": 4},
         "adversarial": {"loss": "hinge", "mismatched": 0.0, "features": {"blocks": [0], "width": 16}},
     }
-    settings["model"]["decoders"]["image"] |= {"num_inference_steps": 2, "guidance_scale": 1.0, "solver": "euler"}
+    settings["model"]["decoders"]["image"] |= {"num_inference_steps": 2, "guidance_scale": 1.0, "solver": solver}
     begun = run(parse_recipe(settings, where="test"), tmp_path / "student")
     decoder, discriminator = (player.module for player in begun.learner.players)
     assert decoder is begun.model.decoders["image"]

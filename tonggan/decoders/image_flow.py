@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tonggan.decoders.flow_preference import preferred, strayed
-from tonggan.decoders.flow_sampling import SETTINGS, FlowConfig, FlowNetwork, SeededNoise, guided, integrate, led_field, velocity_loss
+from tonggan.decoders.flow_sampling import ANCESTRAL, SETTINGS, FlowConfig, FlowNetwork, SeededNoise, guided, integrate, led_field, velocity_loss
 from tonggan.decoders.smoothing import bilateral
 from tonggan.errors import UserError
 from tonggan.latent.record import Latent, stack
@@ -256,10 +256,13 @@ class ImageFlow(Decoder[ImageFlowConfig]):
             times = t.expand(len(x)).to(x.device)
             return flow.velocity_from_data(self.network(x, times, condition).float(), x, times)
 
+        def noise() -> Tensor:
+            return torch.randn(target.shape, generator=randomness).to(target.device)
+
         grid = flow.time_grid(self.config.num_inference_steps, shift=self.config.time_shift)
-        x = torch.randn(target.shape, generator=randomness).to(target.device)
         with torch.no_grad():
-            x = flow.euler(field, x, grid[:-1])
+            ancestral = self.config.solver == ANCESTRAL
+            x = flow.ancestral(field, noise(), grid[:-1], fresh=noise) if ancestral else flow.euler(field, noise(), grid[:-1])
         made = flow.euler(field, x, grid[-2:])
         return Played(made, self.distil(latent, target, against=against, teacher=teacher, how=how, randomness=randomness))
 
