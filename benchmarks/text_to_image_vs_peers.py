@@ -1,7 +1,8 @@
 """Text to picture, ours against others, at equal wall-clock on one machine: python benchmarks/text_to_image_vs_peers.py --minutes 30 --out runs/peers --report
 
 Every competitor gets the same pack, rows, phrasings, threads and minutes (packing, tokenizer, text encoding and all pre-training included), one after another,
-alone on the machine; see `peers/field.py` for who takes part in which race. At fixed minutes its averaged weights draw the first test captions, at the end all
+alone on the machine, or (`--clock processor`, OMP_NUM_THREADS=1) side by side by processor time; see `peers/field.py` for who takes part in which race.
+At fixed minutes its averaged weights draw the first test captions, at the end all
 of them, and the package's evaluation measures them; that time does not count. Peers that have a learning rate to choose get pilots, told apart from the budget.
 
 Who is through is kept in benchmarks/results and need not race again. Ctrl-C stops after a checkpoint; the same command goes on. `--session-minutes` spreads a
@@ -48,7 +49,9 @@ def race(
     minutes: Annotated[float, typer.Option(min=0.01, help="Wall-clock that each competitor has.")] = 30,
     field: Annotated[str, typer.Option(help="Who races: peers, or adversarial.")] = "peers",
     out: Annotated[Path, typer.Option(help="Folder of the race.")] = Path("runs/peers"),
-    results: Annotated[Path | None, typer.Option(help="What is kept, a competitor a folder (default: benchmarks/results/FIELD-MINUTES).")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="What is kept, a competitor a folder (default: benchmarks/results/FIELD-MINUTES, the clock behind it).")
+    ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only these competitors.")] = None,
     data: Annotated[Path | None, typer.Option(help="Data set or pack (default: the recipe's).")] = None,
     split: Annotated[str, typer.Option(help="Captions that are drawn.")] = "test_pair",
@@ -69,10 +72,10 @@ def race(
     console = Console(soft_wrap=True, highlight=False)
     choose_clock(clock)
     chosen = _entries(field, only)
-    kept = results or Path(__file__).parent / "results" / f"{field}-{minutes:g}"
+    kept = results or Path(__file__).parent / "results" / f"{field}-{minutes:g}{'' if clock == 'wall' else f'-{clock}'}"
     command = "python " + shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     with _machine(alone=clock == "wall"), stop_on_signals() as asked_to_stop:
-        arena, preparation = _arena(data, out, minutes=minutes, smoke=smoke, console=console)
+        arena, preparation = _arena(data, out, minutes=minutes, clock=clock, smoke=smoke, console=console)
         judge = Judge(arena, FeatureNet.load(), split, limit, final_limit, out / "features", tuning_samples=8 if smoke else 128)
         marks = tuple(mark for mark in MARKS_MINUTES if mark < minutes)
         course = Course(minutes * 60, marks, None if session_minutes is None else session_minutes * 60)
@@ -115,17 +118,17 @@ def _machine(*, alone: bool) -> Iterator[None]:
         yield
 
 
-def _arena(data: Path | None, out: Path, *, minutes: float, smoke: bool, console: Console) -> tuple[Arena, dict[str, Any]]:
+def _arena(data: Path | None, out: Path, *, minutes: float, clock: str, smoke: bool, console: Console) -> tuple[Arena, dict[str, Any]]:
     """Open or make the pack (timed: it counts against every budget), choose the arithmetic, and fix both for all sittings of this folder."""
     recipe = load_recipe("emoji-64", smoke=smoke)
     source = data or Path(recipe.data.path)
     began = time.perf_counter()
     pack = ensure_pack(source, framing=recipe.data.framing, cache=out / "packs")
     kept = out / "preparation.json"
-    fresh = {"minutes": minutes, "smoke": smoke, "content_hash": pack.content_hash}
+    fresh = {"minutes": minutes, "clock": clock, "smoke": smoke, "content_hash": pack.content_hash}
     if kept.is_file():
         preparation = json.loads(kept.read_text(encoding="utf-8"))
-        differing = [name for name, value in fresh.items() if preparation[name] != value]
+        differing = [name for name, value in fresh.items() if preparation.get(name) != value]
         if differing:
             raise UserError(f"{out} holds a race with other {' and '.join(differing)}. Choose another --out, or remove it.")
     else:
