@@ -2,6 +2,7 @@
 PYTHON ?= $(firstword $(wildcard $(addsuffix /python3.11,$(subst :, ,$(PATH)))) python3)
 BIN = .venv/bin
 CODE = tonggan tests benchmarks scripts
+WORKERS = --numprocesses=auto --maxprocesses=8 --dist=worksteal
 
 .PHONY: demo test check format docs clean
 
@@ -21,13 +22,13 @@ demo: .venv/core.stamp
 	@$(BIN)/tonggan sound docs/game.mp4 --model game-clips -o out/demo-game.mp4 --preview out/demo-game.png
 
 test: .venv/dev.stamp
-	scripts/with_postgresql.sh $(BIN)/pytest
+	scripts/with_postgresql.sh $(BIN)/pytest $(WORKERS)
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
-	scripts/with_postgresql.sh $(BIN)/pytest -m 'not slow'
+	scripts/with_postgresql.sh $(BIN)/pytest $(WORKERS) -m 'not slow'
 
 format: .venv/dev.stamp
 	$(BIN)/ruff format $(CODE)

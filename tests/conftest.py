@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 from rich.console import Console
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.schema import CreateSchema
 
 from tonggan.data.synthesis.foley import make_foley
 from tonggan.feedback.tables import Base
@@ -18,6 +19,14 @@ from tonggan.feedback.votes import VoteStore
 from tonggan.pipeline import Tonggan
 from tonggan.training.recipe import Recipe, load_recipe
 from tonggan.training.run import Run
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give every worker one thread: on few cores two workers of one thread do more than one of two, and sums are of one order."""
+    if hasattr(config, "workerinput"):
+        os.environ["OMP_NUM_THREADS"] = "1"
+        torch.set_num_threads(1)
+
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 170, 60), "blue": (40, 60, 220), "black": (10, 10, 10)}
 
@@ -77,7 +86,6 @@ SOUNDING = ["data.hold_out=0.2", "dtype=float32", "monitor.tensorboard=false"]
 @pytest.fixture(scope="session")
 def sounder(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Tonggan:
     """The smoke form of foley after eight steps."""
-    torch.set_num_threads(2)
     folder = tmp_path_factory.mktemp("sounder")
     recipe = load_recipe("foley", smoke=True, overrides=[f"data.path={clips}", *SOUNDING])
     Run(recipe, folder / "run", resume=False, console=Console(quiet=True), cache=folder).train()
@@ -97,14 +105,12 @@ SMALL = [
 @pytest.fixture
 def small_recipe(shapes: Path) -> Recipe:
     """The smoke form of emoji-64 on the drawings above."""
-    torch.set_num_threads(2)
     return load_recipe("emoji-64", smoke=True, overrides=[f"data.path={shapes}", *SMALL])
 
 
 @pytest.fixture(scope="session")
 def drawer(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run whose model draws, after the steps of the smoke form."""
-    torch.set_num_threads(2)
     folder = tmp_path_factory.mktemp("drawer")
     recipe = load_recipe("emoji-64", smoke=True, overrides=[f"data.path={shapes}", *SMALL])
     Run(recipe, folder / "run", resume=False, console=Console(quiet=True), cache=folder).train()
@@ -130,7 +136,6 @@ DESCRIBER = [
 @pytest.fixture(scope="session")
 def describer(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Tonggan:
     """A small model that has seen sixteen drawings for a few seconds."""
-    torch.set_num_threads(2)
     folder = tmp_path_factory.mktemp("describer")
     recipe = load_recipe("emoji-64", smoke=True, overrides=[f"data.path={shapes}", *DESCRIBER])
     Run(recipe, folder / "run", resume=False, console=Console(quiet=True), cache=folder).train()
@@ -146,9 +151,14 @@ def votes_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     server = os.environ.get("TONGGAN_POSTGRESQL")
     if not server:
         pytest.skip("no PostgreSQL server: run the tests by `make test` or scripts/with_postgresql.sh")
-    engine = create_engine(server)
+    # A schema for each worker: tests that run side by side do not meet.
+    schema = f"tests_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    with create_engine(server).begin() as connection:
+        connection.execute(CreateSchema(schema, if_not_exists=True))
+    own = make_url(server).update_query_dict({"options": f"-csearch_path={schema}"}).render_as_string(hide_password=False)
+    engine = create_engine(own)
     Base.metadata.drop_all(engine)
-    yield server
+    yield own
     Base.metadata.drop_all(engine)
     engine.dispose()
 

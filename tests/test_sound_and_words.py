@@ -75,7 +75,6 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(told: Path, tmp_path_factory: pytest.TempPathFactory) -> Tonggan:
-    torch.set_num_threads(2)
     folder = tmp_path_factory.mktemp("sound-and-words")
     settings = copy.deepcopy(RECIPE)
     settings["data"] |= {"path": str(told)}  # type: ignore[operator]
@@ -194,7 +193,6 @@ def flashes(folder: Path, *, clips: int, seed: int) -> Path:
 
 def test_the_space_knows_synchrony(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    torch.set_num_threads(2)
     framing = Framing(size=16, clip_seconds=0.96)
     encoders = {
         "video": {"kind": "video_transformer", "size": 16, "width": 32, "layers": 1, "heads": 2, "stem_channels": [16, 16, 16]},

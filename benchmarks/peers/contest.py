@@ -53,7 +53,7 @@ def contest(entry: Entry, *, arena: Arena, judge: Judge, out: Path, wishes: Wish
     if record.get("finished"):
         arena.console.print(f"{entry.name}: through already; remove {folder} to race again.")
         return True
-    before = matrix_rate(wishes.matrix_repeats)
+    before = matrix_rate(wishes.matrix_repeats, now=spent_seconds)
     if "learning_rate" not in record:
         if not has_checkpoint(folder):
             shutil.rmtree(folder, ignore_errors=True)
@@ -86,7 +86,7 @@ def contest(entry: Entry, *, arena: Arena, judge: Judge, out: Path, wishes: Wish
         )
     else:
         progress = replace(progress, finished=True, spent_seconds=clock.seconds)
-    after = matrix_rate(wishes.matrix_repeats)
+    after = matrix_rate(wishes.matrix_repeats, now=spent_seconds)
     sittings = [*record.get("sittings", []), {"matrix_gflops": [before / 1e9, after / 1e9], "drift": abs(after / before - 1) > DRIFT}]
     record |= _facts(peer, progress, arena, wishes) | {"sittings": sittings}
     if progress.finished:

@@ -19,7 +19,6 @@ SMALL = ["data.phrasings=null", "data.hold_out=0.2", "dtype=float32", "model.enc
 
 
 def drawer(shapes: Path, folder: Path, *overrides: str) -> Tonggan:
-    torch.set_num_threads(2)
     recipe = load_recipe("emoji-64", smoke=True, overrides=[f"data.path={shapes}", "monitor.tensorboard=false", *SMALL, *overrides])
     Run(recipe, folder / "run", resume=False, console=Console(quiet=True), cache=folder).train()
     return Tonggan.from_pretrained(folder / "run")

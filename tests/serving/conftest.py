@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 from rich.console import Console
 
 from tonggan.feedback.votes import VoteStore
@@ -30,7 +29,6 @@ SKETCHER = [
 @pytest.fixture(scope="session")
 def sketchers(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two small models of different seeds that have seen a few drawings."""
-    torch.set_num_threads(2)
     folder = tmp_path_factory.mktemp("sketchers")
     for name, seed in (("sketch-a", 1), ("sketch-b", 2)):
         recipe = load_recipe("emoji-64", smoke=True, overrides=[f"data.path={shapes}", f"seed={seed}", f"name={name}", *SKETCHER])

@@ -30,7 +30,6 @@ from pathlib import Path
 from rich.console import Console
 from tonggan.training.recipe import parse_recipe
 from tonggan.training.run import Run
-torch.set_num_threads(2)
 recipe = parse_recipe(json.loads(Path(sys.argv[1]).read_text()), where="test")
 Run(recipe, Path(sys.argv[2]), resume=sys.argv[3] == "resume", console=Console(quiet=True), cache=Path(sys.argv[4])).train()
 """
@@ -146,7 +145,6 @@ def smoke_run(name: str, data: Path, out: Path, *, preferences: Path) -> Run:
     overrides = [f"data.path={data}", "monitor.tensorboard=false", "data.hold_out=0.2", "dtype=float32"]
     overrides += [f"model.encoders.text.model={Path(bert.__file__).parent / 'model'}"] if name in ("article", "article-gan") else []
     overrides += [f"objectives.prefer.preferences={preferences}"] if name == "emoji-64-preferred" else []
-    torch.set_num_threads(2)
     return Run(load_recipe(name, smoke=True, overrides=overrides), out / name, resume=False, console=QUIET, cache=out)
 
 
@@ -220,10 +218,10 @@ def test_every_recipe_trains_on_real_data_of_two_layouts(preferences: Path, tmp_
     assert len(ran) == 20
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_threads_change_a_picture_by_rounding_at_most(small_recipe: Recipe, tmp_path: Path) -> None:
     Run(small_recipe, tmp_path / "run", resume=False, console=QUIET).train()
     model = Tonggan.from_pretrained(tmp_path / "run")
-    torch.set_num_threads(1)
     one = model.generate("red square", to="image", seed=5)[0]
     torch.set_num_threads(2)
     two = model.generate("red square", to="image", seed=5)[0]

@@ -23,7 +23,6 @@ SMALL = [
 
 
 def recipe(shapes: Path, *overrides: str, name: str = "emoji-64-gan") -> Recipe:
-    torch.set_num_threads(2)
     small = [*SMALL, "objectives.adversarial.augment={kind: ada, samples: 40, target: 0.01}", "monitor.tensorboard=false"]
     return load_recipe(name, smoke=True, overrides=[f"data.path={shapes}", *small, *overrides])
 
