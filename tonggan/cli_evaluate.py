@@ -12,6 +12,9 @@ from tonggan.progress import progress_bars
 if TYPE_CHECKING:
     from tonggan.evaluation.card import Card
 
+OPTIONS_OF_ARROWS = {"language": ("text->image", "image->text"), "truth": ("video->audio",), "tolerance_seconds": ("video->audio",)}
+"""Options that mean something for some arrows only."""
+
 
 def evaluate(
     context: typer.Context,
@@ -58,6 +61,9 @@ def evaluate(
     if model is None or data is None or out is None:
         missing = [name for name, value in (("a model", model), ("--data", data), ("--out", out)) if value is None]
         raise UserError(f"{' and '.join(missing)} must be given, or a card with --repeat.")
+    for name, arrows in OPTIONS_OF_ARROWS.items():
+        if _is_given(context, name) and arrow not in arrows:
+            raise UserError(f"--{name.replace('_', '-')} is for {' and '.join(arrows)}; {arrow} has no use for it. Leave it out.")
     if truth not in ("events", "sound"):
         raise UserError(f"--truth '{truth}' is not known. Known: events, sound.")
     wishes = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "references": references, "smoothing": smoothing}

@@ -4,7 +4,7 @@ import torch
 
 from tonggan.data.pack import Pack, pack
 from tonggan.data.synthesis.foley import make_foley
-from tonggan.evaluation import in_time, materials
+from tonggan.evaluation import in_time, materials, sound_embedding
 from tonggan.evaluation.hearing import EDGE_SECONDS, Windows
 from tonggan.evaluation.sound_judges import sound_judges
 from tonggan.modalities import Framing
@@ -47,7 +47,7 @@ def test_rows_without_materials_are_not_judged(packed: Pack) -> None:
 def test_without_a_training_split_nobody_judges(packed: Pack) -> None:
     windows = Windows.of(packed, packed.indices("test"))
     tags = [packed.row(int(row)).tags for row in packed.indices("test")]
-    asked = {"frames": windows.frames, "tags": tags, "begins": windows.begins, "edge_seconds": EDGE_SECONDS}
+    asked = {"frames": windows.frames, "real": windows.waveforms, "tags": tags, "begins": windows.begins, "edge_seconds": EDGE_SECONDS}
     assert sound_judges(packed, reference="none", **asked) == []
 
 
@@ -62,6 +62,27 @@ def test_a_true_pair_is_told_from_shifted_ones(packed: Pack, monkeypatch: pytest
     assert shifted.value < true.value - 0.2
     again = in_time.synchrony_judge(packed, reference="train", frames=windows.frames)(windows.waveforms)
     assert again.value == pytest.approx(true.value, abs=0.02)
+
+
+def test_the_embedding_hears_what_sounds_but_not_when(packed: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sound_embedding, "STEPS", 20)
+    real = Windows.of(packed, packed.indices("train")).waveforms
+    judge = sound_embedding.embedding_judge(packed, reference="train", real=real)
+    same, later, noise = (judge(each).value for each in (real, real.roll(8000, -1), 0.1 * torch.randn_like(real)))
+    assert abs(later - same) < 0.1 * (noise - same)
+    assert judge(torch.zeros_like(real)).value > 10 * abs(later)
+    again = sound_embedding.embedding_judge(packed, reference="train", real=real)(0.5 * real)
+    assert again.value == pytest.approx(judge(0.5 * real).value, rel=1e-3)
+    assert again.key == "kernel_distance @ embedding of sounds"
+
+
+def test_the_ear_learns_which_pieces_are_of_one_clip(packed: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    rate, losses = packed.framing.sample_rate_hz, []
+    halves = [sound_embedding.levels_of(half, sample_rate_hz=rate) for half in Windows.of(packed, packed.indices("train")).waveforms.chunk(2, -1)]
+    for steps in (1, 40):
+        monkeypatch.setattr(sound_embedding, "STEPS", steps)
+        losses.append(sound_embedding.learned(packed, "train").loss(*halves).item())
+    assert losses[1] < 0.9 * losses[0]
 
 
 def test_the_agreement_at_a_shift_is_that_of_the_shifted_sound() -> None:

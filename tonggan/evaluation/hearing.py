@@ -76,7 +76,9 @@ class Judge:
     def __init__(self, pack: Pack, chosen: Chosen, real: Windows, *, truth: Truth, tolerance_seconds: float, reference: str) -> None:
         self.framing, self.real, self.tolerance_seconds = pack.framing, real, tolerance_seconds
         tags = [sample.tags for sample in chosen.samples]
-        self.learned = sound_judges(pack, reference=reference, frames=real.frames, tags=tags, begins=real.begins, edge_seconds=EDGE_SECONDS)
+        self.learned = sound_judges(
+            pack, reference=reference, frames=real.frames, real=real.waveforms, tags=tags, begins=real.begins, edge_seconds=EDGE_SECONDS
+        )
         if truth == "sound":
             self.true = self._onsets(real.waveforms)
             return

@@ -165,7 +165,7 @@ FIGURES: Mapping[str, FigureKind] = {
         "弗雷歇距离",
         "lower",
         "Squared Fréchet distance of Gaussians fitted to features of what was made and of the ground truths: for pictures of EfficientNet-Lite0 unless"
-        " another network is named, for sounds log-mel statistics. Not FID, which is by definition computed from Inception-v3, nor FAD. Compares only at"
+        " another network is named, for sounds log-mel statistics unless another embedding is named. Not FID, which is by definition computed from Inception-v3, nor FAD. Compares only at"
         " equal sample count.",
     ),
     "kernel_distance": FigureKind(

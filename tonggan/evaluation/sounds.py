@@ -21,6 +21,7 @@ from tonggan.evaluation.gallery import Heard
 from tonggan.evaluation.hearing import Judge, Judgement, Truth, Windows, f1, nearest_windows
 from tonggan.evaluation.new_card import new_card
 from tonggan.evaluation.report import sound_sections
+from tonggan.evaluation.sound_embedding import embedding_facts
 from tonggan.evaluation.sound_features import statistics_facts
 from tonggan.files import replacing
 from tonggan.modalities.spectrogram import Mel
@@ -66,7 +67,7 @@ def evaluate_sounds(
     made = _heard(model, real.frames, seeds, batch_size=batch_size, what="sounding", progress=progress)
     seconds = time.perf_counter() - began
     others = _heard(model, real.frames.roll(1, 0), seeds, batch_size=batch_size, what="shuffled frames", progress=progress)
-    judged = judge(made)
+    judged, rate = judge(made), pack.framing.sample_rate_hz
     card = new_card(
         model,
         arrow="video->audio",
@@ -78,13 +79,13 @@ def evaluate_sounds(
         batch_size=batch_size,
         figures=judged.figures,
         columns=[Column(name, note, judge(waveforms).figures) for name, (note, waveforms) in _floors(pack, real, others, reference).items()],
-        features=_detector(truth, tolerance_seconds, pack.framing.sample_rate_hz),
-        nets=[statistics_facts(pack.framing.sample_rate_hz)],
+        features=_detector(truth, tolerance_seconds, rate),
+        nets=[statistics_facts(rate), *([embedding_facts(rate)] if len(_training(pack, reference)) else [])],
         warnings=_warnings(pack, len(chosen.samples), split=split, reference=reference),
         beside=beside,
     )
     remove_earlier(out)
-    _save_sounds(out, chosen, made, pack.framing.sample_rate_hz)
+    _save_sounds(out, chosen, made, rate)
     shown = sound_sections(_shown(chosen, judge, judged, made)) + training_sections(journal)
     save_evaluation(out, card, rows=_rows(chosen, judge, judged), shown=shown)
     return card
