@@ -165,8 +165,8 @@ FIGURES: Mapping[str, FigureKind] = {
         "弗雷歇距离",
         "lower",
         "Squared Fréchet distance of Gaussians fitted to features of what was made and of the ground truths: for pictures of EfficientNet-Lite0 unless"
-        " another network is named, for sounds log-mel statistics unless another embedding is named. Not FID, which is by definition computed from Inception-v3, nor FAD. Compares only at"
-        " equal sample count.",
+        " another network is named, for sounds log-mel statistics unless another embedding is named. Not FID, which is by definition computed"
+        " from Inception-v3, nor FAD. Compares only at equal sample count.",
     ),
     "kernel_distance": FigureKind(
         "kernel distance",
