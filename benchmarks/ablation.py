@@ -1,16 +1,19 @@
 """With and without, at equal wall-clock: python benchmarks/ablation.py STUDY [--minutes 5]
 
 `arrows`: each arrow alone against both together, with and without alignment, with a variational space (KL). `augmentation` and `augmentation-photographs`:
-pictures as they are, changed, and changed with labels that tell the decoder so, on emoji and on 1,000 photographs of Flickr8k.
+pictures as they are, changed, and changed with labels that tell the decoder so, on emoji and on 1,000 photographs of Flickr8k. `conditionings`: how what is
+seen reaches the sound: at its instant (ours), by attention to features that a contrast of clips and sounds aligns (as Diff-Foley has it, arXiv:2306.17203;
+here the contrast is learned beside the sound, not before it), or by both attention and modulation at its instant (as MMAudio, arXiv:2412.15322).
 
-Every variant of a study learns from nothing for as many minutes as each other. The parts have about a fifth of their recipe's cost, so that minutes are enough
-to see them learn; `--whole` takes them as they are. Prints held-out losses (rows of the training split that nobody learns from) and, on the first rows of a
-test split: exact labels in greedy sentences, R@5 of pictures by their captions in the shared space, kernel distance and R@5 of what is drawn (features of
-EfficientNet-Lite0). Alone on the machine; what is through is kept in `--out`, and the same command goes on with the next.
+Every variant of a study learns from nothing for as many minutes as each other. The parts of pictures and sentences have about a fifth of their recipe's cost,
+so that minutes are enough to see them learn; `--whole` takes them as they are. Prints held-out losses (rows of the training split that nobody learns from) and,
+on the first rows of a test split: exact labels in greedy sentences, R@5 of pictures by their captions in the shared space, kernel distance and R@5 of what is
+drawn (features of EfficientNet-Lite0); of sounds, the figures of `tonggan evaluate`. Alone on the machine, or `--clock processor`; what is through is kept in
+`--out`, and the same command goes on with the next.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -28,12 +31,14 @@ from tonggan.evaluation.features import FeatureNet
 from tonggan.evaluation.gallery import packed_picture
 from tonggan.evaluation.retrieval import ground_truth_ranks
 from tonggan.evaluation.sentences import Row, figures, retrieval_figures
+from tonggan.evaluation.sounds import evaluate_sounds
 from tonggan.model import ends
 from tonggan.pipeline import Tonggan
 from tonggan.training.recipe import load_recipe
 from tonggan.training.run import Run
 
 SMALLER = (
+    "schedule.batch_size=64",
     "model.encoders.text.layers=2",
     "model.encoders.image.width=192",
     "model.encoders.image.layers=4",
@@ -50,11 +55,20 @@ SMALLER = (
     "model.decoders.text.heads=3",
     "model.decoders.text.vocabulary=4096",
 )
-ALWAYS = ("schedule.batch_size=64", "schedule.epochs=null", "monitor.preview_every=1000000", "monitor.validate_every=1000000")
+ALWAYS = ("schedule.epochs=null", "monitor.preview_every=1000000", "monitor.validate_every=1000000")
 NEW = ("initial=null", "frozen=[]")
 BOTH = "objectives.arrows={text->image: 1.0, image->text: 0.5}"
 DRAWS = ("objectives.arrows={text->image: 1.0}", "objectives.align=0")
 CHANGES = "{probability: 0.3, flip: %s, shift: 0.04, scale: 0.12, rotate: 8, brightness: 0.06, saturation: 0.2, background: %s}"
+SOUND = "model.decoders.audio"
+GAMES = (
+    "data.path=../shared/data/game_clips",
+    "data.frames_per_second=17.5",
+    "model.encoders.video.frames_per_second=17.5",
+    f"{SOUND}.vocoder=null",  # every one is given its voice by Griffin-Lim: minutes go to what is compared
+)
+EAR = "model.encoders.audio={kind: audio_transformer, width: 128, layers: 2, heads: 4}"
+CONTRAST = ("objectives.align=0.1", "objectives.align_time_shifts=[0.2, 1.0]")
 PILOT_STEPS = 6
 BATCH = 64
 PACKS = Path("runs/packs")
@@ -62,12 +76,15 @@ PACKS = Path("runs/packs")
 
 @dataclass(frozen=True)
 class Study:
-    """What is compared: variants as overrides of a recipe, and the test split on which they are judged."""
+    """What is compared: variants as overrides of a recipe, the test split on which they are judged, and the overrides that make it small."""
 
     recipe: str
     overrides: tuple[str, ...]
-    variants: dict[str, tuple[str, ...]]
+    variants: Mapping[str, tuple[str, ...]]
     split: str = "test_pair"
+    smaller: tuple[str, ...] = SMALLER
+    tolerance_seconds: float | None = None
+    """How far an onset may be off; None where no sounds are made."""
 
 
 def _augmentation(recipe: str, split: str, *, overrides: tuple[str, ...] = (), flip: bool, background: str) -> Study:
@@ -92,6 +109,18 @@ STUDIES = {
     ),
     "augmentation": _augmentation("emoji-64-words", "test_pair", overrides=NEW, flip=False, background="white"),
     "augmentation-photographs": _augmentation("flickr8k-64", "test", flip=True, background="mirror"),
+    "conditionings": Study(
+        "foley",
+        GAMES,
+        {
+            "at its instant (ours)": (),
+            "attention, contrast (Diff-Foley-like)": (f"{SOUND}.aligned=false", f"{SOUND}.attends=true", EAR, *CONTRAST),
+            "attention, modulation (MMAudio-like)": (f"{SOUND}.told_by=modulation", f"{SOUND}.attends=true"),
+        },
+        split="test",
+        smaller=(),
+        tolerance_seconds=0.1,
+    ),
 }
 COLUMNS = (
     "samples",
@@ -103,6 +132,7 @@ COLUMNS = (
     "kernel distance x10⁻³",
     "R@5 of drawn",
 )
+SOUND_COLUMNS = ("samples", "minutes", "parameters", "held-out flow", "onset F1", "in time", "kernel distance x10⁻³", "by the embedding x10⁻³")
 
 
 def main(
@@ -117,22 +147,27 @@ def main(
     if study not in STUDIES:
         raise UserError(f"no study is called '{study}'.{nearest(study, STUDIES)}")
     console, asked = Console(soft_wrap=True, highlight=False), STUDIES[study]
-    console.print(f"| {study} | {' | '.join(COLUMNS)} |\n{'|---' * (len(COLUMNS) + 1)}|")
+    columns = COLUMNS if asked.tolerance_seconds is None else SOUND_COLUMNS
+    console.print(f"| {study} | {' | '.join(columns)} |\n{'|---' * (len(columns) + 1)}|")
     for number, (name, overrides) in enumerate(asked.variants.items()):
         folder = out / f"{study}-{minutes:g}{'-whole' * whole}" / f"{number}"
         row = folder / "row.md"
         if not row.is_file():
             run, took = _trained(
                 asked.recipe,
-                [*ALWAYS, *asked.overrides, *overrides, *(() if whole else SMALLER)],
+                [*ALWAYS, *asked.overrides, *overrides, *(() if whole else asked.smaller)],
                 seconds=60 * minutes,
                 out=folder,
                 now=clock_called(clock),
             )
-            losses = run.learner.held_out_loss(run.data.held_out)
             told = [f"{run.learner.samples:,}", f"{took / 60:.1f}"]
-            told += [f"{losses[term]:.4f}" if term in losses else "-" for term in _terms(losses)]
-            told += _judged(Tonggan.from_pretrained(run.out), split=asked.split, limit=limit)
+            losses, model = run.learner.held_out_loss(run.data.held_out), Tonggan.from_pretrained(run.out)
+            if asked.tolerance_seconds is None:
+                told += [f"{losses[term]:.4f}" if term in losses else "-" for term in _terms(losses)]
+                told += _judged(model, split=asked.split, limit=limit)
+            else:
+                told += [f"{sum(each.numel() for each in model.model.parameters()) / 1e6:.1f} M", f"{losses[_terms(losses)[0]]:.4f}"]
+                told += _heard(model, out=folder / "heard", split=asked.split, limit=limit, tolerance_seconds=asked.tolerance_seconds)
             row.write_text(f"| {name} | {' | '.join(told)} |\n", encoding="utf-8")
         console.print(row.read_text(encoding="utf-8"), end="")
 
@@ -176,6 +211,15 @@ def _judged(model: Tonggan, *, split: str, limit: int) -> list[str]:
         else ["-"] * 2
     )
     return [exact, f"{found['text_to_image_at_5']:.1%}", *drawn]
+
+
+def _heard(model: Tonggan, *, out: Path, split: str, limit: int, tolerance_seconds: float) -> list[str]:
+    data = model.recipe.data
+    pack = ensure_pack(Path(data.path), framing=data.framing, cache=PACKS)
+    card = evaluate_sounds(model, pack=pack, split=split, out=out, limit=limit, tolerance_seconds=tolerance_seconds)
+    f1, in_time = (card.figure(name).value for name in ("onset_f1", "synchrony_accuracy"))
+    distances = [figure.value for figure in card.figures if figure.name == "kernel_distance"]
+    return [f"{f1:.3f}", f"{in_time:.1%}", *(f"{1000 * distance:.1f}" for distance in distances)]
 
 
 def _exact(model: Tonggan, pack: Pack, chosen: Chosen, rows: Sequence[Row]) -> str:

@@ -92,6 +92,16 @@ def test_a_condition_without_time_needs_attention() -> None:
     assert (frames(decoder, latent)[0] - frames(decoder, seen(2, seed=1, seconds=False))[0]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("way", [{"told_by": "modulation"}, {"aligned": False, "attends": True}, {"attends": True, "told_by": "modulation"}])
+def test_other_ways_to_tell_what_is_seen_know_when(way: dict[str, object]) -> None:
+    decoder, latent = made(SMALL.model_copy(update=way)), seen(2)
+    assert latent.seconds is not None
+    later = replace(latent, seconds=latent.seconds + 0.2)
+    backwards = replace(latent, tokens=latent.tokens.flip(1))
+    for other in (later, backwards):
+        assert (frames(decoder, latent) - frames(decoder, other)).abs().max() > 1e-2
+
+
 PROMPTED = SMALL.model_copy(update={"prompt": "text", "layers": 2})
 
 

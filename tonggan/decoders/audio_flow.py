@@ -38,8 +38,10 @@ class AudioFlowConfig(FlowConfig):
     heads: int = 4
     aligned: bool = True
     """Whether each token is told what is seen at its instant."""
+    told_by: Literal["sum", "modulation"] = "sum"
+    """With `aligned`: added to the token, or to what modulates it in every block (as MMAudio has its synchronisation features, arXiv:2412.15322)."""
     attends: bool = False
-    """Whether tokens attend to the latent's tokens, whether or not they have a time."""
+    """Whether tokens attend to the latent's tokens, whether or not they have a time; where they do, by rotary positions in seconds."""
     prompt: str | None = None
     """Modality of what is said beside what is seen (`text`: a caption to a clip); the model has an encoder of it. What has no time is looked at, too."""
     look_every: int = 2
@@ -102,11 +104,16 @@ class SoundNetwork(FlowNetwork):
             point = point + self.asked(latent.prompt.pooled * latent.prompt.pooled.shape[-1] ** 0.5)
         bias = mask_bias(latent.mask, torch.float32)
         readers = (cast(ModulatedBlock, block).attention for block in self.blocks)
-        contexts = [reader.read(latent.tokens, bias) if self.config.attends else None for reader in readers]
+        when = None if latent.seconds is None else self._rotation(latent.seconds)
+        contexts = [reader.read(latent.tokens, bias, when) if self.config.attends else None for reader in readers]
         if self.seen is None or latent.seconds is None:
             return Condition(point, None, contexts, self._looks(latent))
         count = round(self.config.clip_seconds * self.config.mel.frames_per_second) // self.config.frames_a_token
         return Condition(point, self.seen(at_instants(latent, self.instants(count, latent.tokens.device))), contexts, self._looks(latent))
+
+    def _rotation(self, seconds: Tensor) -> tuple[Tensor, Tensor]:
+        angles = temporal_angles(seconds, self.config.width // self.config.heads)
+        return angles.cos(), angles.sin()
 
     def _looks(self, latent: Latent) -> list[KeysValues | None]:
         """Return what each block looks at: the latent's own tokens where they have no time, and the prompt's."""
@@ -120,12 +127,16 @@ class SoundNetwork(FlowNetwork):
     def forward(self, x: Tensor, times: Tensor, condition: Condition) -> Tensor:
         """x (batch, bands, frames), times (batch,) -> predicted frames of the same shape."""
         tokens = self.to_tokens(frames_to_tokens(x, self.config.frames_a_token))
+        told = (self.time(times) + condition.point).unsqueeze(1)
         if condition.seen is not None:
-            tokens = tokens + condition.seen
-        angles = temporal_angles(self.instants(tokens.shape[1], x.device), self.config.width // self.config.heads)
-        modulation = self.modulation(self.time(times) + condition.point).unflatten(1, (6, -1))
+            if self.config.told_by == "sum":
+                tokens = tokens + condition.seen
+            else:
+                told = told + condition.seen
+        rotation = self._rotation(self.instants(tokens.shape[1], x.device))
+        modulation = self.modulation(told).unflatten(2, (6, -1)).transpose(1, 2)
         for block, context, look in zip(self.blocks, condition.contexts, condition.looks, strict=True):
-            tokens = block(tokens, modulation, context=context, rotation=(angles.cos(), angles.sin()), seen=look)
+            tokens = block(tokens, modulation, context=context, rotation=rotation, seen=look)
         return self.out(tokens).unflatten(2, (self.config.frames_a_token, -1)).flatten(1, 2).transpose(1, 2)
 
 

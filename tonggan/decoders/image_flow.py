@@ -189,7 +189,7 @@ class PictureNetwork(FlowNetwork):
         for block in self.coarse_down:
             coarse = block(coarse, embedding)
         tokens = [self.to_tokens(coarse).flatten(2).transpose(1, 2)]
-        modulation = self.modulation(embedding).unflatten(1, (6, -1))
+        modulation = self.modulation(embedding).unflatten(1, (6, 1, -1))
         for block, context, seen in zip(self.blocks, condition.contexts, condition.looks, strict=True):
             tokens.append(block(tokens[-1], modulation, context=context, rotation=(self.cosine, self.sine), seen=seen))
         return fine, coarse, tokens[1:]

@@ -113,11 +113,15 @@ class Attention(nn.Module):
         batch, tokens, width = x.shape
         return x.reshape(batch, tokens, parts, self.heads, width // parts // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
 
-    def read(self, context: Tensor, bias: Tensor) -> KeysValues:
-        """Return keys and values of `context` (batch, tokens, context_width): computed once a sample, read at every step of a solver."""
+    def read(self, context: Tensor, bias: Tensor, rotation: tuple[Tensor, Tensor] | None = None) -> KeysValues:
+        """Return keys and values of `context` (batch, tokens, context_width): computed once a sample, read at every step of a solver.
+
+        With `rotation` its tokens have positions of the kind that own tokens have.
+        """
         assert self.to_context is not None
         keys, values = self._split(self.to_context(context), 2)
-        return KeysValues(self.key_norm(keys), values, bias)
+        keys = self.key_norm(keys)
+        return KeysValues(keys if rotation is None else rotate(keys, *rotation), values, bias)
 
     def forward(
         self,
@@ -240,8 +244,8 @@ class ModulatedBlock(nn.Module):
     def forward(
         self, x: Tensor, modulation: Tensor, *, context: KeysValues | None, rotation: tuple[Tensor, Tensor], seen: KeysValues | None = None
     ) -> Tensor:
-        """x (batch, tokens, width), modulation (batch, 6, width) -> x; `seen` is what the block looks at."""
-        shift, scale, gate, feed_shift, feed_scale, feed_gate = (modulation + self.offset).unsqueeze(2).unbind(1)
+        """x (batch, tokens, width), modulation (batch, 6, tokens or 1, width) -> x; `seen` is what the block looks at."""
+        shift, scale, gate, feed_shift, feed_scale, feed_gate = (modulation + self.offset.unsqueeze(1)).unbind(1)
         mixed = self.attention(self.attention_norm(x) * (1 + scale) + shift, context=context, rotation=rotation)
         x = x + gate * mixed
         if self.look is not None and self.look_norm is not None and seen is not None:
