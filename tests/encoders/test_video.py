@@ -33,3 +33,17 @@ def test_merging_patches_is_a_convolution_with_a_stride() -> None:
     kernel = merge.weight.unflatten(1, (4, 4, 3)).permute(0, 3, 1, 2)
     wanted = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), kernel, stride=4).permute(0, 2, 3, 1)
     torch.testing.assert_close(merge(x), wanted)
+
+
+def test_what_is_glanced_at_is_known_wherever_it_is() -> None:
+    torch.manual_seed(0)
+    encoder = VideoTransformer(SMALL.model_copy(update={"looks": 2}))
+    assert encoder.glances is not None
+    frames = torch.randint(0, 256, (1, 4, 3, 32, 32), dtype=torch.uint8)
+    before = encoder(frames).tokens
+    torch.nn.init.normal_(encoder.glances.out.weight)
+    assert (encoder(frames).tokens - before).abs().max() > 0.1  # it changed nothing while the weights were zero
+    places = torch.randn(3, 16, 16)
+    found = encoder.glances(places)
+    torch.testing.assert_close(encoder.glances(places[:, torch.randperm(16)]), found)
+    assert (encoder.glances(places.flip(0)) - found).abs().max() > 0.1

@@ -31,6 +31,28 @@ class VideoTransformerConfig(PartConfig):
     heads: int = 4
     stem_channels: tuple[int, int, int] = (64, 64, 128)
     """Channels at a quarter, an eighth and a sixteenth of the size."""
+    looks: int = 0
+    """At so many places of each frame, found by what is there and how it changes, is looked what is there, wherever that is."""
+
+
+class Glances(nn.Module):
+    """Features of places (frames, places, channels) -> (frames, width): what is there, at `looks` places that each frame is found to be worth a look.
+
+    What is found does not depend on where it is: that red things sound as they do is learned once, not for every place. The output starts at zero.
+    """
+
+    def __init__(self, channels: int, width: int, *, looks: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(RMSNorm(channels), nn.Linear(channels, 2 * channels), nn.SiLU())
+        self.score = nn.Linear(2 * channels, looks)
+        self.out = nn.Linear(looks * 2 * channels, width, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, places: Tensor) -> Tensor:
+        """Return what is found in each frame."""
+        features = self.features(places)
+        where = self.score(features).float().softmax(1).to(features.dtype)
+        return self.out((where.transpose(1, 2) @ features).flatten(1))
 
 
 class PatchMerge(nn.Linear):
@@ -72,6 +94,7 @@ class VideoTransformer(Encoder[VideoTransformerConfig]):
         self.coarse = nn.Sequential(PatchMerge(middle, coarse, factor=2), RMSNorm(coarse), nn.SiLU(), nn.Flatten())
         self.place, self.move = nn.Linear(coarse * cells, config.width), nn.Linear(coarse * cells, config.width, bias=False)
         self.place_norm = RMSNorm(config.width)
+        self.glances = Glances(middle, config.width, looks=config.looks) if config.looks else None
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.layers))
         self.norm = RMSNorm(config.width)
 
@@ -86,9 +109,10 @@ class VideoTransformer(Encoder[VideoTransformerConfig]):
         seen = to_float(frames)
         before = torch.cat([seen[:, :1], seen[:, :-1]], dim=1)
         x = self.middle(self.fine(torch.cat([seen, LOUDER * (seen - before)], dim=-1).flatten(0, 1)))
-        x = self.around(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        x = self.coarse(x).unflatten(0, frames.shape[:2])
+        around = self.around(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        x = self.coarse(around).unflatten(0, frames.shape[:2])
         # What changes in a clip is little beside what stays, and is what is heard: each is brought to a size of its own, the whole clip alike.
         stays = x.mean(1, keepdim=True)
         moves = self.move(x - stays).float()
-        return self.place_norm(self.place(stays)) + moves / (moves.square().mean((1, 2), keepdim=True) + STILL).sqrt()
+        told = self.place_norm(self.place(stays)) + moves / (moves.square().mean((1, 2), keepdim=True) + STILL).sqrt()
+        return told if self.glances is None else told + self.glances(around.flatten(1, 2)).unflatten(0, frames.shape[:2])
