@@ -94,6 +94,7 @@ def test_help_does_not_import_torch() -> None:
         (["evaluate", "emoji-64", "--data", "."], "--out must be given, or a card with --repeat"),
         (["evaluate", "emoji-64", "--data", ".", "--out", "x", "--truth", "events"], "--truth is for video->audio"),
         (["evaluate", "foley", "--data", ".", "--out", "x", "--arrow", "video->audio", "--language", "zh"], "--language is for text->image and"),
+        (["sound", "x.mp4", "--prompt-guidance-scale", "4"], "give one with --prompt"),
         (["evaluate", "--repeat", "nowhere"], "the card nowhere cannot be read"),
         (["compare", "nowhere.json", "x"], "the card nowhere.json cannot be read"),
         (["arena", "--models", "emoji-64", "emoji-46", "--prompts", f"{DEMO}"], "Did you mean 'emoji-64'"),

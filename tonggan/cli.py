@@ -180,14 +180,19 @@ def sound(
     preview: Annotated[Path | None, typer.Option(help="A PNG of key frames over waveform and spectrogram, with the onsets.")] = None,
     model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "foley",
     guidance_scale: Annotated[float | None, typer.Option(help="How closely what is seen is followed; 1 is unguided.")] = None,
+    prompt_guidance_scale: Annotated[
+        float | None, typer.Option(help="How closely the prompt is followed (default: as closely as what is seen).")
+    ] = None,
     num_inference_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the solver.")] = None,
 ) -> None:
     """Give a silent clip its sound, in time with what is seen; the pictures are copied, not encoded again. Called again after it was stopped, it goes on."""
     from tonggan.pipeline import Tonggan
     from tonggan.sounding import Request, sound_clip
 
-    wishes = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps}
+    wishes = {"guidance_scale": guidance_scale, "prompt_guidance_scale": prompt_guidance_scale, "num_inference_steps": num_inference_steps}
     chosen = {name: value for name, value in wishes.items() if value is not None}
+    if prompt is None and prompt_guidance_scale is not None:
+        raise UserError("--prompt-guidance-scale says how closely a prompt is followed: give one with --prompt, or leave it out.")
     request = Request(seed=seed, settings=chosen, mix=mix, keep_original=keep_original, prompt=prompt)
     loaded = Tonggan.from_pretrained(model)
     with progress_bars() as show:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tonggan.decoders.audio_flow import AudioFlow, AudioFlowConfig
+from tonggan.decoders.flow_sampling import led_field
 from tonggan.decoders.vocoder import Vocoder, VocoderConfig, griffin_lim, spectral_distance
 from tonggan.errors import UserError
 from tonggan.latent.record import Latent, at_instants
@@ -128,6 +129,25 @@ def test_a_prompt_is_followed_and_its_padding_is_not() -> None:
     assert (one - frames(decoder, replace(latent, prompt=seen(2, seed=6, seconds=False)))).abs().max() > 1e-2
     pooled = replace(cut, pooled=cut.pooled.flip(0))
     assert (one - frames(decoder, replace(latent, prompt=pooled))).abs().max() > 1e-2
+
+
+def test_a_prompt_is_led_to_by_a_scale_of_its_own() -> None:
+    decoder, said = made(PROMPTED), seen(2, seed=5, seconds=False)
+    latent, against = replace(seen(2), prompt=said), replace(seen(2, seed=7), prompt=seen(2, seed=8, seconds=False))
+    x, t = torch.randn(2, decoder.config.mel.bands, 80), torch.tensor(0.3)
+
+    def field(**given: float | None) -> torch.Tensor:
+        settings = decoder.default_settings() | {"guidance_interval": (0.0, 1.0)} | given
+        with torch.no_grad():
+            return led_field(decoder.network, latent, against, settings)(x, t)
+
+    alone = field(guidance_scale=1.0)
+    torch.testing.assert_close(field(guidance_scale=1.0, prompt_guidance_scale=1.0), alone, rtol=1e-4, atol=1e-4)
+    as_one = field(guidance_scale=3.0)
+    torch.testing.assert_close(field(guidance_scale=3.0, prompt_guidance_scale=3.0), as_one, rtol=1e-4, atol=1e-4)
+    unprompted = field(guidance_scale=3.0, prompt_guidance_scale=0.0)
+    torch.testing.assert_close(field(guidance_scale=3.0, prompt_guidance_scale=6.0), 2 * as_one - unprompted, rtol=1e-3, atol=1e-3)
+    assert (as_one - unprompted).abs().max() > 1e-2
 
 
 def test_words_alone_are_looked_at() -> None:

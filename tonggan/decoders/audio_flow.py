@@ -46,6 +46,8 @@ class AudioFlowConfig(FlowConfig):
     """Modality of what is said beside what is seen (`text`: a caption to a clip); the model has an encoder of it. What has no time is looked at, too."""
     look_every: int = 2
     """With `prompt`, every so many blocks look at what is said."""
+    prompt_guidance_scale: float | None = None
+    """How closely a prompt is followed beside what is seen, apart from `guidance_scale`; None leads to both by the same. One more run a step."""
     vocoder: VocoderConfig | None = VocoderConfig()
     """None for Griffin-Lim."""
     num_inference_steps: int = 16
@@ -188,7 +190,8 @@ class AudioFlow(Decoder[AudioFlowConfig]):
 
     def default_settings(self) -> dict[str, Any]:
         """Steps, guidance and solver as the recipe has them."""
-        return {name: getattr(self.config, name) for name in SETTINGS}
+        names = SETTINGS if self.config.prompt is None else (*SETTINGS, "prompt_guidance_scale")
+        return {name: getattr(self.config, name) for name in names}
 
     def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any], start: Tensor | None = None) -> Tensor:
         """Integrate from each seed's own noise to a spectrogram, and give it a voice.

@@ -5,6 +5,7 @@ Their networks predict the data (x-prediction, JiT, arXiv:2511.13720); losses an
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -64,32 +65,36 @@ def velocity_error(network: FlowNetwork, x_t: Tensor, target: Tensor, times: Ten
     return flow.velocity_from_data(predicted, x_t, times) - flow.velocity_from_data(target, x_t, times)
 
 
-def guided(network: FlowNetwork, x: Tensor, times: Tensor, both: Any, scale: float) -> Tensor:
-    """Return the velocity at x (batch, ...), times (batch,), led by `scale` from the second half of the conditions `both` to the first."""
-    twice, when = torch.cat([x, x]), torch.cat([times, times])
-    with_condition, without = flow.velocity_from_data(network(twice, when, both).float(), twice, when).chunk(2)
-    return without + scale * (with_condition - without)
+def guided(network: FlowNetwork, x: Tensor, times: Tensor, conditions: Any, scales: Sequence[float]) -> Tensor:
+    """Return the velocity at x (batch, ...), times (batch,), led from the last of several conditions, one behind the other, to each other by its scale."""
+    copies, when = torch.cat([x] * (len(scales) + 1)), torch.cat([times] * (len(scales) + 1))
+    *wanted, without = flow.velocity_from_data(network(copies, when, conditions).float(), copies, when).chunk(len(scales) + 1)
+    return without + sum(scale * (each - without) for scale, each in zip(scales, wanted, strict=True))
 
 
 def led_field(network: FlowNetwork, latent: Latent, against: Latent, settings: Mapping[str, Any]) -> flow.Velocity:
     """Return the velocity field of a latent, led away from `against` by `guidance_scale` (arXiv:2207.12598, equation 6; 1 means unguided).
 
-    Raises `UserError` for a solver or a dtype that is not known.
+    With a `prompt_guidance_scale` a latent's prompt has a scale of its own: without it, the latent is led away from `against`, and with it, by that scale,
+    from itself without (InstructPix2Pix, arXiv:2211.09800, equation 3). Raises `UserError` for a solver or a dtype that is not known.
     """
     for name, known in (("solver", [*flow.SOLVERS, ANCESTRAL]), ("dtype", ["float32", "bfloat16"])):
         if settings[name] not in known:
             raise UserError(f"{name} '{settings[name]}' is not known.{nearest(str(settings[name]), known)}")
     scale, (first, last) = float(settings["guidance_scale"]), settings["guidance_interval"]
     arithmetic = torch.autocast(latent.tokens.device.type, dtype=torch.bfloat16, enabled=settings["dtype"] == "bfloat16")
+    of_prompt = settings.get("prompt_guidance_scale") if latent.prompt is not None else None
+    scales = (scale,) if of_prompt is None else (float(of_prompt), scale - float(of_prompt))
+    conditions = (latent, against) if of_prompt is None else (latent, replace(latent, prompt=against.prompt), against)
     with arithmetic:
         alone = network.prepare(latent)
-        both = network.prepare(stack(latent, against)) if scale != 1.0 else alone
+        several = network.prepare(stack(*conditions)) if scales != (1.0,) else alone
 
     def field(x: Tensor, t: Tensor) -> Tensor:
         times = t.expand(len(x)).to(x.device)
         with arithmetic:
-            if scale != 1.0 and first <= float(t) <= last:
-                return guided(network, x, times, both, scale)
+            if several is not alone and first <= float(t) <= last:
+                return guided(network, x, times, several, scales)
             return flow.velocity_from_data(network(x, times, alone).float(), x, times)
 
     return field

@@ -237,7 +237,7 @@ class ImageFlow(Decoder[ImageFlowConfig]):
             # Time runs from 0 to 1 within every sample's own interval, so that one solver serves all.
             span = flow.expand_as(then - now, x_now)
             x_then = flow.multistep(
-                lambda x, share: span * guided(teacher.network, x, now + share * (then - now), both, how.guidance_scale),
+                lambda x, share: span * guided(teacher.network, x, now + share * (then - now), both, (how.guidance_scale,)),
                 x_now,
                 flow.time_grid(stride),
             )
