@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from tonggan.data.forms import FULL_SCALE
 from tonggan.data.pack import Pack
+from tonggan.evaluation import descent
 from tonggan.evaluation.card import Figure
 from tonggan.evaluation.intervals import mean_interval
 from tonggan.modalities.audio import fitted
@@ -27,7 +28,6 @@ LONGEST_SECONDS = 0.6
 LEAST_SECONDS = 0.2
 """A shift that is smaller is neither learned nor asked for: it is hardly to be seen."""
 STEPS, BATCH, ROWS = 250, 24, 400
-SEED = 0
 
 
 class Towers(nn.Module):
@@ -84,22 +84,14 @@ def learned(pack: Pack, reference: str) -> Towers:
     longest, least = _shifts(pack)
     offered = torch.arange(-longest, longest + 1).abs()
     left_out = (offered > 0) & (offered < least)
-    clips, random = [_clip(pack, row) for row in pack.indices(reference)[:ROWS].tolist()], np.random.default_rng(SEED)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        towers = Towers()
-    optimizer = torch.optim.AdamW(towers.parameters(), lr=2e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=STEPS)
-    for _ in range(STEPS):
+    clips, random = [_clip(pack, row) for row in pack.indices(reference)[:ROWS].tolist()], np.random.default_rng(descent.SEED)
+
+    def loss(towers: Towers) -> Tensor:
         seen, levels = zip(*(_cut(clips[place], pack.framing.frames, random) for place in random.integers(len(clips), size=BATCH)), strict=True)
         agreement = towers(movement(torch.stack(seen)), torch.stack(levels), longest=longest).masked_fill(left_out, -torch.inf)
-        loss = F.cross_entropy(agreement, torch.full((BATCH,), longest))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(towers.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-    return towers.eval()
+        return F.cross_entropy(agreement, torch.full((BATCH,), longest))
+
+    return descent.learned(Towers, loss, steps=STEPS)
 
 
 def _clip(pack: Pack, row: int) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from tonggan.data.forms import FULL_SCALE
 from tonggan.data.pack import Pack
+from tonggan.evaluation import descent
 from tonggan.evaluation.card import Figure, NetFacts
 from tonggan.evaluation.distances import kernel_distance
 from tonggan.evaluation.features import Features
@@ -24,7 +25,6 @@ WIDTH, SAID = 256, 128
 """Values of the embedding, and of what pieces are compared by while it learns."""
 PIECE_SECONDS = 0.96
 STEPS, BATCH, ROWS = 300, 64, 1500
-SEED = 0
 
 
 class Ear(nn.Module):
@@ -58,27 +58,18 @@ def levels_of(waveforms: Tensor, *, sample_rate_hz: int) -> Tensor:
 
 def learned(pack: Pack, reference: str) -> Ear:
     """Return an ear that has learned from the first rows of a split, the same whenever it is asked for."""
-    rate, random = pack.framing.sample_rate_hz, np.random.default_rng(SEED)
+    rate, random = pack.framing.sample_rate_hz, np.random.default_rng(descent.SEED)
     clips = [
         levels_of(torch.from_numpy(pack.items("samples", row) / np.float32(FULL_SCALE)), sample_rate_hz=rate)
         for row in pack.indices(reference)[:ROWS].tolist()
     ]
     piece = min(round(PIECE_SECONDS * Mel(sample_rate_hz=rate).frames_per_second), *(clip.shape[-1] for clip in clips))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        ear = Ear()
-    optimizer = torch.optim.AdamW(ear.parameters(), lr=2e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=STEPS)
-    for _ in range(STEPS):
+
+    def loss(ear: Ear) -> Tensor:
         chosen = random.permutation(len(clips))[:BATCH]
-        pieces = [torch.stack([_piece(clips[place], piece, random) for place in chosen]) for _ in range(2)]
-        loss = ear.loss(*pieces)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(ear.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-    return ear.eval()
+        return ear.loss(*(torch.stack([_piece(clips[place], piece, random) for place in chosen]) for _ in range(2)))
+
+    return descent.learned(Ear, loss, steps=STEPS)
 
 
 def _piece(levels: Tensor, frames: int, random: np.random.Generator) -> Tensor:
