@@ -5,6 +5,7 @@ import torch
 
 from tonggan.encoders.image_pretrained import ImagePretrained, ImagePretrainedConfig
 from tonggan.encoders.image_transformer import ImageTransformer, ImageTransformerConfig
+from tonggan.encoders.image_vgg import ImageVGG, ImageVGGConfig
 from tonggan.errors import UserError
 
 transformers = pytest.importorskip("transformers")
@@ -42,3 +43,23 @@ def test_our_own_has_a_token_for_every_eight_pixels() -> None:
     latent = made(torch.rand(2, 3, 32, 32))
     assert latent.tokens.shape == (2, 16, 16)
     torch.testing.assert_close(latent.pooled, latent.tokens.mean(1))
+
+
+def test_what_convolutions_see_at_a_place_is_told_there_and_by_the_blocks_everywhere() -> None:
+    torch.manual_seed(0)
+    picture = torch.zeros(1, 3, 64, 64)
+    marked = picture.clone()
+    marked[..., 2:6, 2:6] = 1
+    for layers in (0, 1):
+        encoder = ImageVGG(ImageVGGConfig(channels=(8, 8, 8, 16), layers=layers, heads=2)).eval()
+        latent, other = encoder(picture), encoder(marked)
+        assert latent.tokens.shape == (1, 64, 16)
+        torch.testing.assert_close(latent.pooled, latent.tokens.mean(1))
+        change = (other.tokens - latent.tokens).abs().sum(-1).unflatten(1, (8, 8))[0]
+        assert change[0, 0] > 0
+        assert (change[5:, 5:].max() > 0) == bool(layers)
+
+
+def test_a_size_that_cannot_be_halved_thrice_is_refused() -> None:
+    with pytest.raises(UserError, match="size 60 is not a multiple of 8"):
+        ImageVGG(ImageVGGConfig(size=60))
