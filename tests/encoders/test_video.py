@@ -1,6 +1,6 @@
 import torch
 
-from tonggan.encoders.video import PatchMerge, VideoTransformer, VideoTransformerConfig
+from tonggan.encoders.video import PatchMerge, VideoTransformer, VideoTransformerConfig, movement_of
 
 SMALL = VideoTransformerConfig(size=32, frames_per_second=12.5, width=32, layers=1, heads=2, stem_channels=(16, 16, 16))
 
@@ -43,7 +43,22 @@ def test_what_is_glanced_at_is_known_wherever_it_is() -> None:
     before = encoder(frames).tokens
     torch.nn.init.normal_(encoder.glances.out.weight)
     assert (encoder(frames).tokens - before).abs().max() > 0.1  # it changed nothing while the weights were zero
-    places = torch.randn(3, 16, 16)
-    found = encoder.glances(places)
-    torch.testing.assert_close(encoder.glances(places[:, torch.randperm(16)]), found)
-    assert (encoder.glances(places.flip(0)) - found).abs().max() > 0.1
+    places, movement, order = torch.randn(3, 16, 16), torch.rand(3, 16), torch.randperm(16)
+    found = encoder.glances(places, movement)
+    torch.testing.assert_close(encoder.glances(places[:, order], movement[:, order]), found)
+    assert (encoder.glances(places.flip(0), movement) - found).abs().max() > 0.1
+    moving = torch.zeros(3, 16)
+    moving[:, 5] = 20.0  # so much that nothing else is looked at
+    other = torch.cat([torch.randn(3, 5, 16), places[:, 5:6], torch.randn(3, 10, 16)], dim=1)
+    torch.testing.assert_close(encoder.glances(other, moving), encoder.glances(places, moving), rtol=1e-3, atol=1e-3)
+
+
+def test_what_moves_is_known_before_it_comes_and_until_it_is_gone() -> None:
+    still = torch.zeros(1, 6, 32, 32, 3)
+    shown = still.clone()
+    shown[:, 3, 8:12, 16:20] = 1
+    changes = torch.diff(shown, dim=1, prepend=shown[:, :1])
+    moved = movement_of(changes, cell=8)[0]
+    assert moved.shape == (6, 16)
+    assert (moved > 0).nonzero().tolist() == [[2, 6], [3, 6], [4, 6]]
+    assert not movement_of(torch.zeros_like(changes), cell=8).any()

@@ -16,7 +16,7 @@ from tonggan.parts import Encoder, PartConfig
 LOUDER = 4.0
 """Factor of the difference to the frame before."""
 STILL = 1e-4
-"""Mean square of a clip's changes below which they are noise, and not made louder."""
+"""Mean square (or mean) of a clip's changes below which they are noise, and not made louder."""
 
 
 class VideoTransformerConfig(PartConfig):
@@ -38,21 +38,34 @@ class VideoTransformerConfig(PartConfig):
 class Glances(nn.Module):
     """Features of places (frames, places, channels) -> (frames, width): what is there, at `looks` places that each frame is found to be worth a look.
 
-    What is found does not depend on where it is: that red things sound as they do is learned once, not for every place. The output starts at zero.
+    Where something moves is looked first, at `movement` (frames, places) times a gain for each look, and what else is worth a look is learned. What is found does
+    not depend on where it is: that red things sound as they do is learned once, not for every place. The output starts at zero.
     """
 
     def __init__(self, channels: int, width: int, *, looks: int) -> None:
         super().__init__()
         self.features = nn.Sequential(RMSNorm(channels), nn.Linear(channels, 2 * channels), nn.SiLU())
         self.score = nn.Linear(2 * channels, looks)
+        self.gain = nn.Parameter(torch.linspace(2, 8, looks))
         self.out = nn.Linear(looks * 2 * channels, width, bias=False)
         nn.init.zeros_(self.out.weight)
 
-    def forward(self, places: Tensor) -> Tensor:
+    def forward(self, places: Tensor, movement: Tensor) -> Tensor:
         """Return what is found in each frame."""
         features = self.features(places)
-        where = self.score(features).float().softmax(1).to(features.dtype)
+        where = (self.score(features).float() + self.gain * movement.unsqueeze(-1)).softmax(1).to(features.dtype)
         return self.out((where.transpose(1, 2) @ features).flatten(1))
+
+
+def movement_of(changes: Tensor, *, cell: int) -> Tensor:
+    """Return how much each cell (batch, frames, cells) of frames changes, by `changes` (batch, frames, height, width, channels) to the frames before.
+
+    The change into a frame or out of it, whichever is more, so that what strikes is seen before it has stopped; log(1 + its ratio to the clip's mean).
+    """
+    size = changes.shape[2] // cell
+    into = changes.abs().mean(-1).unflatten(3, (size, cell)).unflatten(2, (size, cell)).mean((3, 5)).flatten(2)
+    most = torch.maximum(into, torch.cat([into[:, 1:], into[:, -1:]], dim=1))
+    return (most / (into.mean((1, 2), keepdim=True) + STILL)).log1p()
 
 
 class PatchMerge(nn.Linear):
@@ -108,11 +121,15 @@ class VideoTransformer(Encoder[VideoTransformerConfig]):
         """uint8 (batch, frames, size, size, 3) -> (batch, frames, width), each frame for itself."""
         seen = to_float(frames)
         before = torch.cat([seen[:, :1], seen[:, :-1]], dim=1)
-        x = self.middle(self.fine(torch.cat([seen, LOUDER * (seen - before)], dim=-1).flatten(0, 1)))
+        changes = seen - before
+        x = self.middle(self.fine(torch.cat([seen, LOUDER * changes], dim=-1).flatten(0, 1)))
         around = self.around(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         x = self.coarse(around).unflatten(0, frames.shape[:2])
         # What changes in a clip is little beside what stays, and is what is heard: each is brought to a size of its own, the whole clip alike.
         stays = x.mean(1, keepdim=True)
         moves = self.move(x - stays).float()
         told = self.place_norm(self.place(stays)) + moves / (moves.square().mean((1, 2), keepdim=True) + STILL).sqrt()
-        return told if self.glances is None else told + self.glances(around.flatten(1, 2)).unflatten(0, frames.shape[:2])
+        if self.glances is None:
+            return told
+        moving = movement_of(changes, cell=self.config.size // around.shape[1]).flatten(0, 1)
+        return told + self.glances(around.flatten(1, 2), moving).unflatten(0, frames.shape[:2])
