@@ -214,5 +214,5 @@ def test_the_weights_that_ship_sound_as_they_did() -> None:
     clip = open_clip(Path(__file__).parents[2] / "docs" / "clip.mp4", model.framing)
     levels = log_mel(torch.from_numpy(model.generate(clip, to="audio", seed=7)[0].samples[0]), Mel())
     coarse = levels.unflatten(0, (8, 8)).mean(1).unflatten(1, (10, 32)).mean(2)
-    golden = torch.tensor(json.loads(Path(__file__).with_name("golden_foley.json").read_text()))  # of 2026-11-26, before there were prompts
+    golden = torch.tensor(json.loads(Path(__file__).with_name("golden_foley.json").read_text()))  # of 2026-11-26
     torch.testing.assert_close(coarse, golden, rtol=0, atol=0.05)
