@@ -40,7 +40,7 @@ from tonggan.training.run import Run
 SMALLER = (
     "schedule.batch_size=64",
     "model.encoders.text.layers=2",
-    "model.encoders.image={kind: image_vgg, channels: [32, 64, 128, 192], layers: 1, heads: 3}",
+    "model.encoders.image={kind: image_transformer, stem: vgg, stem_channels: [32, 64, 128], width: 192, layers: 1, heads: 3}",
     "model.decoders.image.width=192",
     "model.decoders.image.heads=3",
     "model.decoders.image.layers=5",

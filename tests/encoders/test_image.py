@@ -5,7 +5,6 @@ import torch
 
 from tonggan.encoders.image_pretrained import ImagePretrained, ImagePretrainedConfig
 from tonggan.encoders.image_transformer import ImageTransformer, ImageTransformerConfig
-from tonggan.encoders.image_vgg import ImageVGG, ImageVGGConfig
 from tonggan.errors import UserError
 
 transformers = pytest.importorskip("transformers")
@@ -51,7 +50,7 @@ def test_what_convolutions_see_at_a_place_is_told_there_and_by_the_blocks_everyw
     marked = picture.clone()
     marked[..., 2:6, 2:6] = 1
     for layers in (0, 1):
-        encoder = ImageVGG(ImageVGGConfig(channels=(8, 8, 8, 16), layers=layers, heads=2)).eval()
+        encoder = ImageTransformer(ImageTransformerConfig(stem="vgg", stem_channels=(8, 8, 8), width=16, layers=layers, heads=2)).eval()
         latent, other = encoder(picture), encoder(marked)
         assert latent.tokens.shape == (1, 64, 16)
         torch.testing.assert_close(latent.pooled, latent.tokens.mean(1))
@@ -62,4 +61,9 @@ def test_what_convolutions_see_at_a_place_is_told_there_and_by_the_blocks_everyw
 
 def test_a_size_that_cannot_be_halved_thrice_is_refused() -> None:
     with pytest.raises(UserError, match="size 60 is not a multiple of 8"):
-        ImageVGG(ImageVGGConfig(size=60))
+        ImageTransformer(ImageTransformerConfig(size=60))
+
+
+def test_a_stem_says_how_many_channels_it_has() -> None:
+    with pytest.raises(UserError, match="'vgg' has 3 stem_channels, not 2"):
+        ImageTransformer(ImageTransformerConfig(stem="vgg", stem_channels=(8, 8)))

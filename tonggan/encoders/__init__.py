@@ -4,7 +4,6 @@ from tonggan.encoders.audio import AudioTransformer
 from tonggan.encoders.image import ImageConvolutional
 from tonggan.encoders.image_pretrained import ImagePretrained
 from tonggan.encoders.image_transformer import ImageTransformer
-from tonggan.encoders.image_vgg import ImageVGG
 from tonggan.encoders.pretrained import TextPretrained
 from tonggan.encoders.text import TextTransformer
 from tonggan.encoders.video import VideoTransformer
@@ -15,7 +14,6 @@ ENCODERS: dict[str, type[Encoder]] = {
     "text_pretrained": TextPretrained,
     "image_convolutional": ImageConvolutional,
     "image_transformer": ImageTransformer,
-    "image_vgg": ImageVGG,
     "image_pretrained": ImagePretrained,
     "video_transformer": VideoTransformer,
     "audio_transformer": AudioTransformer,

@@ -1,5 +1,6 @@
-"""Image encoder: a small vision transformer behind a convolutional stem, one token for every 8 x 8 pixels."""
+"""Image encoder: convolutions to one token for every 8 x 8 pixels, then a transformer over them."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -19,9 +20,12 @@ class ImageTransformerConfig(PartConfig):
     size: int = 64
     width: int = 256
     layers: int = 6
+    """Blocks of the transformer; without any a token knows its surroundings alone."""
     heads: int = 4
-    stem_channels: tuple[int, int] = (48, 96)
-    """Channels at a half and at a quarter of the size; early convolutions make small vision transformers learn faster (arXiv:2106.14881)."""
+    stem: Literal["residual", "vgg"] = "residual"
+    """`residual` begins at half the size and costs little; `vgg` sees every pixel, and learns what is drawn from fewer pictures (docs/log.md, 2026-11-26)."""
+    stem_channels: tuple[int, ...] | None = None
+    """Of `residual` at a half and a quarter of the size (48, 96 unless given), of `vgg` at the whole, a half and a quarter (64, 128, 256)."""
 
 
 class ImageTransformer(Encoder[ImageTransformerConfig]):
@@ -34,15 +38,12 @@ class ImageTransformer(Encoder[ImageTransformerConfig]):
         super().__init__(config)
         if config.size % 8:
             raise UserError(f"image_transformer: size {config.size} is not a multiple of 8.")
-        self.width, (fine, coarse) = config.width, config.stem_channels
-        self.stem = nn.Sequential(
-            nn.PixelUnshuffle(2),
-            nn.Conv2d(12, fine, 3, padding=1),
-            ResidualBlock(fine, fine),
-            nn.Conv2d(fine, coarse, 2, stride=2),
-            ResidualBlock(coarse, coarse),
-            nn.Conv2d(coarse, config.width, 2, stride=2),
-        )
+        make, usual = STEMS[config.stem]
+        channels = config.stem_channels or usual
+        if len(channels) != len(usual):
+            raise UserError(f"image_transformer: a stem of kind '{config.stem}' has {len(usual)} stem_channels, not {len(channels)}.")
+        self.width = config.width
+        self.stages = nn.Sequential(*make(*channels, config.width))
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.layers))
         self.norm = RMSNorm(config.width)
         angles = axial_angles(config.size // 8, config.size // 8, config.width // config.heads)
@@ -51,9 +52,33 @@ class ImageTransformer(Encoder[ImageTransformerConfig]):
 
     def forward(self, inputs: Tensor) -> Latent:
         """Encode a batch of pictures."""
-        x = self.stem(inputs.contiguous(memory_format=torch.channels_last)).flatten(2).transpose(1, 2)
+        x = self.stages(inputs.contiguous(memory_format=torch.channels_last)).flatten(2).transpose(1, 2)
         for block in self.blocks:
             x = block(x, rotation=(self.cosine, self.sine))
         tokens = self.norm(x)
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         return Latent(tokens, mask, tokens.mean(1))
+
+
+def _residual(fine: int, coarse: int, width: int) -> list[nn.Module]:
+    """Return a stem that halves thrice by patches; early convolutions make small vision transformers learn faster (arXiv:2106.14881)."""
+    return [
+        nn.PixelUnshuffle(2),
+        nn.Conv2d(12, fine, 3, padding=1),
+        ResidualBlock(fine, fine),
+        nn.Conv2d(fine, coarse, 2, stride=2),
+        ResidualBlock(coarse, coarse),
+        nn.Conv2d(coarse, width, 2, stride=2),
+    ]
+
+
+def _vgg(*channels: int) -> list[nn.Module]:
+    """Return a stem of 3 x 3 convolutions with batch normalisation, a maximum of 2 x 2 between them (arXiv:1409.1556, arXiv:1502.03167)."""
+    stages: list[nn.Module] = []
+    for before, after in zip((3, *channels), channels, strict=False):
+        stages += [nn.MaxPool2d(2)] if stages else []
+        stages += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+    return stages
+
+
+STEMS: dict[str, tuple[Callable[..., list[nn.Module]], tuple[int, ...]]] = {"residual": (_residual, (48, 96)), "vgg": (_vgg, (64, 128, 256))}
