@@ -30,6 +30,7 @@ SHOWN = (
     "material_accuracy",
 )
 LARGEST = 40 * 2**20
+LICENSE = "apache-2.0"
 
 
 def share_memory(folder: Path) -> None:
@@ -62,7 +63,7 @@ def main() -> None:
             {"arrow": card.arrow, "split": card.data.split, "language": card.data.language, "samples": card.data.samples, "figures": figures}
         )
     folder = Path(__file__).parents[1] / "tonggan" / "weights" / model.name
-    model.config = dict(model.config) | {"figures": evaluations} | completion_of(folder)
+    model.config = dict(model.config) | {"license": LICENSE, "figures": evaluations} | completion_of(folder)
     model.save_pretrained(folder, dtype="int8")
     share_memory(folder)
     for path in sorted(folder.iterdir()):

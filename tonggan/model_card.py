@@ -3,6 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tonggan.model import ends
+
+DISTANCES = {"image": "distances of pictures on EfficientNet-Lite0 features (no FID)", "audio": "mel distance between log-mel spectrograms"}
+"""On what the distances of a card are measured, by what was made."""
+
 
 def model_card(config: Mapping[str, Any]) -> str:
     """Return the README.md of a model folder from what config.json says."""
@@ -11,7 +16,7 @@ def model_card(config: Mapping[str, Any]) -> str:
     loss = trained["held_out_loss"]
     lines = [
         "---",
-        "license: apache-2.0",
+        *([f"license: {config['license']}"] if config.get("license") else []),
         "library_name: tonggan",
         f"pipeline_tag: {arrows[0].replace('->', '-to-')}",
         "---",
@@ -24,7 +29,7 @@ def model_card(config: Mapping[str, Any]) -> str:
         f"| data | {trained['rows']:,} rows, content hash `{trained['data'][:16]}` |",
         *([f"| origin and licence | {recipe['data']['source']} |"] if recipe["data"].get("source") else []),
         f"| picture size | {recipe['data']['size']} x {recipe['data']['size']} |",
-        f"| languages | {', '.join(recipe['data']['phrasings'] or ['as in the data'])} |",
+        *([f"| languages | {', '.join(recipe['data']['phrasings'] or ['as in the data'])} |"] if _has_words(recipe["model"]) else []),
         f"| samples seen | {_told(trained, 'samples')} |",
         f"| hours of training | {_told(trained, 'hours')} |",
         f"| arithmetic | {trained['dtype']} |",
@@ -40,6 +45,10 @@ def model_card(config: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _has_words(model: Mapping[str, Any]) -> bool:
+    return "text" in model["encoders"] or "text" in model["decoders"]
 
 
 def _told(trained: Mapping[str, Any], name: str) -> str:
@@ -71,6 +80,7 @@ def _figures(evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
     if not evaluations:
         return []
     lines: list[str] = []
+    measured = {ends(each["arrow"])[1] for each in evaluations}
     for arrow in dict.fromkeys(each["arrow"] for each in evaluations):
         theirs = [each for each in evaluations if each["arrow"] == arrow]
         names = list(theirs[0]["figures"])
@@ -79,4 +89,5 @@ def _figures(evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
             rows = ", ".join([each["split"], *([each["language"]] if each["language"] else []), f"{each['samples']} rows"])
             lines.append(f"| {rows} | " + " | ".join(format(each["figures"][name], ".4g") for name in names) + " |")
         lines.append("")
-    return [*lines, "Measured by `tonggan evaluate` on rows that were not trained on; distances on EfficientNet-Lite0 features (no FID).", ""]
+    distances = "".join(f"; {told}" for modality, told in DISTANCES.items() if modality in measured)
+    return [*lines, f"Measured by `tonggan evaluate` on rows that were not trained on{distances}.", ""]

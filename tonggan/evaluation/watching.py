@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tonggan.data.loader import batch_of, first_caption
+from tonggan.data.loader import batch_of, chosen_caption
 from tonggan.errors import UserError
 from tonggan.evaluation.captions import exact
 from tonggan.evaluation.distances import kernel_distance
@@ -81,8 +81,7 @@ class Watch:
         return measure, {"kernel_distance": False} | ({"recall_at_5": True} if ranks else {})
 
     def _caption(self, row: int, phrasings: Any) -> str | None:
-        packed = self.data.pack.row(row)
-        return next((caption for language in packed.captions if (caption := first_caption(packed, language, phrasings))), None)
+        return chosen_caption(self.data.pack.row(row), phrasings, 0) or None
 
     def _sentences(self) -> tuple[Measure, Mapping[str, bool]]:
         pack, phrasings = self.data.pack, self.recipe.data.loader_target_phrasings()

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from tonggan.arithmetic import choose_dtype
-from tonggan.data.loader import Language, Loader, Phrasings, batch_of, first_caption
+from tonggan.data.loader import Language, Loader, Phrasings, batch_of, chosen_caption
 from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_folder import begin_from
@@ -52,8 +52,7 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
     dtype = choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
     learner = Learner(model, recipe, 10**9, dtype)
     packed = [pack.row(int(row)) for row in rows]
-    language = next(iter(phrasings or packed[0].captions), "en")  # clips need no captions
-    captions, sentences = ([first_caption(row, language, each) or "" for row in packed] for each in (phrasings, said))
+    captions, sentences = ([chosen_caption(row, each, 0) for row in packed] for each in (phrasings, said))
     batch = batch_of(pack, rows, captions, sentences)
     source, target = ends(next(arrow for arrow, weight in recipe.objectives.arrows.items() if weight))
     modality = modalities()[target]

@@ -1,7 +1,7 @@
 """Recipes: one YAML file a run, read strictly, changed by `a.b=c` on the command line."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -203,6 +203,7 @@ def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False
             set_dotted(settings, key, yaml.safe_load(text))
         except yaml.YAMLError as error:
             raise UserError(f"'{override}': the value is not YAML that can be read: {' '.join(str(error).split())}") from error
+    _forget_source(settings, {override.partition("=")[0] for override in overrides})
     return parse_recipe(settings, where=str(path))
 
 
@@ -218,7 +219,15 @@ def _settings(path: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise UserError(f"{path} is empty or not a list of settings. Start from one of: {', '.join(recipe_files())}.")
     if "base" not in settings:
         return settings
-    return _merged(_settings(find_recipe(str(settings.pop("base"))), above=(*above, path)), settings)
+    merged = _merged(_settings(find_recipe(str(settings.pop("base"))), above=(*above, path)), settings)
+    _forget_source(merged, {f"data.{name}" for name in settings.get("data", {})})
+    return merged
+
+
+def _forget_source(settings: dict[str, Any], changed: Collection[str]) -> None:
+    """Leave origin and licence out where the data was changed and they were not: those of other data would stand on the model's card."""
+    if "data.path" in changed and "data.source" not in changed:
+        settings["data"].pop("source", None)
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

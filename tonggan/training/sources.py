@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from tonggan.data.loader import Batch, Loader, batch_of, first_caption, hold_out
+from tonggan.data.loader import Batch, Loader, batch_of, chosen_caption, hold_out
 from tonggan.data.pack import Pack, ensure_pack
 from tonggan.data.preferences import Preferences, read_preferences
 from tonggan.errors import UserError
@@ -79,7 +79,7 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
     )
     batches = max(1, min(recipe.monitor.validation_samples, len(fixed)) // size)
     chosen = fixed[:: max(1, len(fixed) // recipe.monitor.previews)][: recipe.monitor.previews]
-    captions = [first_caption(pack.row(int(i)), "en", phrasings) or "" for i in chosen]
+    captions = [chosen_caption(pack.row(int(i)), phrasings, 0) for i in chosen]
     few = fixed[:: max(1, len(fixed) // recipe.monitor.evaluate_rows)][: recipe.monitor.evaluate_rows]
     fixed_batches = [watched.batch(i * size) for i in range(batches)]
     return Data(pack, loader, fixed_batches, batch_of(pack, chosen, captions), len(train), np.asarray(few), preferences)

@@ -1,0 +1,21 @@
+import json
+import shutil
+from pathlib import Path
+
+from rich.console import Console
+
+from tonggan.training.recipe import load_recipe
+from tonggan.training.sources import open_data
+
+
+def test_a_folder_without_english_is_previewed_by_the_captions_it_has(shapes: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "形状"
+    shutil.copytree(shapes, folder)
+    rows = [json.loads(line) for line in (shapes / "metadata.jsonl").read_text(encoding="utf-8").splitlines()]
+    chinese = [{"file_name": row["file_name"], "text": {"zh": row["label"]["zh"]}} for row in rows]
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in chinese), encoding="utf-8")
+    recipe = load_recipe("emoji-64", smoke=True, overrides=[f"data.path={folder}", "data.hold_out=0.2", "model.encoders.text.vocabulary=300"])
+    assert recipe.data.phrasings is not None
+    assert next(iter(recipe.data.phrasings)) == "en"
+    previews = open_data(recipe, cache=tmp_path, console=Console(quiet=True)).previews
+    assert set(previews.inputs["text"]) <= {row["text"]["zh"] for row in chinese}
