@@ -13,10 +13,7 @@ import torch
 from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 
-from tonggan.arithmetic import choose_dtype
-from tonggan.model import CrossModalModel
-from tonggan.training.fitting import fit_parts
-from tonggan.training.loop import Learner
+from tonggan.training.beginning import trial
 from tonggan.training.recipe import load_recipe
 from tonggan.training.sources import open_data
 
@@ -38,10 +35,7 @@ def main() -> None:
     """Measure and print."""
     recipe = load_recipe(sys.argv[1], overrides=sys.argv[2:])
     data = open_data(recipe, cache=Path("runs/packs"), console=Console())
-    model = CrossModalModel(recipe.model)
-    fit_parts(model, data.loader, samples=4096)
-    dtype = choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
-    learner = Learner(model, recipe, 10**9, dtype)
+    learner = trial(recipe, data.loader, samples=4096)
     with FlopCounterMode(display=False) as counter:
         learner.advance(data.loader)
     before = matrix_rate()
@@ -51,7 +45,9 @@ def main() -> None:
     seconds = (time.perf_counter() - began) / STEPS
     reference = (before + matrix_rate()) / 2
     flops, batch = counter.get_total_flops(), recipe.schedule.batch_size
-    print(f"{dtype}: {batch / seconds:.1f} samples/s, {flops / batch / 1e9:.2f} GFLOP a sample, {flops / seconds / 1e9:.0f} GFLOP/s of the model")
+    print(
+        f"{learner.dtype}: {batch / seconds:.1f} samples/s, {flops / batch / 1e9:.2f} GFLOP a sample, {flops / seconds / 1e9:.0f} GFLOP/s of the model"
+    )
     print(f"float32 product: {reference / 1e9:.0f} GFLOP/s; ratio {flops / seconds / reference:.2f}")
 
 

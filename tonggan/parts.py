@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from tonggan.errors import UserError, nearest
@@ -18,6 +19,20 @@ class PartConfig(Strict):
 
     kind: str
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """Raise `UserError` for a count that is none, and for a width that heads cannot share."""
+        counts = {name: getattr(self, name) for name in COUNTS if isinstance(getattr(self, name, None), int)}
+        for name, count in counts.items():
+            if count < 1:
+                raise UserError(f"{self.kind}: {name} is {count}; give it 1 or more.")
+        if "heads" in counts and counts.get("width", 0) % counts["heads"]:
+            raise UserError(f"{self.kind}: width {counts['width']} cannot be split into {counts['heads']} heads.")
+        return self
+
+
+COUNTS = ("size", "width", "latent_width", "heads", "vocabulary", "max_tokens", "frames_a_token", "num_inference_steps")
+"""Settings of parts, by name, that are 1 or more wherever there are any."""
 
 C = TypeVar("C", bound=PartConfig)
 

@@ -11,10 +11,9 @@ from peers.clock import spent_seconds
 from peers.peer import Arena, Pace, Pictures
 from peers.sentences import minilm_folder
 from tonggan.data.loader import Batch, Loader
-from tonggan.model import CrossModalModel
 from tonggan.pipeline import Tonggan
+from tonggan.training.beginning import trial
 from tonggan.training.checkpoint import Checkpoint
-from tonggan.training.fitting import fit_parts
 from tonggan.training.loop import Learner
 from tonggan.training.recipe import Recipe, load_recipe, parse_recipe
 from tonggan.training.run import Run
@@ -128,9 +127,7 @@ def _planned(recipe: Recipe, arena: Arena) -> Recipe:
 
 def _samples_per_second(recipe: Recipe, arena: Arena, *, steps: int = 2) -> float:
     data = open_data(recipe, cache=arena.pack.path.parent, console=arena.console)
-    model = CrossModalModel(recipe.model)
-    fit_parts(model, data.loader, samples=1)
-    learner = Learner(model, recipe, 10**9, arena.dtype)
+    learner = trial(recipe, data.loader)
     learner.advance(data.loader)
     began = spent_seconds()
     for _ in range(steps):

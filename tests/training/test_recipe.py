@@ -1,5 +1,8 @@
 from pathlib import Path
 
+import pytest
+
+from tonggan.errors import UserError
 from tonggan.training.recipe import load_recipe
 
 
@@ -12,3 +15,21 @@ def test_other_data_is_not_said_to_come_from_where_the_recipes_own_does(tmp_path
         recipe.write_text(f"base: emoji-64\ndata:\n  path: mine\n{said}", encoding="utf-8")
         assert load_recipe(str(recipe)).data.source == source
     assert "Noto" in load_recipe("emoji-64-words").data.source
+
+
+@pytest.mark.parametrize(
+    ("recipe", "override", "said"),
+    [
+        ("foley", "data.frames_per_second=12.5", r"model\.encoders\.video\.frames_per_second is 25 and data\.frames_per_second 12\.5: .* the same"),
+        ("foley", "data.sample_rate_hz=8000", r"model\.decoders\.audio\.mel\.sample_rate_hz is 16000"),
+        ("foley", "data.clip_seconds=1.28", r"model\.decoders\.audio\.clip_seconds is 2\.56"),
+        ("emoji-64", "data.size=32", r"size is 64 and data\.size 32"),
+        ("emoji-64", "model.space.width=256", r"model\.decoders\.image\.latent_width is 320 and model\.space\.width 256"),
+        ("emoji-64", "model.encoders.text.width=250", "text_transformer: width 250 cannot be split into 4 heads"),
+        ("emoji-64", "model.encoders.text.heads=0", "text_transformer: heads is 0"),
+        ("emoji-64", "seed=-1", "seed: .*greater than or equal to 0"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_said_before_anything_runs(recipe: str, override: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        load_recipe(recipe, overrides=[override])

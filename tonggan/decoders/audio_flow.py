@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from tonggan.decoders.flow_sampling import SETTINGS, FlowConfig, FlowNetwork, SeededNoise, integrate, led_field, velocity_loss
@@ -44,7 +45,7 @@ class AudioFlowConfig(FlowConfig):
     """Whether tokens attend to the latent's tokens, whether or not they have a time; where they do, by rotary positions in seconds."""
     prompt: str | None = None
     """Modality of what is said beside what is seen (`text`: a caption to a clip); the model has an encoder of it. What has no time is looked at, too."""
-    look_every: int = 2
+    look_every: int = Field(default=2, gt=0)
     """With `prompt`, every so many blocks look at what is said."""
     prompt_guidance_scale: float | None = None
     """How closely a prompt is followed beside what is seen, apart from `guidance_scale`; None leads to both by the same. One more run a step."""

@@ -6,8 +6,8 @@ that was never stopped, bit for bit on the same thread count (the scheme of EDM2
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,8 +67,9 @@ class Learner:
     """Players whose parameters are not the model's: they are in checkpoints, not in what is exported."""
 
     def __post_init__(self) -> None:
-        self.model.to(torch.device(self.device)).to(memory_format=torch.channels_last).train()
+        self.model.to(torch.device(self.device)).to(memory_format=torch.channels_last)
         freeze(self.model, self.recipe.frozen)
+        self._set_training()
         self.players = self.model.players(self.recipe.objectives, teacher=self.teacher)
         own = set(self.model.modules())
         self.beside = [player for player in self.players if player.module not in own]
@@ -93,7 +94,10 @@ class Learner:
         return self.samples >= self.total_samples
 
     def advance(self, loader: Loader) -> StepReport:
-        """Take one step: every player descends its loss on the next batch; a step with a non-finite loss changes no parameter."""
+        """Take one step: every player descends its loss on the next batch, one after the other.
+
+        A player whose loss or gradient is not finite does not move; the step counts as dropped then, and the average follows where the first player moved.
+        """
         began = time.perf_counter()
         batch = to_device(loader.batch(self.samples), self.device)
         loaded = time.perf_counter()
@@ -101,7 +105,7 @@ class Learner:
         randomness = step_randomness(self.recipe.seed, self.step)
         torch.manual_seed(randomness.initial_seed())  # what draws from the global generator (dropout of pretrained networks) repeats, too
         losses: dict[str, float] = {}
-        norms, dropped = dict[str, float](), False
+        norms, moved = dict[str, float](), list[bool]()
         for player in self.players:
             set_learning_rate(self.optimizers[player.name], factor)
             terms, norm, finite = self._descend(player, batch, randomness)
@@ -110,10 +114,11 @@ class Learner:
             losses |= (
                 terms if player is self.players[0] else {f"{player.name} {name}": value for name, value in (terms | {"gradient_norm": norm}).items()}
             )
-            dropped |= not finite
+            moved.append(finite)
         self.step += 1
+        dropped = not all(moved)
         self.dropped += dropped
-        if not dropped:
+        if moved[0]:
             self.average.update(self.step)
         ended = time.perf_counter()
         self.trained_seconds += ended - began
@@ -177,20 +182,36 @@ class Learner:
         self.dropped, self.best = checkpoint.facts["dropped"], checkpoint.facts["best"]
         self.trained_seconds = checkpoint.facts["trained_seconds"]
 
+    def _set_training(self) -> None:
+        """Set training mode; what is frozen stays in evaluation mode, so that what its layers count (batch normalisation) does not move either."""
+        self.model.train()
+        modules = dict(self.model.named_modules())
+        for name in self.recipe.frozen:
+            if name in modules:
+                modules[name].eval()
+
+    @contextmanager
+    def averaged(self) -> Iterator[CrossModalModel]:
+        """The model as its average, in evaluation mode; afterwards training goes on as if nothing had been."""
+        self.average.swap()
+        self.model.eval()
+        try:
+            yield self.model
+        finally:
+            self._set_training()
+            self.average.swap()
+
     @torch.no_grad()
     def held_out_loss(self, batches: list[Batch]) -> dict[str, float]:
         """Return the first player's losses, of the averaged model, on fixed batches with fixed noise and times: the same grid at every call."""
-        self.average.swap()
-        self.model.eval()
         sums: dict[str, float] = {}
-        for index, batch in enumerate(batches):
-            randomness = step_randomness(self.recipe.seed + 1, index)
-            with self.autocast():
-                terms = self.players[0].loss(to_device(batch, self.device), randomness)
-            for name, value in terms.detached().items():
-                sums[name] = sums.get(name, 0.0) + value / len(batches)
-        self.model.train()
-        self.average.swap()
+        with self.averaged():
+            for index, batch in enumerate(batches):
+                randomness = step_randomness(self.recipe.seed + 1, index)
+                with self.autocast():
+                    terms = self.players[0].loss(to_device(batch, self.device), randomness)
+                for name, value in terms.detached().items():
+                    sums[name] = sums.get(name, 0.0) + value / len(batches)
         return sums
 
     @torch.no_grad()
@@ -201,7 +222,7 @@ class Learner:
             return {}
         self.model.eval()
         found = {name: look([to_device(batch, self.device) for batch in batches]) for name, look in looks}
-        self.model.train()
+        self._set_training()
         return found
 
 

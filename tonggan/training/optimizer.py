@@ -92,14 +92,27 @@ def set_learning_rate(optimizers: Iterable[Optimizer], factor: float) -> None:
             group["lr"] = group.setdefault("peak", group["lr"]) * factor
 
 
+def _statistics(module: nn.Module) -> dict[str, Tensor]:
+    """Return the means and variances that batch normalisation keeps, by name."""
+    kept: dict[str, Tensor] = {}
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.modules.batchnorm._NormBase):
+            kept |= {f"{name}.{own}": each for own, each in layer.named_buffers(recurse=False) if each.is_floating_point()}
+    return kept
+
+
 class MovingAverage:
-    """Exponential moving average of a module's parameters, short at first so that early pictures are not those of the start (EDM2, arXiv:2312.02696)."""
+    """Exponential moving average of what training moves: parameters, and the statistics that layers keep (batch normalisation's) beside them.
+
+    Short at first, so that early pictures are not those of the start (EDM2, arXiv:2312.02696).
+    """
 
     def __init__(self, module: nn.Module, *, decay: float) -> None:
         self.decay = decay
-        self.names = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
-        self.live: list[Tensor] = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        self.average = [parameter.detach().clone() for parameter in self.live]
+        moving = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad} | _statistics(module)
+        self.names = list(moving)
+        self.live: list[Tensor] = list(moving.values())
+        self.average = [each.detach().clone() for each in self.live]
 
     @torch.no_grad()
     def update(self, step: int) -> None:
@@ -107,7 +120,7 @@ class MovingAverage:
         torch._foreach_lerp_(self.average, self.live, 1 - min(self.decay, step / (step + 10)))
 
     def state(self) -> dict[str, Tensor]:
-        """Return the averages by parameter name."""
+        """Return the averages by the names of what they follow."""
         return dict(zip(self.names, self.average, strict=True))
 
     @torch.no_grad()

@@ -4,16 +4,13 @@ import resource
 import time
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
-from tonggan.arithmetic import choose_dtype
 from tonggan.data.loader import Language, Loader, Phrasings, batch_of, chosen_caption
+from tonggan.errors import UserError
 from tonggan.modalities import modalities
-from tonggan.model import CrossModalModel, ends
-from tonggan.model_folder import begin_from
-from tonggan.training.fitting import but_refitted, fit_parts
-from tonggan.training.loop import Learner
+from tonggan.model import ends
+from tonggan.training.beginning import ENDLESS, trial
 from tonggan.training.recipe import Recipe
 from tonggan.training.sources import open_data, open_pack
 
@@ -23,11 +20,14 @@ STEPS_BETWEEN_LOOKS = 50
 def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Console, max_steps: int = 600) -> bool:
     """Train on `count` samples alone until they are known by heart, or `max_steps`.
 
-    Writes what was made and the truth beside it into `out`, and returns whether it passed.
+    Writes what was made and the truth beside it into `out`, and returns whether it passed. Raises `UserError` for a recipe that follows another model or votes.
     """
+    for name in ("distil", "prefer"):
+        if getattr(recipe.objectives, name) is not None:
+            raise UserError(f"--overfit: by objectives.{name} a model does not follow its samples, so it has none to learn by heart. Try --dry-run.")
     space = recipe.model.space.model_copy(update={"condition_dropout": 0.0})
     schedule = recipe.schedule.model_copy(
-        update={"samples": 10**9, "epochs": None, "batch_size": max(count, min(32, recipe.schedule.batch_size)), "warmup_samples": 1000}
+        update={"samples": ENDLESS, "epochs": None, "batch_size": max(count, min(32, recipe.schedule.batch_size)), "warmup_samples": 1000}
     )
     recipe = recipe.model_copy(update={"schedule": schedule, "ema_decay": 0.9, "model": recipe.model.model_copy(update={"space": space})})
     pack = open_pack(recipe, cache=cache)
@@ -45,28 +45,21 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
         windows="first",
         shifts=recipe.objectives.shifts(),
     )
-    torch.manual_seed(recipe.seed)
-    model = CrossModalModel(recipe.model)
-    known = [] if recipe.initial is None else but_refitted(model, begin_from(model, recipe.initial)[1], recipe.refit)
-    fit_parts(model, loader, samples=1, known=known)
-    dtype = choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
-    learner = Learner(model, recipe, 10**9, dtype)
+    learner = trial(recipe, loader)
+    model = learner.model
     packed = [pack.row(int(row)) for row in rows]
     captions, sentences = ([chosen_caption(row, each, 0) for row in packed] for each in (phrasings, said))
     batch = batch_of(pack, rows, captions, sentences)
     source, target = ends(next(arrow for arrow, weight in recipe.objectives.arrows.items() if weight))
     modality = modalities()[target]
     assert modality.closeness is not None
+    settings = {"guidance_scale": 1.0} if "guidance_scale" in model.part(model.decoders, target, "decoder").default_settings() else {}
     passed = False
     while learner.step < max_steps and not passed:
         for _ in range(STEPS_BETWEEN_LOOKS):
             report = learner.advance(loader)
-        learner.average.swap()
-        model.eval()
-        settings = {"guidance_scale": 1.0} if "guidance_scale" in model.part(model.decoders, target, "decoder").default_settings() else {}
-        made = model.generate(batch.inputs[source], source=source, target=target, seeds=list(range(len(rows))), settings=settings)
-        learner.average.swap()
-        model.train()
+        with learner.averaged():
+            made = model.generate(batch.inputs[source], source=source, target=target, seeds=list(range(len(rows))), settings=settings)
         figure, unit, needed = modality.closeness(made, batch.targets[target])
         passed = figure >= needed
         console.print(f"step {learner.step}: loss {report.losses['loss']:.4f}, closeness {figure:.1f} {unit} (passes at {needed:.0f})")
@@ -88,16 +81,13 @@ def _one_of(phrasings: Phrasings | None) -> Phrasings | None:
 def dry_run(recipe: Recipe, *, cache: Path, console: Console, steps: int = 3) -> None:
     """Print parameters, peak memory and time per 1,000 steps, as measured by a few steps."""
     data = open_data(recipe, cache=cache, console=console)
-    model = CrossModalModel(recipe.model)
-    fit_parts(model, data.loader, samples=1)
-    dtype = choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
-    learner = Learner(model, recipe, 10**9, dtype)
+    learner = trial(recipe, data.loader)
     learner.advance(data.loader)
     began = time.perf_counter()
     for _ in range(steps):
         learner.advance(data.loader)
     seconds = (time.perf_counter() - began) / steps
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    parameters = sum(parameter.numel() for parameter in learner.model.parameters())
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    console.print(f"{parameters / 1e6:.1f} M parameters, peak memory {memory:.1f} GiB, {dtype}")
+    console.print(f"{parameters / 1e6:.1f} M parameters, peak memory {memory:.1f} GiB, {learner.dtype}")
     console.print(f"{seconds * 1000 / 60:.1f} min per 1,000 steps ({recipe.schedule.batch_size / seconds:.1f} samples/s)")

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -147,7 +147,7 @@ class Recipe(Strict):
     """Parts of `initial`, such as `decoders.audio`, that learn from this data anew what gradients do not teach: where it is louder or of other words."""
     frozen: tuple[str, ...] = ()
     """What does not move: names of parts or of what is in them, such as `encoders.text`, `space.tokens.text` or `decoders`."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of training; `auto` measures this machine. Weights, EMA and optimizer state are always float32."""
     ema_decay: float = 0.9995
@@ -159,6 +159,26 @@ class Recipe(Strict):
     monitor: MonitorConfig = MonitorConfig()
     smoke: dict[str, Any] = Field(default_factory=dict)
     """Overrides that make a run of seconds of it (`--smoke`); every recipe is tested in this form."""
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        """Raise `UserError` where a part is set to other sizes or rates than the data and the space have: it would run, and be wrong."""
+        parts = [(f"model.{room}.{name}", part) for room in ("encoders", "decoders") for name, part in getattr(self.model, room).items()]
+        for where, part in parts:
+            _check_same(where, part, ("size", "frames_per_second", "clip_seconds"), self.data)
+            if hasattr(part, "mel"):
+                _check_same(f"{where}.mel", part.mel, ("sample_rate_hz",), self.data)
+            if hasattr(part, "latent_width") and part.latent_width != self.model.space.width:
+                raise UserError(
+                    f"{where}.latent_width is {part.latent_width} and model.space.width {self.model.space.width}: they have to be the same."
+                )
+        return self
+
+
+def _check_same(where: str, part: Strict, names: Sequence[str], data: DataConfig) -> None:
+    for name in names:
+        if name in type(part).model_fields and getattr(part, name) != getattr(data, name):
+            raise UserError(f"{where}.{name} is {getattr(part, name):g} and data.{name} {getattr(data, name):g}: they have to be the same.")
 
 
 def recipe_files() -> dict[str, Path]:
@@ -193,7 +213,7 @@ def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False
     path = find_recipe(name)
     settings = _settings(path)
     if smoke:
-        for key, value in settings.get("smoke", {}).items():
+        for key, value in (settings.get("smoke") or {}).items():
             set_dotted(settings, key, value)
     for override in overrides:
         key, separator, text = override.partition("=")

@@ -16,16 +16,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tonggan import __version__
-from tonggan.arithmetic import choose_dtype
 from tonggan.errors import UserError, nearest
 from tonggan.files import replacing
 from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_card import model_card
-from tonggan.model_folder import begin_from, load_model, save_model
-from tonggan.parts import Part
+from tonggan.model_folder import save_model
+from tonggan.training.beginning import begin, chosen_dtype, companion
 from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
-from tonggan.training.fitting import but_refitted, fit_parts
 from tonggan.training.journal import Journal
 from tonggan.training.loop import Learner, StepReport
 from tonggan.training.recipe import Recipe, parse_recipe
@@ -33,6 +31,8 @@ from tonggan.training.sources import Data, open_data
 
 UNMEASURED = ("loss", "latest")
 """What the best average can be chosen by without outputs being measured."""
+CHOOSING = ("best_by", "validation_samples", "evaluate_rows")
+"""Settings of the monitor that a resumed run may not change: the best so far was chosen with them."""
 VOCABULARY_SAMPLES = 40_000
 """Samples of the training stream that parts see before training (the BPE vocabulary)."""
 
@@ -50,24 +50,6 @@ class Judge(Protocol):
     def __call__(self, model: CrossModalModel) -> dict[str, float]:
         """Return the figures of a model in evaluation mode; the same for the same weights."""
         ...
-
-
-def companion(recipe: Recipe) -> CrossModalModel | None:
-    """Return the model that stands beside the one that is trained and does not move: a teacher, or a reference for preferences; None where there is none.
-
-    A reference that is not named is what the run starts from. It is made anew, so that a resumed run has the same.
-    """
-    distil, prefer = recipe.objectives.distil, recipe.objectives.prefer
-    named = distil.teacher if distil is not None else prefer.reference if prefer is not None else None
-    if named is not None:
-        return load_model(named).model
-    if prefer is None:
-        return None
-    torch.manual_seed(recipe.seed)
-    model = CrossModalModel(recipe.model)
-    if recipe.initial is not None:
-        begin_from(model, recipe.initial)
-    return model.to(memory_format=torch.channels_last).eval()
 
 
 def total_samples(recipe: Recipe, count: int) -> int:
@@ -103,17 +85,16 @@ class Run:
         self.data = open_data(recipe, cache=cache or out.parent / "packs", console=console)
         self.judge = judging(recipe, self.data) if judging and recipe.monitor.evaluate_every else None
         self._check_best_by()
-        torch.manual_seed(recipe.seed)
-        self.model = CrossModalModel(recipe.model)
         self.before: dict[str, Any] | None = None
         if resume:
             checkpoint = load_checkpoint(self.checkpoints)
             dtype = checkpoint.facts["dtype"]
+            self.model = CrossModalModel(recipe.model)
             self.model.load_assets(out / "assets")
         else:
             checkpoint = None
-            dtype = choose_dtype("cpu").dtype if recipe.dtype == "auto" else recipe.dtype
-            self._begin()
+            dtype = chosen_dtype(recipe)
+            self.model = self._begin()
         self.learner = Learner(self.model, recipe, total_samples(recipe, self.data.count), dtype, teacher=companion(recipe))
         if checkpoint is not None:
             self.learner.restore(checkpoint)
@@ -136,7 +117,11 @@ class Run:
             raise UserError(
                 f"the recipe differs from the one that {self.out} was started with; a resumed run must be the same run. Compare with {recorded}."
             )
-        return kept
+        for name in CHOOSING:
+            before, now = (getattr(each.monitor, name) for each in (kept, asked))
+            if now != before:
+                raise UserError(f"monitor.{name} is {now}, but the best of {self.out} so far was chosen with {before}. Leave it as it was.")
+        return asked
 
     def _read_from(self) -> list[tuple[str, str, str]]:
         """Return all that is learned from: (path, what it is, SHA-256)."""
@@ -158,21 +143,26 @@ class Run:
             } | {name: found for _, name, found in self._read_from()}
             beside.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
 
-    def _begin(self) -> None:
-        """Start from a trained model where the recipe names one, and let the parts that are new learn what gradients do not teach."""
-        known: list[Part] = []
-        if self.recipe.initial is not None:
-            began, taken = begin_from(self.model, self.recipe.initial)
-            known = but_refitted(self.model, taken, self.recipe.refit)
-            self.before = {"model": began.config["name"], "weights_hash": began.weights_hash} | dict(began.config["trained"])
-            self.console.print(f"begins from '{self.recipe.initial}': {len(taken)} of {len(list(self.model.parts()))} parts are the same")
-        fit_parts(self.model, self.data.loader, samples=min(VOCABULARY_SAMPLES, 8 * self.data.count), known=known)
+    def _begin(self) -> CrossModalModel:
+        """Return the model as it starts, and write down what its parts learned without gradients."""
+        begun = begin(self.recipe, self.data.loader, samples=min(VOCABULARY_SAMPLES, 8 * self.data.count))
+        if begun.initial is not None:
+            config = begun.initial.config
+            self.before = {"model": config["name"], "weights_hash": begun.initial.weights_hash} | dict(config["trained"])
+            self.console.print(f"begins from '{self.recipe.initial}': {len(begun.taken)} of {len(list(begun.model.parts()))} parts are the same")
         assets = self.out / "assets"
         assets.mkdir(parents=True, exist_ok=True)
-        self.model.save_assets(assets)
+        begun.model.save_assets(assets)
+        return begun.model
 
     def train(self) -> None:
         """Train to the end of the schedule, or until Ctrl-C; raises `InterruptedRunError` then, after a checkpoint."""
+        try:
+            self._to_the_end()
+        finally:
+            self.journal.close()
+
+    def _to_the_end(self) -> None:
         monitor, learner = self.recipe.monitor, self.learner
         if learner.step == 0:
             self._checkpoint()
@@ -202,7 +192,7 @@ class Run:
         try:
             self.learner.check_dropped()
         except UserError:
-            self._checkpoint()  # dropped steps changed nothing: this is the last good state
+            self._checkpoint()  # whose loss was not finite did not move: this is the last good state
             raise
 
     def _finish(self) -> None:
@@ -213,7 +203,6 @@ class Run:
             self._evaluate(self.judge)
         self._preview()
         self._checkpoint()
-        self.journal.close()
         hours = learner.trained_seconds / 3600
         best_by = self.recipe.monitor.best_by
         best = "held-out loss" if best_by == "loss" else best_by
@@ -266,11 +255,8 @@ class Run:
     def _evaluate(self, judge: Judge) -> None:
         """Measure what the average makes; nothing that is trained notices."""
         learner, best_by = self.learner, self.recipe.monitor.best_by
-        learner.average.swap()
-        self.model.eval()
-        figures = judge(self.model)
-        self.model.train()
-        learner.average.swap()
+        with learner.averaged():
+            figures = judge(self.model)
         self.journal.write(learner.step, "evaluate", {name: round(value, 6) for name, value in figures.items()})
         if best_by not in UNMEASURED:
             self._keep_best(-figures[best_by] if judge.higher[best_by] else figures[best_by])
@@ -295,16 +281,13 @@ class Run:
 
     def _preview(self) -> None:
         learner, batch = self.learner, self.data.previews
-        learner.average.swap()
-        self.model.eval()
-        for arrow in self.recipe.objectives.arrows:
-            source, target = ends(arrow)
-            write = modalities()[target].preview
-            if write is not None:
-                made = self.model.generate(batch.inputs[source], source=source, target=target, seeds=list(range(len(batch.indices))))
-                write(made, self.out / "samples" / f"{source}-to-{target}-{learner.step:07d}", self.recipe.data.framing)
-        self.model.train()
-        learner.average.swap()
+        with learner.averaged():
+            for arrow in self.recipe.objectives.arrows:
+                source, target = ends(arrow)
+                write = modalities()[target].preview
+                if write is not None:
+                    made = self.model.generate(batch.inputs[source], source=source, target=target, seeds=list(range(len(batch.indices))))
+                    write(made, self.out / "samples" / f"{source}-to-{target}-{learner.step:07d}", self.recipe.data.framing)
 
     def _checkpoint(self) -> None:
         save_checkpoint(self.checkpoints, self.learner.snapshot(), keep=self.recipe.monitor.keep)

@@ -1,0 +1,63 @@
+"""How training begins: the model as a recipe starts it, what stands beside it, and the learner that moves it."""
+
+from dataclasses import dataclass
+
+import torch
+
+from tonggan.arithmetic import choose_dtype
+from tonggan.data.loader import Loader
+from tonggan.model import CrossModalModel
+from tonggan.model_folder import Loaded, begin_from, load_model
+from tonggan.parts import Part
+from tonggan.training.fitting import but_refitted, fit_parts
+from tonggan.training.loop import Learner
+from tonggan.training.recipe import Recipe
+
+ENDLESS = 10**9
+"""Samples of a schedule that is not to end while something is measured."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A model before its first step, and the trained one that it began from, with the parts taken over; None where it began from nothing."""
+
+    model: CrossModalModel
+    initial: Loaded | None
+    taken: tuple[Part, ...] = ()
+
+
+def begin(recipe: Recipe, loader: Loader, *, samples: int) -> Begun:
+    """Return a recipe's model before its first step: seeded, taken over from `initial`, and fitted to `samples` of the stream where gradients do not teach."""
+    torch.manual_seed(recipe.seed)
+    model = CrossModalModel(recipe.model)
+    initial, taken = (None, []) if recipe.initial is None else begin_from(model, recipe.initial)
+    fit_parts(model, loader, samples=samples, known=but_refitted(model, taken, recipe.refit))
+    return Begun(model, initial, tuple(taken))
+
+
+def companion(recipe: Recipe) -> CrossModalModel | None:
+    """Return the model that stands beside the one that is trained and does not move: a teacher, or a reference for preferences; None where there is none.
+
+    A reference that is not named is what the run starts from. It is made anew, so that a resumed run has the same.
+    """
+    distil, prefer = recipe.objectives.distil, recipe.objectives.prefer
+    named = distil.teacher if distil is not None else prefer.reference if prefer is not None else None
+    if named is not None:
+        return load_model(named).model
+    if prefer is None:
+        return None
+    torch.manual_seed(recipe.seed)
+    model = CrossModalModel(recipe.model)
+    if recipe.initial is not None:
+        begin_from(model, recipe.initial)
+    return model.to(memory_format=torch.channels_last).eval()
+
+
+def chosen_dtype(recipe: Recipe) -> str:
+    """Return the recipe's dtype; `auto` is what is fast and right on this machine."""
+    return choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
+
+
+def trial(recipe: Recipe, loader: Loader, *, samples: int = 1) -> Learner:
+    """Return the learner of a recipe for a few steps that are measured: fitted to few samples, with no end in sight."""
+    return Learner(begin(recipe, loader, samples=samples).model, recipe, ENDLESS, chosen_dtype(recipe), teacher=companion(recipe))
