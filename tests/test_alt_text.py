@@ -1,4 +1,5 @@
 import base64
+import codecs
 import shutil
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 
 from tonggan.alt_text import look_through, pages_in, read_page, write_alternatives
 from tonggan.errors import UserError
+from tonggan.modalities.text import Caption
 from tonggan.pipeline import Tonggan
 
 PAGE = """<!DOCTYPE html>\r
@@ -55,6 +57,18 @@ def test_only_what_lacks_a_text_gets_one(describer: Tonggan, site: Path, charset
     assert [each.source[:8] for each in look_through(index, lambda pictures: [], root=site) if not each.problem] == []
     write_alternatives(index, [])
     assert (site / "index.html.bak1").is_file()
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding"), [(codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"), (b"", "utf-8")]
+)
+def test_encoding_and_byte_order_mark_stay_as_they_were(site: Path, mark: bytes, encoding: str) -> None:
+    index, words = site / "index.html", '<title>Été 红</title>\r\n<img src="red-bar.png"><img src="gone.png">'
+    index.write_bytes(mark + words.encode(encoding))
+    found = look_through(index, lambda pictures: [Caption("红条", score=-0.1) for _ in pictures], root=site)
+    assert [each.source for each in found] == ["red-bar.png", "gone.png"]
+    write_alternatives(index, found)
+    assert index.read_bytes() == mark + words.replace('<img src="red', '<img alt="红条" src="red').encode(encoding)
 
 
 def test_a_page_that_changes_meanwhile_is_left_alone(describer: Tonggan, site: Path) -> None:

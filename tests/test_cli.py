@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tonggan import cli
+from tonggan.modalities.text import Caption
 from tonggan.model_folder import shipped_models
 
 ships = pytest.mark.skipif("emoji-64" not in shipped_models(), reason="no weights ship")
@@ -88,6 +90,16 @@ def test_help_does_not_import_torch() -> None:
         (["draw", "a heart", "--from", "nowhere.png"], "nowhere.png: no such file"),
         (["draw", "a heart", "--layer-seeds", "-,red"], "--layer-seeds: 'red' is neither a seed nor -"),
         (["draw", "a heart", "--strength", "0.5"], "give the picture with --from"),
+        (["draw", "a heart", "--captions", "x.jsonl"], "give a caption, or a file with --captions"),
+        (["draw", "--captions", "x.jsonl", "--from", "x.png"], "--from and --reference go with one caption"),
+        (["draw", "--captions", "x.jsonl", "--reference", "x.png"], "--from and --reference go with one caption"),
+        (["draw", "--captions", "x.jsonl", "-n", "2"], "leave out -n"),
+        (["draw", "--captions", "x.jsonl", "-o", "x.png"], "give their folder with --out"),
+        (["draw", "--variations", "x.png", "--reference", "x.png"], "looks at its picture alone"),
+        (["draw", "a heart", "--sheet", "x.png"], "give one with --captions"),
+        (["draw", "a heart", "--out", "x"], "name the picture of one caption with -o"),
+        (["draw", "a heart", "--reward", "x"], "say among how many with --best-of"),
+        (["draw", "a heart", "--reward", "x", "--best-of", "1"], "say among how many with --best-of"),
         (["inspect", "nowhere.png"], "nowhere.png: no such file"),
         (["evaluate", "emoji-46", "--data", ".", "--out", "x"], "Did you mean 'emoji-64'"),
         (["evaluate", "--repeat", "x", "--limit", "3", "--split", "test"], "--repeat takes limit and split from the card"),
@@ -159,6 +171,51 @@ def test_data_is_checked_and_packed(tonggan: Tonggan, shapes: Path, tmp_path: Pa
     assert "red-bar.png" in done.out
 
 
+def test_names_with_brackets_are_no_markup(tonggan: Tonggan, tmp_path: Path) -> None:
+    names = ("heart[red].png", "a[/b].png", ":cat:.png")
+    for name in names:
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_bytes(b"no picture")
+    Image.new("RGB", (8, 8)).save(tmp_path / "data" / "good.png")
+    rows = [{"file_name": name, "text": "x", "split": "[bold]"} for name in (*names, "good.png", "gone[/red].png")]
+    (tmp_path / "data" / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    checked = tonggan("data", "check", tmp_path / "data")
+    assert checked.status == 1
+    packed = tonggan("data", "pack", tmp_path / "data", "--out", tmp_path / "[i]pack", "--max-broken-rate", "0.9", "--size", "8")
+    assert packed.status == 0
+    assert "[i]pack" in packed.out.replace("\n", "")
+    for name in (*names, "gone[/red].png", "[bold]"):
+        assert name in checked.out
+        assert name in packed.out
+
+
+def test_a_system_error_without_words_of_its_own_is_told(tonggan: Tonggan, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise OSError("encoder error -2")
+
+    monkeypatch.setattr("tonggan.doctor.diagnose", broken)
+    done = tonggan("doctor")
+    assert (done.status, done.err) == (2, "tonggan: file: encoder error -2.\n")
+
+
+def test_pages_that_fail_are_counted_and_the_others_are_done(tonggan: Tonggan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Sayer:
+        def generate(self, pictures: list[Image.Image], **_: object) -> list[Caption]:
+            return [Caption("a red square", score=-0.1) for _ in pictures]
+
+    monkeypatch.setattr("tonggan.pipeline.Tonggan.from_pretrained", lambda name: Sayer())
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
+    for name, content in {"a": '<img src="red.png">', "b": '<meta charset="utf-8">é', "c": '<img src="red.png">'}.items():
+        (tmp_path / f"{name}.html").write_bytes(content.encode("latin-1"))
+    done = tonggan("alt-text", tmp_path, "--write")
+    assert done.status == 2
+    assert done.err.splitlines()[0].startswith(f"tonggan: {tmp_path / 'b.html'}: not text in utf-8")
+    assert done.err.splitlines()[1].startswith("tonggan: 1 of 3 pages could not be read")
+    assert all('alt="a red square"' in (tmp_path / f"{name}.html").read_text() for name in "ac")
+    (tmp_path / "b.html").unlink()
+    assert tonggan("alt-text", tmp_path).status == 0
+
+
 def test_a_full_disk_leaves_no_half_pack(shapes: Path, tmp_path: Path) -> None:
     process = spawn("data", "pack", shapes, "--out", tmp_path / "pack", limit=20_000)
     told = process.communicate()[1]
@@ -192,6 +249,16 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(shapes: Path, tmp_path
     assert stopped == json.loads(journal.read_text().splitlines()[-1])["step"] > 0
 
 
+def test_ctrl_c_ends_any_verb_with_a_line_and_exit_code_two() -> None:
+    endless = "import time\nfrom tonggan import cli\n@cli.app.command()\ndef wait() -> None:\n    print('waiting', flush=True)\n    time.sleep(60)\ncli.main()"
+    process = subprocess.Popen([sys.executable, "-c", endless, "wait"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[1]
+    assert (process.returncode, told) == (2, "tonggan: stopped.\n")
+
+
 @ships
 def test_draw_writes_a_picture_that_says_how_it_was_made(tonggan: Tonggan, tmp_path: Path) -> None:
     target = tmp_path / "heart.png"
@@ -201,6 +268,7 @@ def test_draw_writes_a_picture_that_says_how_it_was_made(tonggan: Tonggan, tmp_p
     quiet = tmp_path / "quiet.png"
     assert tonggan("draw", "red heart, noto style", "-o", quiet, "--seed", "7", "--num-inference-steps", "2", "--no-metadata").status == 0
     assert b"red heart" not in quiet.read_bytes()
+    assert json.loads(tonggan("inspect", quiet).out)["provenance"]["references"] == []
     assert b"trainedAlgorithmicMedia" in quiet.read_bytes()
 
 
@@ -271,7 +339,13 @@ def test_weights_that_are_wrong(tonggan: Tonggan, tmp_path: Path) -> None:
 def test_a_walk_between_captions_and_a_picture_to_start_from(tonggan: Tonggan, tmp_path: Path) -> None:
     walk = tmp_path / "walk.gif"
     assert tonggan("morph", "red heart", "蓝心", "-o", walk, "--frames", "3").status == 0
-    assert json.loads(tonggan("inspect", walk).out)["provenance"]["prompt"] == "red heart, fluent style -> 蓝心，fluent 风格"
+    provenance = json.loads(tonggan("inspect", walk).out)["provenance"]
+    assert provenance["prompt"] == "red heart, fluent style -> 蓝心，fluent 风格"
+    one, two = tmp_path / "one.png", tmp_path / "two.png"
+    for caption, end in (("red heart", one), ("蓝心", two)):
+        assert tonggan("draw", caption, "-o", end, "--num-inference-steps", "1").status == 0
+    both = [json.loads(tonggan("inspect", end).out)["provenance"]["references"] for end in (one, two)]
+    assert provenance["references"] == list(dict.fromkeys(both[0] + both[1]))
     assert "not written as '.jpg'" in tonggan("morph", "red heart", "蓝心", "-o", tmp_path / "walk.jpg", "--frames", "3").err
     assert tonggan("draw", "blue heart", "--from", walk, "--strength", "0.3", "-o", tmp_path / "b.png", "--num-inference-steps", "3").status == 0
     assert json.loads(tonggan("inspect", tmp_path / "b.png").out)["provenance"]["settings"]["strength"] == 0.3

@@ -1,11 +1,16 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
+from full_disk import full_disk
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, models
 
-from tonggan.errors import UserError
+from tonggan.errors import DiskFullError, UserError
 from tonggan.files import read_text, replacing
 
 
@@ -32,3 +37,57 @@ def test_text_in_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("红心".encode("gbk"))
     with pytest.raises(UserError, match="Save it as UTF-8"):
         read_text(tmp_path / "a.csv")
+
+
+def save_index(path: Path) -> None:
+    faiss = pytest.importorskip("faiss")
+    index = faiss.IndexFlatIP(16)
+    index.add(np.zeros((1000, 16), np.float32))
+    faiss.write_index(index, str(path))
+
+
+def save_array(path: Path) -> None:
+    with open(path, "wb") as file:
+        np.save(file, np.zeros(10_000))
+
+
+def save_folder(path: Path) -> None:
+    path.mkdir()
+    save_array(path / "a.npy")
+    (path / "b.json").write_text("{}")
+
+
+NOISE = np.random.default_rng(0).uniform(-1, 1, 20_000)
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "safetensors": lambda path: save_file({"a": torch.zeros(10_000)}, str(path)),
+    "libsndfile": lambda path: soundfile.write(path, NOISE, 16_000, format="WAV", subtype="PCM_16"),
+    "libFLAC": lambda path: soundfile.write(path, NOISE, 16_000, format="FLAC", subtype="PCM_16"),
+    "faiss": save_index,
+    "tokenizers": lambda path: Tokenizer(models.BPE(vocab={f"piece{i}": i for i in range(2000)}, merges=[])).save(str(path)),
+    "numpy": save_array,
+    "folder": save_folder,
+}
+
+
+@pytest.mark.parametrize("library", WRITERS)
+def test_a_full_disk_is_told_of_whatever_the_library_makes_of_it(library: str, tmp_path: Path) -> None:
+    kept = tmp_path / "target"
+    if library != "folder":
+        kept.write_text("old")
+    with full_disk(8192), pytest.raises(DiskFullError, match=f"no space left on the disk while writing {kept}"), replacing(kept) as beside:
+        WRITERS[library](beside)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ([] if library == "folder" else ["old"])
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("out of memory"), OSError("no such codec"), ValueError("odd"), UserError("'no space left' is no caption")]
+)
+def test_what_is_not_the_disks_fault_stays_what_it_is(error: Exception, tmp_path: Path) -> None:
+    def write(beside: Path) -> None:
+        beside.write_text("half")
+        raise error
+
+    with pytest.raises(type(error)) as raised, replacing(tmp_path / "a") as beside:
+        write(beside)
+    assert raised.value is error
+    assert list(tmp_path.iterdir()) == []

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import full_disk
 from PIL import Image
 
-from tonggan.errors import UserError
+from tonggan.errors import DiskFullError, UserError
 from tonggan.pipeline import Tonggan
 from tonggan.searching import WHOLE, SearchIndex, VectorIndex
 
@@ -95,3 +96,12 @@ def test_cells_find_what_a_whole_search_finds() -> None:
         exact = set(np.argsort(-(vectors @ query))[:10].tolist())
         hits += len(exact & {number for number, _ in index.nearest(query, 10)})
     assert hits > 400
+
+
+def test_a_full_disk_leaves_the_index_that_was_there(describer: Tonggan, folder: Path) -> None:
+    SearchIndex(folder, describer).refresh()
+    (folder / "red-bar.png").unlink()
+    before = {path.name: path.read_bytes() for path in (folder / ".tonggan-index").iterdir()}
+    with full_disk(1024), pytest.raises(DiskFullError, match="no space left"):
+        SearchIndex(folder, describer).refresh()
+    assert {path.name: path.read_bytes() for path in (folder / ".tonggan-index").iterdir()} == before

@@ -4,11 +4,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from full_disk import full_disk
 from PIL import Image
 
 from tonggan.data.pack import ensure_pack
 from tonggan.data.synthesis.foley import encode
-from tonggan.errors import UserError
+from tonggan.errors import DiskFullError, UserError
 from tonggan.evaluation import in_time
 from tonggan.evaluation.card import Card
 from tonggan.evaluation.paired import load_rows
@@ -150,6 +151,88 @@ def test_a_share_of_the_own_sound_is_mixed_in(sounder: Tonggan, tmp_path: Path) 
         sound_clip(sounder, clip, tmp_path / f"{name}.wav", request=Request(mix=mix), warn=print)
     own, alone, mixed = (open_sound(tmp_path / name).samples[0] for name in ("clip.mp4", "alone.wav", "mixed.wav"))
     assert np.abs(mixed - (0.75 * own + 0.25 * alone)).max() < 2e-3
+
+
+def clip_with_sound(path: Path, *, rate: int, layout: str, codec: str = "libx264", seconds: float = 0.8) -> Path:
+    """A clip beside a tone that is the same in all channels; of no seconds, a track without samples."""
+    with av.open(path, "w", format="matroska") as file:
+        pictures = file.add_stream(codec, rate=25)
+        pictures.width = pictures.height = 64
+        pictures.pix_fmt = "yuv420p"
+        track = file.add_stream("pcm_s16le", rate=rate)
+        track.layout = layout
+        for number in range(20):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 12 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            file.mux(pictures.encode(frame))
+        file.mux(pictures.encode(None))
+        if seconds:
+            tone = 0.2 * 32767 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)
+            samples = tone.astype(np.int16).repeat(track.layout.nb_channels)[None]
+            block = av.AudioFrame.from_ndarray(samples, format="s16", layout=layout)
+            block.sample_rate, block.time_base, block.pts = rate, Fraction(1, rate), 0
+            file.mux(track.encode(block))
+            file.mux(track.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("layout", "rate", "ending", "wanted"),
+    [
+        ("mono", 44_100, ".webm", (48_000, 1)),
+        ("stereo", 44_100, ".mp4", (44_100, 2)),
+        ("mono", 192_000, ".mov", (96_000, 1)),
+        ("5.1", 48_000, ".webm", (48_000, 2)),
+        ("5.1", 44_100, ".mp4", (44_100, 2)),
+        ("5.1", 44_100, ".wav", (44_100, 6)),
+        ("7.1.2", 44_100, ".flac", (44_100, 2)),
+    ],
+)
+def test_a_clip_of_any_rate_and_number_of_channels_is_mixed_into_what_a_file_holds(
+    sounder: Tonggan, tmp_path: Path, layout: str, rate: int, ending: str, wanted: tuple[int, int]
+) -> None:
+    clip = clip_with_sound(tmp_path / "clip.mkv", rate=rate, layout=layout, codec="libvpx" if ending == ".webm" else "libx264")
+    output = tmp_path / f"out{ending}"
+    sound_clip(sounder, clip, output, request=Request(mix=0.75), warn=print)
+    mixed = open_sound(output)
+    assert (mixed.sample_rate_hz, len(mixed.samples)) == wanted
+    assert mixed.seconds == pytest.approx(0.8, abs=0.08)  # a codec's own blocks
+    middle = mixed.samples[:, mixed.samples.shape[1] // 4 : mixed.samples.shape[1] // 2]
+    heard = np.abs(np.fft.rfft(middle * np.hanning(middle.shape[1])))
+    assert np.abs(heard.argmax(1) * mixed.sample_rate_hz / middle.shape[1] - 440).max() < 10
+
+
+def test_a_sound_track_without_sound_is_told_of_before_anything_is_made(sounder: Tonggan, tmp_path: Path) -> None:
+    clip = clip_with_sound(tmp_path / "clip.mkv", rate=44_100, layout="mono", seconds=0)
+    assert video_facts(clip).sound_tracks == 1
+    with pytest.raises(UserError, match="nothing in its sound track: leave out --mix"):
+        sound_clip(sounder, clip, tmp_path / "out.mp4", request=Request(mix=0.5), warn=print)
+    assert list(tmp_path.iterdir()) == [clip]
+
+
+@pytest.mark.parametrize("ending", [".wav", ".flac", ".mp4", ".mkv"])
+def test_a_full_disk_keeps_what_is_finished(sounder: Tonggan, tmp_path: Path, ending: str) -> None:
+    clip, output = silent(tmp_path / "clip.mp4", 75), tmp_path / f"out{ending}"
+    request, lines = Request(seed=4, mix=0.25), list[str]()
+
+    def stop(what: str, done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    with full_disk(50_000), pytest.raises(DiskFullError, match=r"while writing .*000000000000\.npy"):
+        sound_clip(sounder, clip, output, request=request, warn=lines.append)
+    assert "0 finished windows are kept" in lines[-1]
+    with pytest.raises(KeyboardInterrupt):
+        sound_clip(sounder, clip, output, request=request, warn=lines.append, progress=stop)
+    with full_disk(8192), pytest.raises(DiskFullError, match=f"while writing {output}"):
+        sound_clip(sounder, clip, output, request=request, warn=lines.append)
+    assert "3 finished windows are kept" in lines[-1]
+    assert not output.exists()
+    assert not list(tmp_path.glob("*.partial"))
+    sound_clip(sounder, clip, output, request=request, warn=lines.append)
+    assert "going on behind 3 finished windows" in lines[-1]
+    assert sorted(tmp_path.iterdir()) == [clip, output]
+    assert open_sound(output).seconds == pytest.approx(3, abs=0.1)
 
 
 def test_what_cannot_be_done_is_one_line_and_nothing_is_written(sounder: Tonggan, tmp_path: Path) -> None:

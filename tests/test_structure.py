@@ -32,10 +32,38 @@ LEVELS = [
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 
 
+OF_THE_PACKAGE = {"Tonggan": {"pipeline"}, "__version__": set[str]()}
+"""What `from tonggan import NAME` takes from which room, where NAME is none itself."""
+
+
 def imported(file: Path) -> set[str]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    names = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    return {name.split(".")[1] for name in names if name.startswith("tonggan.")}
+    """Return the rooms that a file imports from, by whatever form of import."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("tonggan.")}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{file}, line {node.lineno}: imports are absolute"
+            if node.module == "tonggan":
+                found |= {room for alias in node.names for room in OF_THE_PACKAGE.get(alias.name, {alias.name})}
+            elif node.module and node.module.startswith("tonggan."):
+                found.add(node.module.split(".")[1])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("line", "rooms"),
+    [
+        ("from tonggan.decoders.search import Search", {"decoders"}),
+        ("import tonggan.model, tonggan.encoders.text as text", {"model", "encoders"}),
+        ("from tonggan import latent, files as whole", {"latent", "files"}),
+        ("def late():\n    from tonggan import Tonggan, __version__", {"pipeline"}),
+        ("import tonggan\nimport json\nfrom pathlib import Path\nfrom tonggans.model import x", set()),
+    ],
+)
+def test_every_form_of_import_is_seen(line: str, rooms: set[str], tmp_path: Path) -> None:
+    (tmp_path / "some.py").write_text(line)
+    assert imported(tmp_path / "some.py") == rooms
 
 
 def test_imports_run_one_way() -> None:

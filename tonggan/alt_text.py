@@ -26,6 +26,8 @@ UNSURE = -1.0
 """Mean log-probability of the words below which a sentence is listed as unsure."""
 PAGES = (".html", ".htm", ".xhtml")
 CHARSET = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
+MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+"""Byte order mark -> an encoding that takes the mark for a character, so that it is kept."""
 DECORATION = {"presentation", "none"}
 
 Describer = Callable[[Sequence[Image.Image]], Sequence[Caption]]
@@ -67,17 +69,17 @@ class _Finder(HTMLParser):
 
 
 def read_page(path: Path) -> tuple[str, str]:
-    """Return (text, encoding) of a page, its line ends kept; the encoding comes from the byte order mark or the page's `meta`, else it is UTF-8.
+    """Return (text, encoding) of a page; the encoding comes from the byte order mark or the page's `meta`, else it is UTF-8.
 
-    Raises `UserError` where the page is not there or not in the encoding that it names.
+    Line ends are kept, and the byte order mark stays the first character, so that the text in this encoding is the page again, byte for byte. Raises
+    `UserError` where the page cannot be read or is not in the encoding that it names.
     """
     try:
         content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file.") from error
+    except OSError as error:
+        raise UserError(f"{path}: no such file." if isinstance(error, FileNotFoundError) else f"{path}: {error.strerror or error}.") from error
     named = CHARSET.search(content[:2048])
-    marks = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-    encoding = next((name for mark, name in marks.items() if content.startswith(mark)), named[1].decode("ascii") if named else "utf-8")
+    encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), named[1].decode("ascii") if named else "utf-8")
     try:
         return content.decode(encoding), encoding
     except (UnicodeDecodeError, LookupError) as error:

@@ -2,11 +2,13 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from tonggan import __version__
 from tonggan.cli_data import data_app
@@ -15,7 +17,38 @@ from tonggan.cli_votes import arena, votes_app
 from tonggan.errors import UserError
 from tonggan.progress import progress_bars
 
+if TYPE_CHECKING:
+    from tonggan.drawing import Request
+    from tonggan.pipeline import Tonggan
+
+NOT_TOGETHER = {
+    ("captions", "start"): "--from and --reference go with one caption, not with --captions.",
+    ("captions", "reference"): "--from and --reference go with one caption, not with --captions.",
+    ("captions", "n"): "--captions draws one picture a row: leave out -n.",
+    ("captions", "output"): "-o names the picture of one caption; rows name their own: give their folder with --out.",
+    ("variations", "reference"): "--variations looks at its picture alone: leave out --reference.",
+}
+"""Two options of `draw` that cannot both be followed -> what to say."""
+NEEDED = {
+    ("strength", "start"): "--strength says how much of a picture is left: give the picture with --from.",
+    ("sheet", "captions"): "--sheet shows the pictures of a file of captions: give one with --captions, or leave it out.",
+    ("out", "captions"): "--out is the folder of --captions: name the picture of one caption with -o.",
+}
+"""An option of `draw` and the one that it means nothing without -> what to say."""
+
+
+class _Verbs(TyperGroup):
+    """The verbs. Typer's own answer to Ctrl-C is 130 without a word; here a verb that was stopped ends as any other that did not finish."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise UserError("stopped.") from error
+
+
 app = typer.Typer(
+    cls=_Verbs,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -23,26 +56,29 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(votes_app, name="votes")
-console = Console()
+console = Console(markup=False, emoji=False)
+"""Prints the names of files and runs as they are: `runs/[red]` is no markup."""
 
 
 def main() -> None:
-    """Run the command; a mistake of the user is one line on stderr and exit code 2, never a traceback."""
+    """Run the command; a mistake of the user, or Ctrl-C, is one line on stderr and exit code 2, never a traceback."""
     try:
         app()
     except UserError as error:
         print(f"tonggan: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        print(f"tonggan: {error.filename or 'file'}: {error.strerror}.", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("tonggan: stopped.", file=sys.stderr)
+        print(f"tonggan: {error.filename or 'file'}: {error.strerror or error}.", file=sys.stderr)
         sys.exit(2)
 
 
 def _warn(line: str) -> None:
     print(f"tonggan: {line}", file=sys.stderr)
+
+
+def _chosen(wishes: Mapping[str, object]) -> dict[str, object]:
+    """Return what was given; for the rest the model's own settings stand."""
+    return {name: value for name, value in wishes.items() if value is not None}
 
 
 def _version(asked: bool) -> None:
@@ -84,8 +120,33 @@ def train(
         Run(read, folder, resume=resume, console=console, judging=Watch if read.monitor.evaluate_every else None).train()
 
 
+def _check_drawing(context: typer.Context) -> None:
+    """Raise `UserError` for options of `draw` that exclude each other, and for one that means nothing without another."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+    if len(given & {"caption", "captions", "variations"}) != 1:
+        raise UserError("give a caption, or a file with --captions, or a picture with --variations.")
+    for pair, said in NOT_TOGETHER.items():
+        if given.issuperset(pair):
+            raise UserError(said)
+    for (option, needed), said in NEEDED.items():
+        if option in given and needed not in given:
+            raise UserError(said)
+    if "reward" in given and context.params["best_of"] == 1:
+        raise UserError("--reward chooses among several: say among how many with --best-of.")
+
+
+def _draw_rows(model: "Tonggan", captions: Path, out: Path, request: "Request", sheet: Path | None) -> None:
+    from tonggan.drawing import draw_file
+
+    with progress_bars() as show:
+        count = draw_file(model, captions, out, request=request, warn=_warn, sheet=sheet, progress=show)
+    console.print(f"{count} pictures in {out}" + (f", sheet: {sheet}" if sheet else ""))
+
+
 @app.command()
 def draw(
+    context: typer.Context,
     caption: Annotated[str | None, typer.Argument(help="What to draw.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="PNG, JPEG or WebP; with -n the number is added.")] = Path("out/picture.png"),
     n: Annotated[int, typer.Option("-n", min=1, help="How many pictures.")] = 1,
@@ -128,37 +189,31 @@ def draw(
     ] = True,
 ) -> None:
     """Draw a caption, or a file of captions."""
-    from tonggan.drawing import Request, draw_file, draw_one, parse_layer_seeds
+    _check_drawing(context)
+    from tonggan.drawing import Request, draw_one, parse_layer_seeds
     from tonggan.modalities.image import open_picture
     from tonggan.pipeline import Tonggan
 
-    if sum(each is not None for each in (caption, captions, variations)) != 1:
-        raise UserError("give a caption, or a file with --captions, or a picture with --variations.")
-    if strength is not None and start is None:
-        raise UserError("--strength says how much of a picture is left: give the picture with --from.")
-    if captions is not None and (start is not None or reference):
-        raise UserError("--from and --reference go with one caption, not with --captions.")
-    if reward is not None and best_of == 1:
-        raise UserError("--reward chooses among several: say among how many with --best-of.")
-    if variations is not None and reference:
-        raise UserError("--variations looks at its picture alone: leave out --reference.")
     wishes: dict[str, object] = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "dtype": dtype}
     wishes |= {"strength": strength, "references": references, "smoothing": smoothing, "truncation": truncation}
     wishes["layer_seeds"] = None if layer_seeds is None else parse_layer_seeds(layer_seeds)
-    chosen = {name: value for name, value in wishes.items() if value is not None}
     beginning = None if start is None else open_picture(start)
     shown = tuple((path.name, open_picture(path)) for path in reference or ([variations] if variations else ()))
     request = Request(
-        seed=seed, settings=chosen, negative=negative_prompt, include_prompt=metadata, start=beginning, shown=shown, best_of=best_of, reward=reward
+        seed=seed,
+        settings=_chosen(wishes),
+        negative=negative_prompt,
+        include_prompt=metadata,
+        start=beginning,
+        shown=shown,
+        best_of=best_of,
+        reward=reward,
     )
     loaded = Tonggan.from_pretrained(model)
     if as_written:
         loaded.completion = None
     if captions is not None:
-        with progress_bars() as show:
-            count = draw_file(loaded, captions, out, request=request, warn=_warn, sheet=sheet, progress=show)
-        console.print(f"{count} pictures in {out}" + (f", sheet: {sheet}" if sheet else ""))
-        return
+        return _draw_rows(loaded, captions, out, request, sheet)
     if variations is not None:
         caption = loaded.generate(shown[0][1], to="text")[0]
         _warn(f"{variations}: {caption}")
@@ -190,10 +245,9 @@ def sound(
     from tonggan.sounding import Request, sound_clip
 
     wishes = {"guidance_scale": guidance_scale, "prompt_guidance_scale": prompt_guidance_scale, "num_inference_steps": num_inference_steps}
-    chosen = {name: value for name, value in wishes.items() if value is not None}
     if prompt is None and prompt_guidance_scale is not None:
         raise UserError("--prompt-guidance-scale says how closely a prompt is followed: give one with --prompt, or leave it out.")
-    request = Request(seed=seed, settings=chosen, mix=mix, keep_original=keep_original, prompt=prompt)
+    request = Request(seed=seed, settings=_chosen(wishes), mix=mix, keep_original=keep_original, prompt=prompt)
     loaded = Tonggan.from_pretrained(model)
     with progress_bars() as show:
         for path in sound_clip(loaded, clip, output, n=n, request=request, warn=_warn, preview=preview, progress=show):
@@ -283,17 +337,20 @@ def alt_text(
     pages, loaded = pages_in(path), Tonggan.from_pretrained(model)
     settings = {"language": language} if language else {}
     root = path if path.is_dir() else path.parent
+    failed = 0
     for page in pages:
         try:
             found = look_through(page, lambda pictures: loaded.generate(list(pictures), to="text", settings=settings), root=root)
+            for each in found:
+                said = f"not described: {each.problem}" if each.said is None else f"{'unsure: ' if each.unsure else ''}{each.said}"
+                print(f"{page}, line {each.line}\t{each.source[:60]}\t{said}")
+            if write and any(each.said for each in found):
+                print(f"{page}: written; the page as it was is {write_alternatives(page, found)}")
         except UserError as error:
+            failed += 1
             _warn(str(error))
-            continue
-        for each in found:
-            said = f"not described: {each.problem}" if each.said is None else f"{'unsure: ' if each.unsure else ''}{each.said}"
-            print(f"{page}, line {each.line}\t{each.source[:60]}\t{said}")
-        if write and any(each.said for each in found):
-            print(f"{page}: written; the page as it was is {write_alternatives(page, found)}")
+    if failed:
+        raise UserError(f"{failed} of {len(pages)} pages could not be read or written, for the reasons above; the others are done.")
 
 
 @app.command()

@@ -13,7 +13,8 @@ from tonggan.progress import progress_bars
 data_app = typer.Typer(no_args_is_help=True, help="Check, pack and make data sets.")
 synth_app = typer.Typer(no_args_is_help=True, help="Make data sets by code: any amount, nothing to download.")
 data_app.add_typer(synth_app, name="synth")
-console = Console()
+console = Console(markup=False, emoji=False)
+"""Prints the names of files and splits as they are: `heart[red].png` is no markup."""
 
 
 @data_app.command()

@@ -15,7 +15,7 @@ from tonggan.data.layouts.tables import read_table
 from tonggan.errors import UserError
 from tonggan.files import inside, replacing
 from tonggan.modalities.image import ENDINGS, open_picture
-from tonggan.modalities.provenance import Provenance, save_picture
+from tonggan.modalities.provenance import Provenance, check_ending, save_picture
 from tonggan.modalities.sheet import contact_sheet
 from tonggan.modalities.text import clean_caption
 from tonggan.pipeline import Tonggan
@@ -47,11 +47,26 @@ class Request:
         return [picture for _, picture in self.shown] or None
 
 
-def _save(model: Tonggan, picture: Image.Image, path: Path, *, caption: str, seed: int, request: Request, frames: Sequence[Image.Image] = ()) -> None:
+def _looked_at(model: Tonggan, caption: str, request: Request) -> list[str]:
+    """Return the names of the pictures that the decoder looks at for a caption: those shown, then those recalled, as many as it has room for."""
+    room = (model.settings() | dict(request.settings)).get("references", 0)
+    return [*(name for name, _ in request.shown), *model.recalled(caption)][:room]
+
+
+def _save(
+    model: Tonggan,
+    picture: Image.Image,
+    path: Path,
+    *,
+    caption: str,
+    references: Sequence[str],
+    seed: int,
+    request: Request,
+    frames: Sequence[Image.Image] = (),
+) -> None:
     settings = model.settings() | dict(request.settings)
     if request.start is None:
         settings.pop("strength", None)
-    references = [*(name for name, _ in request.shown), *model.recalled(caption)][: settings.get("references", 0)]
     provenance = Provenance(
         prompt=caption,
         negative_prompt=request.negative,
@@ -87,13 +102,15 @@ def _notices(model: Tonggan, caption: str) -> list[str]:
 
 
 def draw_one(model: Tonggan, caption: str, output: Path, *, n: int, request: Request, warn: Callable[[str], None]) -> list[Path]:
-    """Draw a caption `n` times and return the files."""
+    """Draw a caption `n` times and return the files; raises `UserError` for a file ending that is not written before anything is drawn."""
+    check_ending(output)
     for line in _notices(model, caption):
         warn(line)
     paths = [output if n == 1 else output.with_stem(f"{output.stem}-{i}") for i in range(n)]
     drawn = _drawn(model, [caption], request, seeds=[request.seed + i for i in range(n)], n=n)
+    references = _looked_at(model, caption, request)
     for path, each in zip(paths, drawn, strict=True):
-        _save(model, each.output, path, caption=model.completed(caption), seed=each.seed, request=request)
+        _save(model, each.output, path, caption=model.completed(caption), references=references, seed=each.seed, request=request)
     return paths
 
 
@@ -107,6 +124,43 @@ def _drawn(model: Tonggan, captions: Sequence[str], request: Request, *, seeds: 
     return model.candidates(list(captions), to="image", seed=first, n=n, best_of=n * request.best_of, reward=request.reward, **how)
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What a row asks for: a caption, and the file that its picture becomes."""
+
+    caption: str
+    path: Path
+
+
+def _wanted(captions: Path, out: Path) -> list[_Wanted]:
+    """Return what the rows of a table ask for.
+
+    Raises `UserError` that names the row for an empty caption, and for a file name that is missing, leads out of `out`, has an ending that is not written or
+    is an earlier row's.
+    """
+    if not captions.is_file():
+        raise UserError(f"{captions}: no such file.")
+    rows = list(read_table(captions))
+    text = find_column(list(rows[0]), CAPTION_COLUMNS, what="caption", where=str(captions))
+    name = find_column(list(rows[0]), FILE_COLUMNS, what="picture's file", where=str(captions))
+    wanted: list[_Wanted] = []
+    taken: dict[Path, int] = {}
+    for number, row in enumerate(rows, 1):
+        where = f"{captions}, row {number}"
+        caption = str(row.get(text) or "")
+        if not clean_caption(caption):
+            raise UserError(f"{where}: the caption is empty. Nothing was drawn; mend or remove the row.")
+        if not row.get(name):
+            raise UserError(f"{where}: no {name}. Nothing was drawn; give the row one.")
+        path = inside(out, str(row[name]), where=where)
+        check_ending(path, where=where)
+        earlier = taken.setdefault(path.resolve(), number)
+        if earlier != number:
+            raise UserError(f"{where}: {name} '{row[name]}' is that of row {earlier}, too. Nothing was drawn; give each row its own.")
+        wanted.append(_Wanted(caption, path))
+    return wanted
+
+
 def draw_file(
     model: Tonggan,
     captions: Path,
@@ -117,42 +171,42 @@ def draw_file(
     sheet: Path | None = None,
     progress: Show | None = None,
 ) -> int:
-    """Draw one picture a row of a JSON lines file, named by the row's `file_name`, and return how many; row i is drawn from `seed` + i."""
-    if not captions.is_file():
-        raise UserError(f"{captions}: no such file.")
-    rows = list(read_table(captions))
-    text = find_column(list(rows[0]), CAPTION_COLUMNS, what="caption", where=str(captions))
-    name = find_column(list(rows[0]), FILE_COLUMNS, what="picture's file", where=str(captions))
-    for number, row in enumerate(rows, 1):
-        if not clean_caption(str(row.get(text) or "")):
-            raise UserError(f"{captions}, row {number}: the caption is empty. Nothing was drawn; mend or remove the row.")
-        if not row.get(name):
-            raise UserError(f"{captions}, row {number}: no {name}. Nothing was drawn; give the row one.")
-        for line in _notices(model, str(row[text])):
+    """Draw one picture a row of a JSON lines file, named by the row's `file_name`, and return how many; row i is drawn from `seed` + i.
+
+    Raises `UserError` for a row that cannot become a picture before anything is drawn.
+    """
+    wanted = _wanted(captions, out)
+    for number, row in enumerate(wanted, 1):
+        for line in _notices(model, row.caption):
             warn(f"{captions}, row {number}: {line}")
     pictures: list[Image.Image] = []
-    for start in range(0, len(rows), BATCH):
-        part = rows[start : start + BATCH]
+    for start in range(0, len(wanted), BATCH):
+        part = wanted[start : start + BATCH]
         seeds = [request.seed + start + i for i in range(len(part))]
-        made = _drawn(model, [str(row[text]) for row in part], request, seeds=seeds)
+        made = _drawn(model, [row.caption for row in part], request, seeds=seeds)
         for row, each in zip(part, made, strict=True):
-            path = inside(out, str(row[name]), where=str(captions))
-            _save(model, each.output, path, caption=model.completed(str(row[text])), seed=each.seed, request=request)
+            references = _looked_at(model, row.caption, request)
+            _save(model, each.output, row.path, caption=model.completed(row.caption), references=references, seed=each.seed, request=request)
         pictures += [each.output for each in made] if sheet is not None else []
         if progress is not None:
-            progress("drawing", start + len(part), len(rows))
+            progress("drawing", start + len(part), len(wanted))
     if sheet is not None:
-        drawn = contact_sheet(pictures, [str(row[text]) for row in rows])
+        drawn = contact_sheet(pictures, [row.caption for row in wanted])
         with replacing(sheet) as beside:
             drawn.save(beside, format="PNG")
-    return len(rows)
+    return len(wanted)
 
 
 def draw_morph(model: Tonggan, first: str, second: str, output: Path, *, frames: int, request: Request) -> Path:
-    """Draw a walk from one end to the other and back as an animation (GIF, WebP or PNG) and return the file. An end is a caption or a picture's file."""
+    """Draw a walk from one end to the other and back as an animation (GIF, WebP or PNG) and return the file. An end is a caption or a picture's file.
+
+    The file names the references of both ends that are captions. Raises `UserError` for another file ending before anything is drawn.
+    """
+    check_ending(output, moving=True)
     ends = [open_picture(Path(each)) if Path(each).suffix.lower() in ENDINGS else model.completed(each) for each in (first, second)]
     there = model.morph(*ends, frames=frames, seed=request.seed, settings=request.settings)
     whole = [*there, *reversed(there[1:-1])]
-    told = (end if isinstance(end, str) else each for each, end in zip((first, second), ends, strict=True))
-    _save(model, whole[0], output, caption=" -> ".join(told), seed=request.seed, request=request, frames=whole[1:])
+    told = " -> ".join(end if isinstance(end, str) else each for each, end in zip((first, second), ends, strict=True))
+    references = list(dict.fromkeys(name for end in ends if isinstance(end, str) for name in _looked_at(model, end, request)))
+    _save(model, whole[0], output, caption=told, references=references, seed=request.seed, request=request, frames=whole[1:])
     return output

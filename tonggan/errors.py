@@ -8,6 +8,10 @@ class UserError(ValueError):
     """A mistake the user can mend. The message says what is wrong, where, and what to do; the command line prints it alone and exits with 2."""
 
 
+class DiskFullError(UserError):
+    """The disk is full. What was finished before stays where it is: once there is room, the same command goes on with it."""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the choice that resembles `name` most, followed by all choices; empty where there are none."""
     known = sorted(choices)

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
+from tonggan.errors import DiskFullError, UserError
 
-from tonggan.errors import UserError
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of the errors by which the system says that there is no room."""
+ROOM = 1 << 20
+"""Bytes that a disk must take to count as not full."""
 
 
 def read_text(path: Path) -> str:
@@ -33,7 +36,8 @@ def inside(folder: Path, name: str, *, where: str) -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; on success it takes the place of `path` in one rename, on failure nothing is left behind.
 
-    Works for a file and for a new folder (a folder that exists already is not replaced). Raises `UserError` where the disk is full or may not be written to.
+    Works for a file and for a new folder (a folder that exists already is not replaced). Raises `DiskFullError` where the disk is full,
+    whatever the library that writes makes of it, and `UserError` where it may not be written to.
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -45,10 +49,12 @@ def replacing(path: Path) -> Iterator[Path]:
             _sync(written)
         os.replace(beside, path)
         _sync(path.parent)
-    except (OSError, SafetensorError) as error:
-        number = error.errno if isinstance(error, OSError) else _number_in(str(error))
-        if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise UserError(
+    except UserError:
+        raise
+    except Exception as error:  # libraries raise what they like: safetensors its own error, faiss RuntimeError, tokenizers bare Exception
+        number = _number_of(error, beside)
+        if number in FULL:
+            raise DiskFullError(
                 f"no space left on the disk while writing {path}. Free some space or choose another folder; nothing was changed."
             ) from error
         if number in (errno.EACCES, errno.EROFS, errno.EPERM):
@@ -79,7 +85,26 @@ def _open_to_all(path: Path) -> None:
             file.chmod(0o666 & ~umask)
 
 
-def _number_in(message: str) -> int:
-    """Return the system's error number that safetensors tells in words only ("... (os error 28)"), or 0."""
-    found = re.search(r"os error (\d+)", message)
-    return int(found[1]) if found else 0
+def _number_of(error: Exception, beside: Path) -> int:
+    """Return the system's number of an error while `beside` was written: the one it has, or tells in words, or that of writing more; 0 where there is none."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    if found := re.search(r"os error (\d+)", str(error)):
+        return int(found[1])
+    if said := [number for number in FULL if os.strerror(number) in str(error)]:
+        return said[0]
+    # NumPy ("1000 requested and 8 written") and libsndfile ("System error") do not say why they stopped.
+    return _refusal(beside) if isinstance(error, (OSError, RuntimeError)) else 0
+
+
+def _refusal(beside: Path) -> int:
+    """Return the number of the error by which the disk refuses more behind what was written last, 0 where it takes more; `beside` is of no use after that."""
+    files = [path for path in (beside, *beside.rglob("*")) if path.is_file()]
+    try:
+        with open(max(files, key=lambda path: path.stat().st_mtime_ns, default=beside), "ab") as file:
+            file.write(bytes(ROOM))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.errno or 0
+    return 0

@@ -176,7 +176,12 @@ class Tonggan:
         return made
 
     def encode(self, inputs: Any) -> torch.Tensor:
-        """Return the points of one input or a list of inputs in the shared space: float32 (inputs, width), each of unit length."""
+        """Return the points of one input or a list of inputs in the shared space: float32 (inputs, width), each of unit length.
+
+        Raises `UserError` for an empty list.
+        """
+        if isinstance(inputs, (list, tuple)) and not inputs:
+            raise UserError("there is nothing to encode: give at least one input.")
         return self._latent(inputs).pooled.float().cpu()
 
     @torch.no_grad()

@@ -80,7 +80,7 @@ class VectorIndex:
             raise UserError(f"{path} is damaged. Remove {path.parent} and index again.") from error
 
     def save(self, path: Path) -> None:
-        """Write the index into a file."""
+        """Write the index into a file; raises `UserError` where the disk is full."""
         with replacing(path) as beside:
             _faiss().write_index(self._index, str(beside))
 
@@ -165,7 +165,8 @@ class SearchIndex:
         """Bring the index up to what is there now; returns (added, removed), a changed file counting as both. What cannot be read is in `problems`."""
         there = self._there()
         gone = [number for number, name in self._names.items() if there.get(name) != self._stamps.get(name)]
-        kept = {name for number, name in self._names.items() if number not in set(gone)}
+        left = set(gone)
+        kept = {name for number, name in self._names.items() if number not in left}
         new = [name for name in there if name not in kept]
         vectors, names = self._encoded(new, progress)
         if not names and len(gone) == len(self._names):

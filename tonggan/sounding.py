@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from tonggan import __version__
-from tonggan.errors import UserError
+from tonggan.errors import DiskFullError, UserError
 from tonggan.files import replacing
 from tonggan.modalities import Framing
 from tonggan.modalities.audio import Sound, fitted, resampled, sound_blocks
 from tonggan.modalities.onsets import onsets
 from tonggan.modalities.provenance import Provenance
-from tonggan.modalities.sound_files import SOUND_FORMATS, check_copy, check_ending, mux, save_sound
+from tonggan.modalities.sound_files import SOUND_FORMATS, check_copy, check_ending, most_channels, mux, save_sound
 from tonggan.modalities.timeline import stacked, timeline
 from tonggan.modalities.video import Clip, frames_at_rate, timed_frames, video_facts
 from tonggan.pipeline import Tonggan
@@ -60,13 +60,14 @@ def sound_clip(
 ) -> list[Path]:
     """Give a clip `n` sounds, number i from `seed` + i, and return the files; `preview` is a PNG of key frames over what was made.
 
-    Finished windows are kept beside the output until all is done: called again after it was stopped or killed, it goes on, with the same result.
+    Finished windows are kept beside the output until all is done: called again after it was stopped, was killed or had no room left on the disk
+    (`DiskFullError`), it goes on, with the same result.
     Raises `UserError` for a clip without pictures, of one frame or cut off, an output that is the clip itself or of an unknown kind or cannot hold its
     pictures, a prompt for a model that takes none, and wishes that exclude each other; nothing is written then.
     """
     paths = [output if n == 1 else output.with_stem(f"{output.stem}-{i}") for i in range(n)]
     facts = video_facts(clip)
-    _check(clip, paths, request, facts.sound_tracks, warn)
+    _check(clip, paths, request, facts.sound_tracks, warn, sample_rate_hz=model.framing.sample_rate_hz)
     if request.prompt is not None:
         for line in model.check_prompt(request.prompt, source="video", target="audio"):
             warn(line)
@@ -79,24 +80,25 @@ def sound_clip(
         _generate(model, clip, finished, n=n, request=request, seconds=facts.seconds, progress=progress)
         for index, path in enumerate(paths):
             provenance = _provenance(model, request, seed=request.seed + index, size=facts.size)
-            heard = _mixed(finished, index, clip, request.mix) if request.mix else _levelled(finished, index)
+            heard = _mixed(finished, index, clip, request.mix, path) if request.mix else _levelled(finished, index)
             if path.suffix.lower() in SOUND_FORMATS:
                 save_sound(heard, path, provenance)
             else:
                 mux(clip, heard, path, provenance, keep_original=request.keep_original)
         if preview is not None:
             _save_preview(preview, clip, finished, n=n)
+    except (KeyboardInterrupt, DiskFullError):
+        warn(f"{len(finished)} finished windows are kept in {finished.folder}: the same command goes on with them.")
+        raise
     except UserError:
         finished.remove()
-        raise
-    except KeyboardInterrupt:
-        warn(f"{len(finished)} finished windows are kept in {finished.folder}: the same command goes on with them.")
         raise
     finished.remove()
     return paths
 
 
-def _check(clip: Path, paths: Sequence[Path], request: Request, tracks: int, warn: Callable[[str], None]) -> None:
+def _check(clip: Path, paths: Sequence[Path], request: Request, tracks: int, warn: Callable[[str], None], *, sample_rate_hz: int) -> None:
+    """Raise `UserError` for what is known to fail before anything is made; `sample_rate_hz` is the model's."""
     for path in paths:
         check_ending(path)
         if path.resolve() == clip.resolve() or (path.exists() and path.samefile(clip)):
@@ -109,8 +111,18 @@ def _check(clip: Path, paths: Sequence[Path], request: Request, tracks: int, war
         raise UserError(f"{paths[0]} has room for one track: --keep-original needs a video, such as .mp4.")
     if tracks and not (request.mix or request.keep_original):
         warn(f"{clip} has sound already; it is not in the output. Keep it with --mix or --keep-original.")
+    own = _own_sound(clip, paths[0]) if request.mix else None
     if paths[0].suffix.lower() not in SOUND_FORMATS:
-        check_copy(clip, paths[0], keep_original=request.keep_original)
+        rate, channels = (sample_rate_hz, 1) if own is None else (own.sample_rate_hz, len(own.samples))
+        check_copy(clip, paths[0], keep_original=request.keep_original, sample_rate_hz=rate, channels=channels)
+
+
+def _own_sound(clip: Path, output: Path) -> Sound:
+    """Return the first block of a clip's own sound as it is mixed into `output`; raises `UserError` where the track holds nothing."""
+    first = next(sound_blocks(clip, most_channels=most_channels(output)), None)
+    if first is None:
+        raise UserError(f"{clip}: there is nothing in its sound track: leave out --mix.")
+    return first
 
 
 def _finished(model: Tonggan, clip: Path, output: Path, *, n: int, request: Request) -> FinishedWindows:
@@ -176,11 +188,11 @@ class _Feed:
         return np.pad(taken, ((0, 0), (0, count - taken.shape[1])))
 
 
-def _mixed(finished: FinishedWindows, index: int, clip: Path, share: float) -> Iterator[Sound]:
-    """Yield what was made under the clip's own sound, at the rate and with the channels of the latter."""
-    first = next(sound_blocks(clip))
+def _mixed(finished: FinishedWindows, index: int, clip: Path, share: float, output: Path) -> Iterator[Sound]:
+    """Yield what was made under the clip's own sound, at the rate of the latter and with its channels, or as many as `output` takes."""
+    first = _own_sound(clip, output)
     rate, channels = first.sample_rate_hz, len(first.samples)
-    ours, theirs = _Feed(resampled(finished.sound(index), rate)), _Feed(sound_blocks(clip))
+    ours, theirs = _Feed(resampled(finished.sound(index), rate)), _Feed(sound_blocks(clip, most_channels=most_channels(output)))
     left = round(finished.samples / finished.sample_rate_hz * rate)
     while left:
         count = min(rate, left)

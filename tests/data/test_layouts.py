@@ -1,9 +1,12 @@
 import io
 import json
+import re
 import struct
 import tarfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from PIL import Image
 
 from tonggan.data.check import check
 from tonggan.data.layouts import recognise
+from tonggan.data.layouts.tables import read_table
 from tonggan.data.pack import pack
 from tonggan.errors import UserError
 
@@ -103,6 +107,39 @@ def test_a_table_for_each_split_and_pictures_that_none_names(tmp_path: Path) -> 
     found = recognise(tmp_path)
     assert {row.file_name: row.split for row in found.rows()} == {"pictures/a.png": "train", "pictures/b.png": "test"}
     assert found.uncaptioned == ("pictures/c.png",)
+
+
+def test_a_table_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def counted(path: Path) -> Iterator[dict[str, Any]]:
+        read.append(path.name)
+        return read_table(path)
+
+    monkeypatch.setattr("tonggan.data.layouts.tables.read_table", counted)
+    picture(tmp_path / "a.png")
+    for name in ("test", "train"):
+        (tmp_path / f"{name}.csv").write_text("path,caption\na.png,a dog\n")
+    found = recognise(tmp_path)
+    assert [row.split for _ in range(2) for row in found.rows()] == ["test", "train"] * 2
+    assert read == ["test.csv", "train.csv"]
+
+
+VGGSOUND = "abc,30,dog barking,train\n"
+
+
+def test_blank_lines_of_vggsound_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "vggsound.csv").write_text(f'\n{VGGSOUND}\n , ,\n\ndef,7,"wind, rain",test\n\n')
+    rows = list(read_table(tmp_path / "vggsound.csv"))
+    assert rows == [{"id": "abc_000030", "label": "dog barking", "split": "train"}, {"id": "def_000007", "label": "wind, rain", "split": "test"}]
+
+
+@pytest.mark.parametrize("odd", ["def,7,wind", "def,7,wind,test,more", "def,seven,wind,test", "def,,wind,test"])
+def test_an_odd_line_of_vggsound_is_named(odd: str, tmp_path: Path) -> None:
+    table = tmp_path / "vggsound.csv"
+    table.write_text(f"{VGGSOUND}\n{odd}\n{VGGSOUND}")
+    with pytest.raises(UserError, match=re.escape(f"{table}, line 3: not YouTube's number, start in seconds, label, split")):
+        recognise(tmp_path)
 
 
 def test_columns_that_only_look_like_languages(tmp_path: Path) -> None:

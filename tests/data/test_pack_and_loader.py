@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -83,3 +84,26 @@ def test_emoji_as_it_is(tmp_path: Path) -> None:
     packed = ensure_pack(SHARED / "emoji", framing=Framing(64, "pad"), cache=tmp_path)
     assert packed.facts["splits"] == {"train": 13609, "test_concept": 628, "test_pair": 693}
     assert "zh" in packed.row(0).captions
+
+
+@pytest.mark.parametrize("splits", [256, 257])
+def test_a_pack_holds_as_many_splits_as_it_has_numbers_for(splits: int, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    rows = [{"file_name": f"{number}.png", "text": "grey", "split": f"part-{number:03d}"} for number in range(splits)]
+    for number, row in enumerate(rows):
+        Image.new("RGB", (8, 8), (number % 256, number // 256, 0)).save(data / row["file_name"])
+    (data / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    if splits == 256:
+        assert pack(data, framing=Framing(8), out=tmp_path / "pack").indices("part-255").tolist() == [255]
+        return
+    with pytest.raises(UserError, match=r"257 splits \('part-000', .* a pack holds 256"):
+        pack(data, framing=Framing(8), out=tmp_path / "pack")
+    assert list(tmp_path.iterdir()) == [data]
+
+
+def test_a_pack_of_something_else_is_refused_by_name(shapes: Path, tmp_path: Path) -> None:
+    packed = pack(shapes, out=tmp_path / "pack")
+    packed.require("image", arrow="text->image")
+    with pytest.raises(UserError, match="is a pack of image: video->audio needs one of video"):
+        packed.require("video", arrow="video->audio")

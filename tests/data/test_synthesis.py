@@ -6,8 +6,8 @@ import pytest
 
 from tonggan.data.synthesis.foley import make_foley
 from tonggan.data.synthesis.materials import BAR_RATIOS, MATERIALS, Voice
-from tonggan.data.synthesis.scene import compose, frames, sound
-from tonggan.data.synthesis.things import FLOOR, ball
+from tonggan.data.synthesis.scene import Scene, compose, frames, sound
+from tonggan.data.synthesis.things import FLOOR, GRAVITY, KINDS, Thing, ball
 from tonggan.errors import UserError
 from tonggan.modalities import Framing
 from tonggan.modalities.audio import open_sound
@@ -56,12 +56,25 @@ def test_a_ball_touches_the_floor_when_it_is_heard() -> None:
     assert touched > 10
 
 
-def test_things_move_only_when_they_are_let_go() -> None:
-    scene = compose(np.random.default_rng(5), seconds=4.0)
-    seen = frames(scene, np.random.default_rng(1), size=32, frames_per_second=25.0)
-    assert seen.shape == (100, 3, 32, 32)
+def let_go(thing: Thing) -> float:
+    """Return the second at which a thing begins to move: the first blow less the time of the fall to it; a block is heard as it is pushed."""
+    first = thing.events[0].second
+    high, low = thing.pose(np.asarray([0.0, first])).centre[:, 1]
+    return first - float(np.sqrt(2 * (low - high) / GRAVITY))
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_things_move_only_when_they_are_let_go(kind: str) -> None:
+    thing = KINDS[kind](np.random.default_rng(5), lane=(0.1, 0.9), seconds=4.0)
+    seen, without = (frames(Scene(things, 4.0), np.random.default_rng(1), size=64, frames_per_second=25.0) for things in ((thing,), ()))
+    assert seen.shape == (100, 3, 64, 64)
     assert seen.dtype == np.uint8
-    assert np.abs(np.diff(seen.astype(int), axis=0)).mean() > 0.05  # the background moves
+    assert np.abs(np.diff(without.astype(int), axis=0)).mean() > 0.05  # the background moves
+    where = np.asarray([np.argwhere(covered).mean(axis=0) for covered in (seen != without).any(axis=1)])
+    resting = int(let_go(thing) * 25)
+    assert resting > 5
+    assert np.abs(where[: resting + 1] - where[0]).max() < 0.2
+    assert np.abs(where[resting + 6] - where[0]).max() > 2
 
 
 def test_metal_rings_longer_than_wood_and_large_things_are_lower() -> None:

@@ -2,16 +2,20 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from PIL import Image
 
 from tonggan.data.loader import Phrasings
-from tonggan.data.pack import Pack, pack
+from tonggan.data.pack import Pack, ensure_pack, pack
 from tonggan.errors import UserError
 from tonggan.evaluation.card import Card, differences
 from tonggan.evaluation.evaluate import evaluate
+from tonggan.evaluation.sentences import evaluate_sentences
+from tonggan.evaluation.sounds import evaluate_sounds
+from tonggan.modalities import Framing
+from tonggan.pipeline import Tonggan
 
 
 class Copyist:
@@ -98,3 +102,15 @@ def test_what_cannot_be_evaluated(options: dict[str, Any], said: str, shapes: Pa
     (tmp_path / "other" / "rows.jsonl").write_text("not ours")
     with pytest.raises(UserError, match="no whole evaluation lies there"):
         evaluate(Copyist(packed), pack=packed, split="train", out=tmp_path / "other")
+
+
+def test_a_pack_of_another_modality_is_refused_before_anything_is_made(shapes: Path, clips: Path, tmp_path: Path) -> None:
+    nobody, out = cast(Tonggan, None), tmp_path / "out"
+    moving = ensure_pack(clips, framing=Framing(size=16), cache=tmp_path)
+    with pytest.raises(UserError, match="a pack of video: text->image needs one of image"):
+        evaluate(nobody, pack=moving, split="train", out=out)
+    with pytest.raises(UserError, match="a pack of video: image->text needs one of image"):
+        evaluate_sentences(nobody, pack=moving, split="train", out=out)
+    with pytest.raises(UserError, match="a pack of image: video->audio needs one of video"):
+        evaluate_sounds(nobody, pack=pack(shapes, out=tmp_path / "pack"), split="train", out=out)
+    assert not out.exists()

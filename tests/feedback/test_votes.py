@@ -1,7 +1,9 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from tonggan.errors import UserError
@@ -112,3 +114,21 @@ def test_more_outputs_than_one_question_takes(store: VoteStore) -> None:
     store.register(outputs(33_000))  # SQLite takes 32,766 names
     store.vote(said(first="32998", second="32999"))
     assert store.ballots()["text->text"][0].second.id == "32999"
+
+
+def test_two_arenas_that_make_the_same_outputs_at_once(store: VoteStore, votes_url: str) -> None:
+    other = VoteStore(votes_url)
+    for turn in range(5):
+        together = Barrier(8)
+
+        def register(place: int, turn: int = turn, together: Barrier = together) -> None:
+            made = [Output(id=f"{turn}-{i}", arrow="text->text", prompt="p", model="m", content="c") for i in range(100)]
+            together.wait()
+            (store, other)[place % 2].register(made[:: 1 if place < 4 else -1])
+
+        with ThreadPoolExecutor(8) as arenas:
+            list(arenas.map(register, range(8)))
+    with other.sessions() as session:
+        assert session.scalar(select(func.count()).select_from(Output)) == 500
+        assert session.get_one(Output, "4-99").settings == {}
+    other.close()

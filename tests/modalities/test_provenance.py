@@ -17,6 +17,7 @@ MADE = Provenance(
     (8, 8),
     "tonggan",
     "2026",
+    ("images/crimson-heart.png",),
 )
 
 
@@ -36,7 +37,7 @@ def test_without_the_prompt_no_byte_of_it_is_left(ending: str, tmp_path: Path) -
     save_picture(Image.new("RGB", (8, 8), "red"), path, MADE, include_prompt=False)
     raw = path.read_bytes()
     told = str(inspect_picture_file(path))
-    for secret in ("red heart", "红心", "blurry"):
+    for secret in ("red heart", "红心", "blurry", "crimson"):
         assert secret not in told
         assert secret.encode() not in raw
         assert secret.encode("utf-16-be") not in raw

@@ -1,6 +1,6 @@
 from PIL import Image
 
-from tonggan.modalities.sheet import contact_sheet, text_width, wrap
+from tonggan.modalities.sheet import LINE, MARGIN, contact_sheet, text_width, wrap
 
 
 def test_chinese_and_english_wrap_within_the_cell() -> None:
@@ -11,7 +11,16 @@ def test_chinese_and_english_wrap_within_the_cell() -> None:
         assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
+def strip(caption: str) -> Image.Image:
+    """Return the line below a white picture, as greys."""
+    top = MARGIN + 96 + 10
+    whole = contact_sheet([Image.new("RGB", (8, 8), "white")], [caption], cell=96)
+    return whole.convert("L").crop((MARGIN, top, MARGIN + 96, top + LINE))
+
+
 def test_every_character_of_a_chinese_caption_is_drawn() -> None:
-    blank, drawn = (contact_sheet([Image.new("RGB", (8, 8), "white")], [text], cell=96).convert("L") for text in ("", "红心"))
-    assert min(blank.get_flattened_data()) == 255
-    assert drawn.size[1] > blank.size[1] or min(drawn.get_flattened_data()) < 100
+    missing = "\u2fe0"  # of no script: a font has nothing for it but the sign for that
+    drawn = {caption: strip(caption) for caption in ("红", "心", missing, "红心", f"红{missing}")}
+    for caption in ("红", "心", "红心"):
+        assert min(drawn[caption].get_flattened_data()) < 100
+    assert len({each.tobytes() for each in drawn.values()}) == len(drawn)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tonggan.data.layouts import recognise
 from tonggan.data.layouts.tables import WHAT
@@ -57,25 +58,30 @@ class Report:
         return asdict(self) | {"has_errors": self.has_errors}
 
     def print(self, console: Console) -> None:
-        """Print a table, and at most ten names of each kind."""
-        console.print(f"recognised: {self.description}")
+        """Print a table, and at most ten names of each kind; what a data set calls its files and splits is text, never markup."""
+        console.print(Text(f"recognised: {self.description}"))
         table = Table("what", "count", "names")
         for split, count in self.splits.items():
-            table.add_row(f"split {split}", f"{count:,}", "")
+            table.add_row(Text(f"split {split}"), f"{count:,}", "")
         for language, each in self.languages.items():
             table.add_row(f"captions {language}", f"{each.captions:,}", f"{each.shortest} to {each.longest} characters, median {each.median:g}")
-        kinds: dict[str, list[str]] = defaultdict(list)
-        for name, problem in self.problems.items():
-            kinds[f"[red]{problem}[/red]"].append(name)
-        kinds |= {kind: names for kind, names in self.remarks.items()}
-        what = WHAT[self.modality]
-        kinds |= {f"[red]captions without {what}[/red]": list(self.missing_pictures), f"{what} without caption": list(self.uncaptioned)}
-        kinds[f"same {what} in two splits"] = [" = ".join(names) for names in self.duplicates]
-        for kind, names in kinds.items():
+        for kind, style, names in self._kinds():
             if names:
-                table.add_row(kind, f"{len(names):,}", ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else ""))
+                table.add_row(Text(kind, style), f"{len(names):,}", Text(", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")))
         console.print(table)
-        console.print("[red]errors: mend them, or let pack skip them[/red]" if self.has_errors else "no errors")
+        console.print("errors: mend them, or let pack skip them" if self.has_errors else "no errors", style="red" if self.has_errors else None)
+
+    def _kinds(self) -> Iterator[tuple[str, str, Sequence[str]]]:
+        """Yield what was found: its kind, its colour, and the names that it was found of."""
+        by_problem: dict[str, list[str]] = defaultdict(list)
+        for name, problem in self.problems.items():
+            by_problem[problem].append(name)
+        what = WHAT[self.modality]
+        yield from ((problem, "red", names) for problem, names in by_problem.items())
+        yield from ((remark, "", names) for remark, names in self.remarks.items())
+        yield f"captions without {what}", "red", self.missing_pictures
+        yield f"{what} without caption", "", self.uncaptioned
+        yield f"same {what} in two splits", "", [" = ".join(names) for names in self.duplicates]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ from tonggan.progress import Show
 
 FORMAT = 1
 SUFFIXES = {"uint8": "u8", "int16": "i16"}
+MOST_SPLITS = 256
+"""The number of a row's split is kept in one byte."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,11 @@ class Pack:
         if name not in self._values:
             raise UserError(f"{self.path} is a pack of {self.modality}, without {name}: this needs other data.")
         return self._values[name]
+
+    def require(self, modality: str, *, arrow: str) -> None:
+        """Raise `UserError` where the pack is not of the modality that an arrow is judged on."""
+        if self.modality != modality:
+            raise UserError(f"{self.path} is a pack of {self.modality}: {arrow} needs one of {modality}. Give other data.")
 
     @property
     def size(self) -> int:
@@ -167,7 +174,7 @@ def pack(
     """Pack the data set at `path` into the new folder `out`.
 
     Files that cannot be read are skipped, named and counted; above `max_broken_rate` the pack is refused. Pictures without a caption are left out and
-    counted. Raises `UserError` also where `out` exists.
+    counted. Raises `UserError` also where `out` exists, and for more than `MOST_SPLITS` splits.
     """
     if out.exists():
         raise UserError(f"{out} exists already. Choose another folder, or remove it.")
@@ -193,7 +200,7 @@ def pack(
                 skipped[row.file_name] = str(error)
         files.close()
         _refuse_broken(path, skipped, len(writer.splits), max_broken_rate)
-        names = sorted(set(writer.splits), key=lambda name: (name != "train", name))
+        names = _split_names(path, writer.splits)
         np.save(beside / "offsets.npy", np.asarray(writer.offsets, dtype=np.int64))
         np.save(beside / "splits.npy", np.asarray([names.index(split) for split in writer.splits], dtype=np.uint8))
         for name, column in columns.items():
@@ -219,6 +226,17 @@ def pack(
 def _kept(framing: Framing) -> dict[str, Any]:
     """Return what of a framing decides the bytes of a pack."""
     return {name: value for name, value in asdict(framing).items() if name != "clip_seconds"}
+
+
+def _split_names(path: Path, splits: Sequence[str]) -> list[str]:
+    """Return the names of the splits, the training split first."""
+    names = sorted(set(splits), key=lambda name: (name != "train", name))
+    if len(names) > MOST_SPLITS:
+        examples = ", ".join(f"'{name}'" for name in names[:3])
+        raise UserError(
+            f"{path}: {len(names)} splits ({examples}, ...), and a pack holds {MOST_SPLITS}. Give rows in 'split' no more names than that."
+        )
+    return names
 
 
 def _refuse_broken(path: Path, skipped: Mapping[str, str], kept: int, max_rate: float) -> None:

@@ -125,13 +125,6 @@ class TextAutoregressive(WithVocabulary, Decoder[TextAutoregressiveConfig]):
         loss = F.cross_entropy(logits.flatten(0, 1), truth.flatten(), ignore_index=0, label_smoothing=self.config.label_smoothing)
         return LossTerms({"cross_entropy": loss})
 
-    def score(self, latent: Latent, sentences: Sequence[str]) -> Tensor:
-        """Return (batch,) the mean log-probability of each sentence's tokens, its end included."""
-        ids = self.sentences_to_ids(sentences).to(latent.tokens.device)
-        logs = self(ids[:, :-1], self.read(latent))[:, 1:].float().log_softmax(-1)
-        real = ids[:, 2:] != 0
-        return (logs.gather(-1, ids[:, 2:, None]).squeeze(-1) * real).sum(1) / real.sum(1)
-
     def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any], start: Any | None = None) -> Any:
         """Write one sentence a row, row i sampled from `seeds[i]` where `temperature` is above 0; `against` changes nothing.
 

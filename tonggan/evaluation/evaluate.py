@@ -69,9 +69,10 @@ def evaluate(
         journal: journal of the run that the model comes from, for its curves.
         progress: called with (what, done, total).
 
-    Raises `UserError` for an unknown split, a language without captions, a limit below two, a full disk, a feature network that is not installed,
-    and an `out` that cannot be a folder or in which something else lies that would be overwritten.
+    Raises `UserError` for a pack without pictures, an unknown split, a language without captions, a limit below two, a full disk, a feature network
+    that is not installed, and an `out` that cannot be a folder or in which something else lies that would be overwritten.
     """
+    pack.require("image", arrow="text->image")
     check_folder(out)
     ruler = Ruler(net or FeatureNet.load(), cache, progress)
     chosen = choose(pack, split=split, language=language, phrasings=model.phrasings, seed=seed, limit=limit)

@@ -154,6 +154,7 @@ def evaluate_sentences(
     `spice`), `journal` is that of the model's run. Raises `UserError` as `evaluate` does, for a language that the decoder was not trained on, and for
     Java where it is wanted and missing.
     """
+    pack.require("image", arrow="image->text")
     check_java(java)
     check_folder(out)
     ruler = Ruler(net or FeatureNet.load(), cache, progress)

@@ -10,7 +10,6 @@ import soundfile
 import torch
 
 from tonggan.data.pack import Pack
-from tonggan.errors import UserError
 from tonggan.evaluation.card import Card, Column, NetFacts
 from tonggan.evaluation.curves import training_sections
 from tonggan.evaluation.distances import FRECHET_SAMPLES
@@ -56,8 +55,7 @@ def evaluate_sounds(
     `truth` are the seconds of the rows' tag `events`, or the onsets of the true sounds. Beside the model stand `_floors`, and `beside`, earlier cards.
     Raises `UserError` for a pack without clips, an unknown split, a limit below two, and events that are not there.
     """
-    if pack.modality != "video":
-        raise UserError(f"{pack.path} is a pack of {pack.modality}: video->audio needs clips with sound.")
+    pack.require("video", arrow="video->audio")
     check_folder(out)
     chosen = choose(pack, split=split, language=None, phrasings=None, seed=seed, limit=limit)
     real = Windows.of(pack, np.asarray([sample.index for sample in chosen.samples]))

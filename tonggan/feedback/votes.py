@@ -1,12 +1,13 @@
 """The store of people's votes: SQLite in a folder by default, PostgreSQL by URL. What was stored has reached the disk when the call returns."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import aliased, sessionmaker
 
@@ -15,8 +16,8 @@ from tonggan.feedback.tables import Base, Choice, Output, Rating, Vote
 
 LOCK_SECONDS = 30
 """How long a writer waits for its turn."""
-ASKED_AT_ONCE = 1000
-"""Names in one question to the database: SQLite takes no more than 32,766."""
+INSERT: Mapping[str, Callable[..., sqlite.Insert | postgresql.Insert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+"""The statement that can pass over rows that are there already, by kind of database."""
 
 
 class AlreadyVotedError(Exception):
@@ -71,12 +72,12 @@ class VoteStore:
         self.engine.dispose()
 
     def register(self, outputs: Sequence[Output]) -> None:
-        """Store the outputs that are not known yet."""
+        """Store the outputs that are not known yet; another process may store the same at the same time."""
+        # In the order of their ids: in PostgreSQL two that store the same in other orders would wait for each other for ever.
+        rows = [{name: value for name, value in vars(each).items() if not name.startswith("_")} for each in sorted(outputs, key=lambda each: each.id)]
         with self.sessions.begin() as session:
-            names, known = [output.id for output in outputs], set[str]()
-            for start in range(0, len(names), ASKED_AT_ONCE):
-                known.update(session.scalars(select(Output.id).where(Output.id.in_(names[start : start + ASKED_AT_ONCE]))))
-            session.add_all({output.id: output for output in outputs if output.id not in known}.values())
+            if rows:
+                session.execute(INSERT[self.engine.dialect.name](Output).on_conflict_do_nothing(), rows)
 
     def vote(self, vote: Vote) -> bool:
         """Store a vote and return whether it is new; the same word once more is no other vote.

@@ -7,6 +7,7 @@ from typing import ClassVar
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from tonggan.errors import UserError
+from tonggan.files import replacing
 
 PAD, START, END = "<pad>", "<start>", "<end>"
 
@@ -46,8 +47,9 @@ class Vocabulary:
             raise UserError(f"{path} is not a vocabulary that can be read ({error}). Copy the model again.") from error
 
     def save(self, path: Path) -> None:
-        """Write the vocabulary as JSON."""
-        self.tokenizer.save(str(path))
+        """Write the vocabulary as JSON; raises `UserError` where the disk is full or may not be written to, and what was there stays."""
+        with replacing(path) as beside:
+            self.tokenizer.save(str(beside))
 
     def id_of(self, token: str) -> int:
         """Return the id of a special token."""

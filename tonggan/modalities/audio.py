@@ -70,10 +70,11 @@ def _start(container: av.container.InputContainer) -> float:
     return 0.0
 
 
-def _blocks(path: Path, container: av.container.InputContainer) -> Iterator[tuple[np.ndarray, int]]:
+def _blocks(container: av.container.InputContainer, *, most_channels: int | None) -> Iterator[tuple[np.ndarray, int]]:
     """Yield (float32 (channels, samples), sample rate) on the video's clock."""
     stream = container.streams.audio[0]
-    convert = av.AudioResampler(format="fltp", layout=stream.layout.name, rate=stream.rate)
+    folded = most_channels is not None and stream.channels > most_channels
+    convert = av.AudioResampler(format="fltp", layout="stereo" if folded else stream.layout.name, rate=stream.rate)
     start, done, rate = _start(container), 0, int(stream.rate)
     for frame in container.decode(stream):
         for part in convert.resample(frame):
@@ -88,15 +89,15 @@ def _blocks(path: Path, container: av.container.InputContainer) -> Iterator[tupl
             yield block, rate
 
 
-def sound_blocks(path: Path, *, sample_rate_hz: int | None = None) -> Iterator[Sound]:
-    """Yield the first sound track piece by piece, resampled where a rate is given; nothing where there is none.
+def sound_blocks(path: Path, *, sample_rate_hz: int | None = None, most_channels: int | None = None) -> Iterator[Sound]:
+    """Yield the first sound track piece by piece, resampled where a rate is given; nothing where there is none, or nothing in it.
 
-    Raises `UserError` where the file cannot be read to its end.
+    A track of more than `most_channels` (2 or more) is folded to stereo. Raises `UserError` where the file cannot be read to its end.
     """
     with opened(path) as container:
         if not container.streams.audio:
             return
-        blocks = (Sound(block, rate) for block, rate in _blocks(path, container))
+        blocks = (Sound(block, rate) for block, rate in _blocks(container, most_channels=most_channels))
         yield from blocks if sample_rate_hz is None else resampled(blocks, sample_rate_hz)
 
 

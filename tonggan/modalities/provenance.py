@@ -86,6 +86,19 @@ def xmp_packet(software: str) -> str:
     )
 
 
+def check_ending(path: Path, *, moving: bool = False, where: str = "") -> str:
+    """Return the format that a picture, or an animation where it is `moving`, has by its ending.
+
+    Raises `UserError`, beginning with `where` (the path, if not given), for an ending that is not written.
+    """
+    known = ANIMATED if moving else FORMATS
+    kind = known.get(path.suffix.lower())
+    if kind is None:
+        what = "animations" if moving else "pictures"
+        raise UserError(f"{where or path}: {what} are not written as '{path.suffix}'. Known: {', '.join(known)}.")
+    return kind
+
+
 def save_picture(
     picture: Image.Image,
     path: Path,
@@ -97,14 +110,12 @@ def save_picture(
 ) -> None:
     """Write a picture with its provenance, in the format of the file's ending; with `frames` behind it as an endless animation.
 
-    Without `include_prompt` neither prompt is written; the mark, seed and model are. Raises `UserError` for an unknown ending or a full disk.
+    Without `include_prompt` neither prompt is written, nor the names of references, which give it away; the mark, seed and model are. Raises `UserError`
+    for an unknown ending or a full disk.
     """
-    known = ANIMATED if frames else FORMATS
-    kind = known.get(path.suffix.lower())
-    if kind is None:
-        raise UserError(f"{path}: {'animations' if frames else 'pictures'} are not written as '{path.suffix}'. Known: {', '.join(known)}.")
+    kind = check_ending(path, moving=bool(frames))
     moving: dict[str, Any] = {"save_all": True, "append_images": list(frames), "duration": round(frame_seconds * 1000), "loop": 0} if frames else {}
-    told = provenance if include_prompt else replace(provenance, prompt=None, negative_prompt=None)
+    told = provenance if include_prompt else replace(provenance, prompt=None, negative_prompt=None, references=())
     xmp = xmp_packet(told.software)
     whole = comment_text(told)
     with replacing(path) as beside:

@@ -14,8 +14,8 @@ import numpy as np
 import soundfile
 
 from tonggan.errors import UserError
-from tonggan.files import replacing
-from tonggan.modalities.audio import Sound
+from tonggan.files import FULL, replacing
+from tonggan.modalities.audio import Sound, resampled
 from tonggan.modalities.provenance import MARK, Provenance, comment_text, provenance_in
 from tonggan.modalities.video import opened, video_stream
 
@@ -24,6 +24,8 @@ VIDEO_FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"
 CODECS = {"webm": "libopus"}
 """Sound codec by container; AAC in all others."""
 BIT_RATE = 128_000
+MOST_CHANNELS = {".wav": 1024, ".flac": 8}
+"""Most channels by ending; 2 in videos."""
 
 
 def check_ending(path: Path) -> None:
@@ -31,6 +33,11 @@ def check_ending(path: Path) -> None:
     known = {**SOUND_FORMATS, **VIDEO_FORMATS}
     if path.suffix.lower() not in known:
         raise UserError(f"{path}: sound is not written as '{path.suffix}'. Known: {', '.join(known)}.")
+
+
+def most_channels(path: Path) -> int:
+    """Return how many channels sound may have in a file of this ending."""
+    return MOST_CHANNELS.get(path.suffix.lower(), 2)
 
 
 def _comment(provenance: Provenance) -> str:
@@ -45,37 +52,70 @@ def save_sound(blocks: Iterable[Sound], path: Path, provenance: Provenance) -> N
     if first is None:
         raise UserError(f"{path}: there is no sound to write.")
     kind, channels = SOUND_FORMATS[path.suffix.lower()], len(first.samples)
-    with (
-        replacing(path) as beside,
-        soundfile.SoundFile(beside, "w", first.sample_rate_hz, channels, format=kind, subtype="PCM_16") as file,
-    ):
-        file.comment, file.software = _comment(provenance), provenance.software
-        for block in chain([first], remaining):
-            file.write(block.samples.T)
+    with replacing(path) as beside:
+        with soundfile.SoundFile(beside, "w", first.sample_rate_hz, channels, format=kind, subtype="PCM_16") as file:
+            file.comment, file.software = _comment(provenance), provenance.software
+            for block in chain([first], remaining):
+                file.write(block.samples.T)
+        _read_end(beside)
+
+
+def _read_end(path: Path) -> None:
+    """Read the last sample: a disk that has no room for FLAC's last block, written as the file is closed, is not told of."""
+    with soundfile.SoundFile(path) as file:
+        if file.frames:
+            file.seek(-1, soundfile.SEEK_END)
+            file.read(1)
 
 
 def mux(video: Path, blocks: Iterable[Sound], path: Path, provenance: Provenance, *, keep_original: bool = False) -> None:
-    """Write the pictures of `video`, copied packet by packet, with sound that begins when the first of them is shown.
+    """Write the pictures of `video`, copied packet by packet, with sound (of one or two channels) that begins when the first of them is shown.
 
-    With `keep_original` the sound tracks of `video` follow as further tracks, copied, too. Raises `UserError` where a container cannot hold them.
+    Sound at a rate that the codec does not know is resampled. With `keep_original` the sound tracks of `video` follow as further tracks, copied, too.
+    Raises `UserError` where a container cannot hold them, and where there is no sound.
     """
     check_ending(path)
-    with replacing(path) as beside, opened(video) as source, _copying(video, source, path), av.open(beside, "w", format=_container(path)) as target:
+    remaining = iter(blocks)
+    first = next(remaining, None)
+    if first is None:
+        raise UserError(f"{path}: there is no sound to write.")
+    rate, channels = _known_rate(_container(path), first.sample_rate_hz), len(first.samples)
+    # The disk's errors are told of by `replacing`, within, before `opened` takes them for the clip's.
+    with opened(video) as source, replacing(path) as beside, av.open(beside, "w", format=_container(path)) as target:
         target.metadata.update({"comment": _comment(provenance)})
-        _write(source, target, iter(blocks), video, keep_original=keep_original)
+        with _copying(video, source, path):
+            encoder, copied = _tracks(source, target, video, keep_original=keep_original, sample_rate_hz=rate, channels=channels)
+            target.start_encoding()
+        sound = resampled(chain([first], remaining), rate)
+        for packet in _interleaved(source, video, encoder, sound, copied):
+            with _copying(video, source, path):
+                target.mux(packet)
 
 
-def check_copy(video: Path, path: Path, *, keep_original: bool) -> None:
-    """Raise `UserError` where `mux` would: where the container of `path` cannot hold what is in `video`. Nothing is written."""
+def check_copy(video: Path, path: Path, *, keep_original: bool, sample_rate_hz: int, channels: int) -> None:
+    """Raise `UserError` where `mux` would for sound of this rate and so many channels: where `path` cannot hold what is in `video`. Nothing is written."""
     with opened(video) as source, _copying(video, source, path):
-        _begin(source, video, _container(path), keep_original=keep_original)
+        _begin(source, video, _container(path), keep_original=keep_original, sample_rate_hz=sample_rate_hz, channels=channels)
 
 
-def _begin(source: av.container.InputContainer, video: Path, kind: str, *, keep_original: bool) -> None:
+def _begin(
+    source: av.container.InputContainer, video: Path, kind: str, *, keep_original: bool, sample_rate_hz: int = 48_000, channels: int = 1
+) -> None:
     """Write the head of a file into memory, which fails as the file would."""
     with av.open(io.BytesIO(), "w", format=kind) as target:
-        _tracks(source, target, video, keep_original=keep_original, sample_rate_hz=48_000, channels=1)
+        rate = _known_rate(kind, sample_rate_hz)
+        _tracks(source, target, video, keep_original=keep_original, sample_rate_hz=rate, channels=channels)
         target.start_encoding()
+
+
+def _codec(kind: str) -> str:
+    return CODECS.get(kind, "aac")
+
+
+def _known_rate(kind: str, sample_rate_hz: int) -> int:
+    """Return a sample rate that a container's codec takes: the given one, or the next above, or the highest."""
+    rates = av.Codec(_codec(kind), "w").audio_rates or [sample_rate_hz]
+    return min((rate for rate in rates if rate >= sample_rate_hz), default=max(rates))
 
 
 def _container(path: Path) -> str:
@@ -84,10 +124,12 @@ def _container(path: Path) -> str:
 
 @contextmanager
 def _copying(video: Path, source: av.container.InputContainer, path: Path) -> Iterator[None]:
-    """Say in one line what a container cannot hold."""
+    """Say in one line what a container cannot hold; what else goes wrong stays as it is."""
     try:
         yield
     except (av.FFmpegError, ValueError) as error:
+        if isinstance(error, UserError) or getattr(error, "errno", None) in FULL:
+            raise
         held = ", ".join(stream.codec_context.name for stream in source.streams if stream.codec_context)
         advice = " or ".join([*[ending for ending in (".mkv", ".mov") if _holds(source, ending, video)][:1], ".wav for the sound alone"])
         raise UserError(f"{path}: what is in {video} ({held}) cannot be copied into {path.suffix} ({error}). Choose {advice}.") from error
@@ -114,28 +156,26 @@ def _tracks(
     """Begin the tracks of `target`: return the encoder of the sound, and by the number of a stream of `source` its copy, pictures first."""
     pictures = video_stream(source, video)
     copied: dict[int, Any] = {pictures.index: target.add_stream_from_template(pictures)}
-    encoder: Any = target.add_stream(CODECS.get(target.format.name, "aac"), rate=sample_rate_hz, bit_rate=BIT_RATE)
+    encoder: Any = target.add_stream(_codec(target.format.name), rate=sample_rate_hz, bit_rate=BIT_RATE)
     encoder.layout = "mono" if channels == 1 else "stereo"
     for stream in source.streams.audio if keep_original else ():
         copied[stream.index] = target.add_stream_from_template(stream)
     return encoder, copied
 
 
-def _write(
-    source: av.container.InputContainer, target: av.container.OutputContainer, blocks: Iterator[Sound], video: Path, *, keep_original: bool
-) -> None:
-    first = next(blocks)
-    rate, channels = first.sample_rate_hz, len(first.samples)
-    encoder, copied = _tracks(source, target, video, keep_original=keep_original, sample_rate_hz=rate, channels=channels)
+def _interleaved(
+    source: av.container.InputContainer, video: Path, encoder: Any, blocks: Iterator[Sound], copied: dict[int, Any]
+) -> Iterator[av.Packet]:
+    """Yield the packets to copy, each after the sound that is heard before it has been muxed."""
     pictures = video_stream(source, video)
     start = float((pictures.start_time or 0) * (pictures.time_base or 0))
-    sound = _sound_packets(encoder, first, blocks, start=start)
+    sound = _sound_packets(encoder, blocks, start=start)
     heard: float | None = start
     for packet in _timed(source.demux([source.streams[index] for index in copied]), pictures.index):
         while heard is not None and heard <= float((packet.dts or 0) * packet.time_base):
             heard = next(sound, None)
         packet.stream = copied[packet.stream.index]
-        target.mux(packet)
+        yield packet
     for _ in sound:
         pass
 
@@ -158,10 +198,12 @@ def _timed(packets: Iterable[av.Packet], pictures: int) -> Iterator[av.Packet]:
     yield from waiting
 
 
-def _sound_packets(encoder: Any, first: Sound, blocks: Iterator[Sound], *, start: float) -> Iterator[float]:
+def _sound_packets(encoder: Any, blocks: Iterator[Sound], *, start: float) -> Iterator[float]:
     """Encode and mux block after block, and yield the second that is reached."""
-    done = round(start * first.sample_rate_hz)
-    for block in chain([first], blocks):
+    done = round(start * encoder.sample_rate)
+    for block in blocks:
+        if not block.samples.size:  # a resampler's first, which it keeps
+            continue
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block.samples, dtype=np.float32), format="fltp", layout=encoder.layout.name)
         frame.sample_rate, frame.time_base, frame.pts = block.sample_rate_hz, Fraction(1, block.sample_rate_hz), done
         encoder.container.mux(encoder.encode(frame))

@@ -26,11 +26,6 @@ def interpolate(noise: Tensor, data: Tensor, times: Tensor) -> Tensor:
     return t * data + (1 - t) * noise
 
 
-def velocity(noise: Tensor, data: Tensor) -> Tensor:
-    """Return dx_t/dt = x_1 - x_0, the same at every t."""
-    return data - noise
-
-
 def velocity_from_data(predicted_data: Tensor, x_t: Tensor, times: Tensor) -> Tensor:
     """Return the velocity that leads from x_t to `predicted_data`: (x_1 - x_t) / (1 - t), with 1 - t held above `MIN_REMAINING_TIME`."""
     remaining = expand_as(1 - times, x_t).clamp_min(MIN_REMAINING_TIME)

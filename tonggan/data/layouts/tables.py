@@ -6,9 +6,9 @@ head and names YouTube's number and second: clips are looked for as `NUMBER_0000
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, LABEL_COLUMN, SPLIT_COLUMNS, captions_of, find_column, is_by_language
 from tonggan.data.records import ENDINGS, Dataset, FileSource, Row, modality_of, sound_beside
@@ -31,13 +31,14 @@ def recognise_table(path: Path) -> Dataset | None:
         tables = tables or _tables_in(path)
     if not tables:
         return None
-    missing = tuple(name for table in tables for name, there in _presence(table) if not there)
-    modality = next((found for table in tables for row in _rows(table) if (found := modality_of(row.source.path.name))), "image")
-    uncaptioned = tuple(row.file_name for table in tables for row in _rows(table) if not row.captions)
-    uncaptioned += _unnamed(path, tables, ENDINGS[modality]) if path.is_dir() else ()
+    rows = [row for table in tables for row in _rows(table)]
+    missing = tuple(row.file_name for row in rows if not row.source.path.is_file())
+    modality = next((found for row in rows if (found := modality_of(row.source.path.name))), "image")
+    uncaptioned = tuple(row.file_name for row in rows if not row.captions)
+    uncaptioned += _unnamed(path, rows, ENDINGS[modality]) if path.is_dir() else ()
     names = ", ".join(str(table.relative_to(path) if path.is_dir() else table.name) for table in tables)
     described = f"table of {WHAT[modality]} and captions ({names})"
-    return Dataset("table", described, lambda: (row for t in tables for row in _rows(t)), missing, uncaptioned, modality)
+    return Dataset("table", described, lambda: iter(rows), missing, uncaptioned, modality)
 
 
 def _metadata_in(folder: Path) -> list[Path]:
@@ -50,16 +51,11 @@ def _tables_in(folder: Path) -> list[Path]:
     return [table for table in tables if table.stem in SPLIT_NAMES] or tables[:1]
 
 
-def _unnamed(folder: Path, tables: list[Path], endings: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the files with such `endings` below `folder` that no table names."""
-    named = {row.source.path for table in tables for row in _rows(table)}
+def _unnamed(folder: Path, rows: Iterable[Row], endings: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the files with such `endings` below `folder` that no row names."""
+    named = {row.source.path for row in rows}
     pictures = (picture for picture in sorted(folder.rglob("*")) if picture.suffix.lower() in endings)
     return tuple(str(picture.relative_to(folder)) for picture in pictures if picture not in named)
-
-
-def _presence(table: Path) -> Iterator[tuple[str, bool]]:
-    for row in _rows(table):
-        yield row.file_name, row.source.path.is_file()
 
 
 def _rows(table: Path) -> Iterator[Row]:
@@ -139,16 +135,27 @@ def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 def _read_separated(path: Path) -> Iterator[dict[str, Any]]:
     with open(path, encoding="utf-8-sig", newline="") as file:
-        first = file.readline()
+        first = next((line for line in file if line.strip()), "")
         file.seek(0)
         separator = "\t" if "\t" in first else ","
         cells = next(csv.reader([first], delimiter=separator), [])
         if len(cells) == len(VGGSOUND) and cells[1].strip().isdigit() and cells[3].strip() in SPLIT_NAMES:
-            for number, second, label, split in csv.reader(file):
-                yield {"id": f"{number}_{int(second):06d}", "label": label, "split": split.strip()}
+            yield from _read_vggsound(path, file, separator)
             return
         for row in csv.DictReader(file, delimiter=separator):
             yield {key: value for key, value in row.items() if key is not None}
+
+
+def _read_vggsound(path: Path, file: TextIO, separator: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of VGGSound's CSV, blank lines left out; raises `UserError` for a line that is none of its."""
+    lines = csv.reader(file, delimiter=separator)
+    for cells in lines:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(VGGSOUND) or not cells[1].strip().isdecimal():
+            raise UserError(f"{path}, line {lines.line_num}: not {', '.join(VGGSOUND)}, as VGGSound's lines are. Mend or remove the line.")
+        number, second, label, split = cells
+        yield {"id": f"{number}_{int(second):06d}", "label": label, "split": split.strip()}
 
 
 def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,118 @@
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tonggan.drawing import Request, draw_file, draw_morph, draw_one
+from tonggan.errors import UserError
+from tonggan.modalities.provenance import read_provenance
+
+
+class Painter:
+    """What drawing asks of a model; it paints everything red, and recalls three rows named after each caption."""
+
+    name, weights_hash, completion = "painter", "0123456789", None
+
+    def __init__(self) -> None:
+        self.drawn: list[str] = []
+
+    def settings(self) -> dict[str, Any]:
+        return {"references": 2}
+
+    def completed(self, caption: str) -> str:
+        return caption
+
+    def notices(self, caption: str) -> list[str]:
+        return []
+
+    def recalled(self, caption: str) -> list[str]:
+        return [f"{caption}-{number}.png" for number in range(3)]
+
+    def generate(self, captions: Sequence[str], *, n: int, **_: object) -> list[Image.Image]:
+        self.drawn += captions
+        return [Image.new("RGB", (8, 8), "red") for _ in range(len(captions) * n)]
+
+    def morph(self, *ends: object, frames: int, **_: object) -> list[Image.Image]:
+        self.drawn += map(str, ends)
+        return [Image.new("RGB", (8, 8), (10 * number, 0, 0)) for number in range(frames)]
+
+
+def table(folder: Path, *names: object) -> Path:
+    path = folder / "rows.jsonl"
+    path.write_text("\n".join(json.dumps({"text": f"heart {number}", "file_name": name}) for number, name in enumerate(names)))
+    return path
+
+
+def references(path: Path) -> list[str]:
+    told = read_provenance(path)
+    assert told is not None
+    return list(told.references)
+
+
+def test_a_picture_names_what_was_shown_and_what_its_caption_recalls(tmp_path: Path) -> None:
+    shown = Request(shown=[("mine.png", Image.new("RGB", (8, 8)))])
+    for request, wanted in (
+        (Request(), ["fish-0.png", "fish-1.png"]),
+        (shown, ["mine.png", "fish-0.png"]),
+        (Request(settings={"references": 0}), []),
+    ):
+        draw_one(Painter(), "fish", tmp_path / "a.png", n=1, request=request, warn=print)
+        assert references(tmp_path / "a.png") == wanted
+
+
+def test_a_walk_names_what_its_two_captions_recall_and_nothing_for_a_picture(tmp_path: Path) -> None:
+    picture = tmp_path / "end.png"
+    Image.new("RGB", (8, 8)).save(picture)
+    for ends, wanted in (
+        (("fish", "bird"), ["fish-0.png", "fish-1.png", "bird-0.png", "bird-1.png"]),
+        (("fish", "fish"), ["fish-0.png", "fish-1.png"]),
+        ((str(picture), "bird"), ["bird-0.png", "bird-1.png"]),
+        ((str(picture), str(picture)), []),
+    ):
+        walk = draw_morph(Painter(), *ends, tmp_path / "walk.gif", frames=3, request=Request())
+        assert references(walk) == wanted
+        told = read_provenance(walk)
+        assert told is not None
+        assert told.prompt == " -> ".join(ends)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["a.png", "../b.png"], "row 2: file_name '../b.png' leads out of"),
+        (["a.png", "b.bmp"], "row 2: pictures are not written as '.bmp'"),
+        (["a.png", "b"], "row 2: pictures are not written as ''"),
+        (["a.png", "b.png", "./a.png"], "row 3: file_name './a.png' is that of row 1, too"),
+        (["a.png", None], "row 2: no file_name"),
+        ([f"{number}.png" for number in range(40)] + ["0.png"], "row 41: file_name '0.png' is that of row 1, too"),
+    ],
+)
+def test_nothing_is_drawn_where_a_row_cannot_become_a_picture(names: list[object], said: str, tmp_path: Path) -> None:
+    painter = Painter()
+    with pytest.raises(UserError) as wrong:
+        draw_file(painter, table(tmp_path, *names), tmp_path / "out", request=Request(), warn=print)
+    assert said in str(wrong.value)
+    assert painter.drawn == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_row_becomes_the_picture_that_it_names(tmp_path: Path) -> None:
+    names = [f"{number % 3}/{number}.png" for number in range(34)]
+    assert draw_file(Painter(), table(tmp_path, *names), tmp_path / "out", request=Request(seed=5), warn=print, sheet=tmp_path / "all.png") == 34
+    for number, name in enumerate(names):
+        told = read_provenance(tmp_path / "out" / name)
+        assert told is not None
+        assert (told.prompt, told.seed, told.references[0]) == (f"heart {number}", 5 + number, f"heart {number}-0.png")
+    assert (tmp_path / "all.png").is_file()
+
+
+def test_an_ending_is_looked_at_before_anything_is_drawn(tmp_path: Path) -> None:
+    painter = Painter()
+    with pytest.raises(UserError, match=r"pictures are not written as '\.gif'"):
+        draw_one(painter, "fish", tmp_path / "a.gif", n=1, request=Request(), warn=print)
+    with pytest.raises(UserError, match=r"animations are not written as '\.jpg'"):
+        draw_morph(painter, "fish", "bird", tmp_path / "a.jpg", frames=3, request=Request())
+    assert painter.drawn == []
