@@ -16,7 +16,7 @@ LEVELS = [
     {"describing", "drawing", "doctor", "evaluation", "sounding"},
     {"pipeline"},
     {"choosing", "completion", "sound_windows", "training"},
-    {"model_folder", "model_card"},
+    {"model_folder", "model_card", "players"},
     {"model"},
     {"goals"},
     {"decoders", "encoders", "discriminators"},

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tonggan.feedback.votes import VoteStore
 
 votes_app = typer.Typer(no_args_is_help=True, help="Report, export and import people's votes.")
-console = Console()
+console = Console(markup=False, emoji=False)
 
 Folder = Annotated[Path, typer.Argument(help="The arena's folder.")]
 Votes = Annotated[str | None, typer.Option("--votes", help="Where votes are kept: sqlite:///FILE or postgresql://USER@HOST/NAME.")]

@@ -1,8 +1,7 @@
 """The model: some encoders, one shared space, some decoders."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,19 +12,15 @@ from torch import Tensor, nn
 from tonggan.data.loader import Batch
 from tonggan.data.windows import Shifted
 from tonggan.decoders import DECODERS
-from tonggan.discriminators import DISCRIMINATORS
-from tonggan.discriminators.features import FeatureDiscriminator
-from tonggan.discriminators.game import AdversarialConfig, Game
-from tonggan.discriminators.image import ImageDiscriminator
-from tonggan.discriminators.vitals import PLAYERS
+from tonggan.discriminators.game import Game
 from tonggan.encoders import ENCODERS
 from tonggan.errors import UserError, nearest
-from tonggan.goals import DistilConfig, ObjectivesConfig, PreferConfig
+from tonggan.goals import ObjectivesConfig
 from tonggan.latent.alignment import Alignment
 from tonggan.latent.memory import Memorable, Memory, MemoryConfig
 from tonggan.latent.record import Latent, References
 from tonggan.latent.space import Placed, SharedSpace, SpaceConfig
-from tonggan.objectives.terms import Checkup, LossTerms
+from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, Encoder, Part, PartConfig, part_config
 from tonggan.strict import Strict
 
@@ -54,32 +49,6 @@ def _parts(value: Any, known: Mapping[str, type[Part]], where: str) -> dict[str,
     if not isinstance(value, Mapping):
         raise ValueError(f"{where} is a section: a modality and its settings a line, not {value!r}.")
     return {name: part_config(part, known=known, modality=name, where=f"{where}.{name}") for name, part in value.items()}
-
-
-Loss = Callable[[Batch, torch.Generator], LossTerms]
-
-
-@dataclass(frozen=True)
-class Player:
-    """A set of parameters and the loss it descends: all the loop knows of a model.
-
-    Attributes:
-        optimizer: settings of the recipe's optimizer that are otherwise for this player.
-        moved: told the norm of each gradient (before clipping) that the player has followed.
-        look: called with batches that are not trained on at every validation, the model in evaluation mode.
-    """
-
-    name: str
-    module: nn.Module
-    loss: Loss
-    optimizer: Mapping[str, Any] = field(default_factory=dict)
-    moved: Callable[[float], None] | None = None
-    look: Callable[[Sequence[Batch]], Checkup] | None = None
-
-
-LOOKED_AT = 32
-"""Rows at which a game is looked at."""
-SEEDS_LOOKED_AT = 3
 
 
 def ends(arrow: str) -> tuple[str, str]:
@@ -199,127 +168,6 @@ class CrossModalModel(nn.Module):
             raise UserError(f"{given} references given; the {target} decoder of this model looks at {room or 'none'}.")
         first = References(shown, torch.ones(shown.shape[:2], dtype=torch.bool)).to(latent.tokens.device)
         return replace(latent, references=first.then(latent.references, room=room))
-
-    def players(self, objectives: ObjectivesConfig, *, teacher: "CrossModalModel | None" = None) -> list[Player]:
-        """Return whom the loop trains; with `objectives.distil` or `objectives.prefer` the decoder alone, beside `teacher`'s, which does not move."""
-        self.check(objectives)
-        if objectives.adversarial is not None and objectives.distil is None:
-            return self._adversaries(objectives, objectives.adversarial)
-        if objectives.distil is None and objectives.prefer is None:
-            return [Player("model", self, lambda batch, randomness: self.loss(batch, objectives, randomness=randomness))]
-        section = "distil" if objectives.distil is not None else "prefer"
-        if len(objectives.arrows) != 1 or teacher is None:
-            raise UserError(f"objectives.{section} needs one arrow and a model beside.")
-        source, target = ends(next(iter(objectives.arrows)))
-        decoder = cast(Decoder, self.decoders[target])
-        theirs = teacher.part(teacher.decoders, target, "decoder").requires_grad_(False).eval()
-        if objectives.prefer is not None:
-            decoder.check_reference(theirs)
-            return [Player("model", decoder, self._preferring(objectives.prefer, source, target, theirs))]
-        assert objectives.distil is not None
-        if objectives.adversarial is None:
-            return [Player("model", decoder, self._distilling(objectives.distil, source, target, theirs))]
-        network, blocks = theirs.feature_network()
-        game = Game(
-            objectives.adversarial,
-            FeatureDiscriminator(network, objectives.adversarial.features, blocks=blocks, latent_width=self.config.space.width),
-        )
-        return self._against(game, decoder, self._distilling(objectives.distil, source, target, theirs, game), source, target)
-
-    def _adversaries(self, objectives: ObjectivesConfig, how: AdversarialConfig) -> list[Player]:
-        """Return the model and the discriminator of its judged arrow, which moves second."""
-        source, target = ends(cast(str, objectives.judged()))
-        decoder = cast(Decoder, self.decoders[target])
-        size, width = cast(Any, decoder.config).size, self.config.space.width
-        game = Game(how, ImageDiscriminator(how.discriminator, size=size, latent_width=width))
-        return self._against(game, self, lambda batch, randomness: self.loss(batch, objectives, randomness=randomness, game=game), source, target)
-
-    def _against(self, game: Game, module: nn.Module, loss: Loss, source: str, target: str) -> list[Player]:
-        """Return the player of `module` and, second, the discriminator of a game about what the decoder of `target` makes of `source`."""
-        decoder, rate = cast(Decoder, self.decoders[target]), game.config.learning_rate
-        noted = [partial(game.vitals.moved, number) for number in range(len(PLAYERS))]
-
-        def look(batches: Sequence[Batch]) -> Checkup:
-            inputs, real = batches[0].inputs[source][:LOOKED_AT], batches[0].targets[target][:LOOKED_AT]
-            latent, count = self.latent(inputs, source=source, target=target), len(real)
-            seeds = range(SEEDS_LOOKED_AT if decoder.seeded else 1)
-            made = [self.decode(latent, target=target, seeds=[seed * count + row for row in range(count)]) for seed in seeds]
-            return game.look(real, latent, torch.stack(made), seeded=decoder.seeded)
-
-        otherwise = {"kind": "adam", "betas": (0.0, 0.99)} | ({} if rate is None else {"learning_rate": rate})
-        return [
-            Player("model", module, loss, moved=noted[0]),
-            Player("discriminator", game, lambda batch, randomness: game.turn(randomness), optimizer=otherwise, moved=noted[1], look=look),
-        ]
-
-    def _distilling(self, how: DistilConfig, source: str, target: str, teacher: Part, game: Game | None = None) -> Loss:
-        decoder = cast(Decoder, self.decoders[target])
-
-        def loss(batch: Batch, randomness: torch.Generator) -> LossTerms:
-            latent = self.latent(batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist())
-            truth, against = batch.targets[target], self.space.null(latent)
-            if game is None or not self.training:
-                return decoder.distil(latent, truth, against=against, teacher=teacher, how=how, randomness=randomness)
-            played = decoder.finish(latent, truth, against=against, teacher=teacher, how=how, randomness=randomness)
-            return game.challenge(played, latent, truth, rows=torch.as_tensor(batch.indices), randomness=randomness)
-
-        return loss
-
-    def _preferring(self, how: PreferConfig, source: str, target: str, reference: Part) -> Loss:
-        decoder = cast(Decoder, self.decoders[target])
-
-        def loss(batch: Batch, randomness: torch.Generator) -> LossTerms:
-            assert batch.pairs is not None
-            asked = self.latent(batch.pairs.prompts, source=source, target=target)
-            said = decoder.prefer(asked, batch.pairs.chosen, batch.pairs.rejected, reference=reference, how=how, randomness=randomness)
-            if not how.keep:
-                return said
-            latent = self.latent(batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist())
-            with torch.no_grad():
-                latent = replace(self.space.drop_conditions(latent, randomness=randomness), changes=batch.changes)
-            kept = decoder.keep(latent, batch.targets[target], reference=reference, how=how, randomness=randomness)
-            return LossTerms({**said.terms, "keep": kept}, {**said.weights, "keep": how.keep})
-
-        return loss
-
-    def check(self, objectives: ObjectivesConfig) -> None:
-        """Raise `UserError` where an objective names a part that the model does not have."""
-        for arrow in objectives.arrows:
-            source, target = ends(arrow)
-            self.part(self.encoders, source, "encoder")
-            self.part(self.decoders, target, "decoder")
-        if objectives.align and len(self.encoders) < 2:
-            raise UserError("objectives.align needs two encoders or more; model.encoders has one.")
-        if objectives.kl and not self.config.space.variational:
-            raise UserError("objectives.kl needs model.space.variational=true.")
-        self._check_adversarial(objectives)
-
-    def _check_adversarial(self, objectives: ObjectivesConfig) -> None:
-        judged = objectives.judged()
-        if judged is not None and objectives.distil is None:
-            self._check_judged(judged, objectives)
-        for arrow, weight in objectives.arrows.items():
-            decoder = cast(Decoder, self.decoders[ends(arrow)[1]])
-            if weight and arrow != judged and decoder.adversarial == "must":
-                raise UserError(f"{arrow}: '{decoder.config.kind}' learns from a discriminator alone. Give the recipe objectives.adversarial.")
-
-    def _check_judged(self, judged: str, objectives: ObjectivesConfig) -> None:
-        if not objectives.arrows.get(judged):
-            trained = [arrow for arrow, weight in objectives.arrows.items() if weight]
-            raise UserError(f"objectives.adversarial.arrow: '{judged}' is not trained in this recipe.{nearest(judged, trained)}")
-        target = ends(judged)[1]
-        if target not in DISCRIMINATORS:
-            raise UserError(
-                f"objectives.adversarial: there is no discriminator for {target}, only for {', '.join(DISCRIMINATORS)}. Leave it out, or set its arrow."
-            )
-        decoder = cast(Decoder, self.decoders[target])
-        if decoder.adversarial == "never":
-            fitting = [kind for kind, part in DECODERS.items() if part.adversarial != "never"]
-            raise UserError(
-                f"objectives.adversarial: a decoder of kind '{decoder.config.kind}' cannot be taught by a discriminator; these can: {', '.join(fitting)}."
-            )
-        if self.config.space.condition_dropout:
-            raise UserError("objectives.adversarial judges a picture beside its caption: set model.space.condition_dropout=0.")
 
     def loss(self, batch: Batch, objectives: ObjectivesConfig, *, randomness: torch.Generator, game: Game | None = None) -> LossTerms:
         """Return the loss of a batch: every arrow's, alignment, KL. Each encoder runs once, however many arrows use it.

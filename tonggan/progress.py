@@ -13,7 +13,7 @@ Show = Callable[[str, int, int], None]
 @contextmanager
 def progress_bars() -> Iterator[Show]:
     """Yield `show(what, done, total)`: one bar for each `what`, made when it is first shown."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bars:
         tasks = {}
 

@@ -1,5 +1,6 @@
 """The record in which every encoder ends and from which every decoder starts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -75,20 +76,22 @@ class Latent:
 
     def rows(self, chosen: Tensor) -> "Latent":
         """Return the rows `chosen` (count,), in that order."""
-        references = self.references and References(self.references.values[chosen], self.references.present[chosen])
-        changes = None if self.changes is None else self.changes[chosen]
-        return Latent(self.tokens[chosen], self.mask[chosen], self.pooled[chosen], self.seconds, references, changes)
+        return self._with_rows(lambda values: values[chosen])
 
     def repeat(self, times: int) -> "Latent":
         """Return each row `times` times in a row."""
+        return self._with_rows(lambda values: values.repeat_interleave(times, 0))
+
+    def _with_rows(self, of: Callable[[Tensor], Tensor]) -> "Latent":
+        """Return this with the rows that `of` makes of those of every tensor that has rows."""
         return replace(
             self,
-            tokens=self.tokens.repeat_interleave(times, 0),
-            mask=self.mask.repeat_interleave(times, 0),
-            pooled=self.pooled.repeat_interleave(times, 0),
-            references=self.references
-            and References(*(each.repeat_interleave(times, 0) for each in (self.references.values, self.references.present))),
-            prompt=self.prompt and self.prompt.repeat(times),
+            tokens=of(self.tokens),
+            mask=of(self.mask),
+            pooled=of(self.pooled),
+            references=self.references and References(of(self.references.values), of(self.references.present)),
+            changes=None if self.changes is None else of(self.changes),
+            prompt=None if self.prompt is None else self.prompt._with_rows(of),
         )
 
 

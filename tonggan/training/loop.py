@@ -18,8 +18,9 @@ from tonggan.data.loader import Batch, Loader
 from tonggan.data.preferences import Pairs
 from tonggan.data.windows import Shifted
 from tonggan.errors import UserError, nearest
-from tonggan.model import CrossModalModel, Player
+from tonggan.model import CrossModalModel
 from tonggan.objectives.terms import Checkup
+from tonggan.players import Player, players
 from tonggan.training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
 from tonggan.training.optimizer import MovingAverage, build_optimizers, learning_rate_factor, set_learning_rate
 from tonggan.training.recipe import Recipe
@@ -70,7 +71,7 @@ class Learner:
         self.model.to(torch.device(self.device)).to(memory_format=torch.channels_last)
         freeze(self.model, self.recipe.frozen)
         self._set_training()
-        self.players = self.model.players(self.recipe.objectives, teacher=self.teacher)
+        self.players = players(self.model, self.recipe.objectives, teacher=self.teacher)
         own = set(self.model.modules())
         self.beside = [player for player in self.players if player.module not in own]
         for player in self.beside:

@@ -311,7 +311,7 @@ class Run:
         """Show a bar on a terminal, plain lines elsewhere: samples a second, loss, time left, share of time spent waiting for data."""
         learner, began, first = self.learner, time.perf_counter(), self.learner.samples
         waited = 0.0
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"), TimeRemainingColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[figures]}"), TimeRemainingColumn())
         progress = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
         task = progress.add_task(self.recipe.name, total=learner.total_samples, completed=first, figures="")
         last_line = began

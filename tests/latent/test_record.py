@@ -1,0 +1,26 @@
+from dataclasses import fields
+
+import torch
+
+from tonggan.latent.record import Latent, References
+
+
+def test_rows_and_repeats_have_every_tensor_that_has_rows() -> None:
+    count = 3
+    whole = Latent(
+        torch.randn(count, 4, 8),
+        torch.rand(count, 4) < 0.5,
+        torch.randn(count, 8),
+        torch.arange(4.0),
+        References(torch.randn(count, 2, 3), torch.ones(count, 2, dtype=torch.bool)),
+        torch.randn(count, 5),
+        Latent(torch.randn(count, 2, 8), torch.ones(count, 2, dtype=torch.bool), torch.randn(count, 8)),
+    )
+    assert all(getattr(whole, each.name) is not None for each in fields(whole))
+    for made, order in ((whole.rows(torch.tensor([2, 0])), [2, 0]), (whole.repeat(2), [0, 0, 1, 1, 2, 2])):
+        for name in ("tokens", "mask", "pooled", "changes"):
+            assert torch.equal(getattr(made, name), getattr(whole, name)[order])
+        assert torch.equal(made.references.values, whole.references.values[order])
+        assert torch.equal(made.references.present, whole.references.present[order])
+        assert torch.equal(made.prompt.tokens, whole.prompt.tokens[order])
+        assert made.seconds is whole.seconds

@@ -1,0 +1,176 @@
+"""Players: whom the loop trains, and the loss that each descends. The model; its decoder alone beside a teacher or a reference; a discriminator beside either."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from tonggan.data.loader import Batch
+from tonggan.decoders import DECODERS
+from tonggan.discriminators import DISCRIMINATORS
+from tonggan.discriminators.features import FeatureDiscriminator
+from tonggan.discriminators.game import AdversarialConfig, Game
+from tonggan.discriminators.vitals import PLAYERS
+from tonggan.errors import UserError, nearest
+from tonggan.goals import DistilConfig, ObjectivesConfig, PreferConfig
+from tonggan.model import CrossModalModel, ends
+from tonggan.objectives.terms import Checkup, LossTerms
+from tonggan.parts import Decoder, Part
+
+Loss = Callable[[Batch, torch.Generator], LossTerms]
+
+
+@dataclass(frozen=True)
+class Player:
+    """A set of parameters and the loss it descends: all the loop knows of a model.
+
+    Attributes:
+        optimizer: settings of the recipe's optimizer that are otherwise for this player.
+        moved: told the norm of each gradient (before clipping) that the player has followed.
+        look: called with batches that are not trained on at every validation, the model in evaluation mode.
+    """
+
+    name: str
+    module: nn.Module
+    loss: Loss
+    optimizer: Mapping[str, Any] = field(default_factory=dict)
+    moved: Callable[[float], None] | None = None
+    look: Callable[[Sequence[Batch]], Checkup] | None = None
+
+
+LOOKED_AT = 32
+"""Rows at which a game is looked at."""
+SEEDS_LOOKED_AT = 3
+
+
+def players(model: CrossModalModel, objectives: ObjectivesConfig, *, teacher: CrossModalModel | None = None) -> list[Player]:
+    """Return whom the loop trains; with `objectives.distil` or `objectives.prefer` the decoder alone, beside `teacher`'s, which does not move."""
+    _check(model, objectives)
+    if objectives.adversarial is not None and objectives.distil is None:
+        return _adversaries(model, objectives, objectives.adversarial)
+    if objectives.distil is None and objectives.prefer is None:
+        return [Player("model", model, lambda batch, randomness: model.loss(batch, objectives, randomness=randomness))]
+    section = "distil" if objectives.distil is not None else "prefer"
+    if len(objectives.arrows) != 1 or teacher is None:
+        raise UserError(f"objectives.{section} needs one arrow and a model beside.")
+    source, target = ends(next(iter(objectives.arrows)))
+    decoder = cast(Decoder, model.decoders[target])
+    theirs = teacher.part(teacher.decoders, target, "decoder").requires_grad_(False).eval()
+    if objectives.prefer is not None:
+        decoder.check_reference(theirs)
+        return [Player("model", decoder, _preferring(model, objectives.prefer, source, target, theirs))]
+    assert objectives.distil is not None
+    if objectives.adversarial is None:
+        return [Player("model", decoder, _distilling(model, objectives.distil, source, target, theirs))]
+    network, blocks = theirs.feature_network()
+    game = Game(
+        objectives.adversarial,
+        FeatureDiscriminator(network, objectives.adversarial.features, blocks=blocks, latent_width=model.config.space.width),
+    )
+    return _against(model, game, decoder, _distilling(model, objectives.distil, source, target, theirs, game), source, target)
+
+
+def _adversaries(model: CrossModalModel, objectives: ObjectivesConfig, how: AdversarialConfig) -> list[Player]:
+    """Return the model and the discriminator of its judged arrow, which moves second."""
+    source, target = ends(cast(str, objectives.judged()))
+    decoder = cast(Decoder, model.decoders[target])
+    size, width = cast(Any, decoder.config).size, model.config.space.width
+    game = Game(how, DISCRIMINATORS[target](how.discriminator, size=size, latent_width=width))
+    return _against(model, game, model, lambda batch, randomness: model.loss(batch, objectives, randomness=randomness, game=game), source, target)
+
+
+def _against(model: CrossModalModel, game: Game, module: nn.Module, loss: Loss, source: str, target: str) -> list[Player]:
+    """Return the player of `module` and, second, the discriminator of a game about what the decoder of `target` makes of `source`."""
+    decoder, rate = cast(Decoder, model.decoders[target]), game.config.learning_rate
+    noted = [partial(game.vitals.moved, number) for number in range(len(PLAYERS))]
+
+    def look(batches: Sequence[Batch]) -> Checkup:
+        inputs, real = batches[0].inputs[source][:LOOKED_AT], batches[0].targets[target][:LOOKED_AT]
+        latent, count = model.latent(inputs, source=source, target=target), len(real)
+        seeds = range(SEEDS_LOOKED_AT if decoder.seeded else 1)
+        made = [model.decode(latent, target=target, seeds=[seed * count + row for row in range(count)]) for seed in seeds]
+        return game.look(real, latent, torch.stack(made), seeded=decoder.seeded)
+
+    otherwise = {"kind": "adam", "betas": (0.0, 0.99)} | ({} if rate is None else {"learning_rate": rate})
+    return [
+        Player("model", module, loss, moved=noted[0]),
+        Player("discriminator", game, lambda batch, randomness: game.turn(randomness), optimizer=otherwise, moved=noted[1], look=look),
+    ]
+
+
+def _distilling(model: CrossModalModel, how: DistilConfig, source: str, target: str, teacher: Part, game: Game | None = None) -> Loss:
+    decoder = cast(Decoder, model.decoders[target])
+
+    def loss(batch: Batch, randomness: torch.Generator) -> LossTerms:
+        latent = model.latent(batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist())
+        latent = replace(latent, changes=batch.changes)
+        truth, against = batch.targets[target], model.space.null(latent)
+        if game is None or not model.training:
+            return decoder.distil(latent, truth, against=against, teacher=teacher, how=how, randomness=randomness)
+        played = decoder.finish(latent, truth, against=against, teacher=teacher, how=how, randomness=randomness)
+        return game.challenge(played, latent, truth, rows=torch.as_tensor(batch.indices), randomness=randomness)
+
+    return loss
+
+
+def _preferring(model: CrossModalModel, how: PreferConfig, source: str, target: str, reference: Part) -> Loss:
+    decoder = cast(Decoder, model.decoders[target])
+
+    def loss(batch: Batch, randomness: torch.Generator) -> LossTerms:
+        assert batch.pairs is not None
+        asked = model.latent(batch.pairs.prompts, source=source, target=target)
+        said = decoder.prefer(asked, batch.pairs.chosen, batch.pairs.rejected, reference=reference, how=how, randomness=randomness)
+        if not how.keep:
+            return said
+        latent = model.latent(batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist())
+        with torch.no_grad():
+            latent = replace(model.space.drop_conditions(latent, randomness=randomness), changes=batch.changes)
+        kept = decoder.keep(latent, batch.targets[target], reference=reference, how=how, randomness=randomness)
+        return LossTerms({**said.terms, "keep": kept}, {**said.weights, "keep": how.keep})
+
+    return loss
+
+
+def _check(model: CrossModalModel, objectives: ObjectivesConfig) -> None:
+    """Raise `UserError` where an objective names a part that the model does not have."""
+    for arrow in objectives.arrows:
+        source, target = ends(arrow)
+        model.part(model.encoders, source, "encoder")
+        model.part(model.decoders, target, "decoder")
+    if objectives.align and len(model.encoders) < 2:
+        raise UserError("objectives.align needs two encoders or more; model.encoders has one.")
+    if objectives.kl and not model.config.space.variational:
+        raise UserError("objectives.kl needs model.space.variational=true.")
+    _check_adversarial(model, objectives)
+
+
+def _check_adversarial(model: CrossModalModel, objectives: ObjectivesConfig) -> None:
+    judged = objectives.judged()
+    if judged is not None and objectives.distil is None:
+        _check_judged(model, judged, objectives)
+    for arrow, weight in objectives.arrows.items():
+        decoder = cast(Decoder, model.decoders[ends(arrow)[1]])
+        if weight and arrow != judged and decoder.adversarial == "must":
+            raise UserError(f"{arrow}: '{decoder.config.kind}' learns from a discriminator alone. Give the recipe objectives.adversarial.")
+
+
+def _check_judged(model: CrossModalModel, judged: str, objectives: ObjectivesConfig) -> None:
+    if not objectives.arrows.get(judged):
+        trained = [arrow for arrow, weight in objectives.arrows.items() if weight]
+        raise UserError(f"objectives.adversarial.arrow: '{judged}' is not trained in this recipe.{nearest(judged, trained)}")
+    target = ends(judged)[1]
+    if target not in DISCRIMINATORS:
+        raise UserError(
+            f"objectives.adversarial: there is no discriminator for {target}, only for {', '.join(DISCRIMINATORS)}. Leave it out, or set its arrow."
+        )
+    decoder = cast(Decoder, model.decoders[target])
+    if decoder.adversarial == "never":
+        fitting = [kind for kind, part in DECODERS.items() if part.adversarial != "never"]
+        raise UserError(
+            f"objectives.adversarial: a decoder of kind '{decoder.config.kind}' cannot be taught by a discriminator; these can: {', '.join(fitting)}."
+        )
+    if model.config.space.condition_dropout:
+        raise UserError("objectives.adversarial judges a picture beside its caption: set model.space.condition_dropout=0.")
