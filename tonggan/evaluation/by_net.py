@@ -10,7 +10,7 @@ from tonggan.evaluation.card import Figure, NetFacts
 from tonggan.evaluation.distances import frechet_distance, gaussian_kernel, kernel_distance
 from tonggan.evaluation.drawing import Chosen, Drawn
 from tonggan.evaluation.features import FeatureExtractor, Features
-from tonggan.evaluation.intervals import Interval, Numbers, mean_interval
+from tonggan.evaluation.intervals import Numbers, mean_interval
 from tonggan.evaluation.manifold import manifold
 from tonggan.evaluation.measure import Reference, Ruler
 from tonggan.evaluation.retrieval import Ranks, ground_truth_ranks, other_captions
@@ -89,37 +89,33 @@ def distance_figures(features: Features, truths: Features, *, family: str = "eff
     frechet_name, kernel_name, sliced_name = NAMES.get(family, PLAIN)
     count = len(features)
     frechet = frechet_distance(features, truths)
-    figures = [_figure(frechet_name, frechet.interval, count, net, standard_error=frechet.standard_error)]
+    figures = [Figure.of(frechet_name, frechet.interval, count, net=net, standard_error=frechet.standard_error)]
     if family == "clip":
         figures.append(_kernel("cmmd", features, truths, net))
     else:
         figures.append(_kernel(kernel_name, features, truths, net))
         sliced = sliced_distance(features, truths)
-        figures.append(_figure(sliced_name, sliced.interval, sliced.samples, net, standard_error=sliced.standard_error))
+        figures.append(Figure.of(sliced_name, sliced.interval, sliced.samples, net=net, standard_error=sliced.standard_error))
     if around := manifold(features, truths):
         names = ("precision", "recall", "density", "coverage")
-        figures += [_figure(name, getattr(around, name), around.samples, net, nearest=around.nearest) for name in names]
+        figures += [Figure.of(name, getattr(around, name), around.samples, net=net, nearest=around.nearest) for name in names]
     return figures
 
 
 def _kernel(name: str, features: Features, truths: Features, net: str) -> Figure:
     kernel = kernel_distance(features, truths, kernel=gaussian_kernel) if name == "cmmd" else kernel_distance(features, truths)
     subsets = {"subset_mean": kernel.subset_mean, "subset_deviation": kernel.subset_deviation}
-    return _figure(name, kernel.interval, len(features), net, **subsets, subset_size=kernel.subset_size, subsets=kernel.subsets)
+    return Figure.of(name, kernel.interval, len(features), net=net, **subsets, subset_size=kernel.subset_size, subsets=kernel.subsets)
 
 
 def fit_figures(cosines: Numbers, ranks: Ranks | None, *, net: str) -> list[Figure]:
     """Return CLIPScore, and R-precision of the captions where there are enough of them."""
-    figures = [_figure("clip_score", mean_interval(clip_scores(cosines)), len(cosines), net)]
+    figures = [Figure.of("clip_score", mean_interval(clip_scores(cosines)), len(cosines), net=net)]
     if ranks and (precision := ranks.r_precision()):
-        figures.append(_figure("caption_r_precision", precision, len(cosines), net))
+        figures.append(Figure.of("caption_r_precision", precision, len(cosines), net=net))
     return figures
 
 
 def clip_scores(cosines: Numbers) -> Numbers:
     """Return 100 x max(cosine, 0)."""
     return 100 * np.maximum(np.asarray(cosines, dtype=np.float64), 0)
-
-
-def _figure(name: str, interval: Interval, samples: int, net: str, **details: float) -> Figure:
-    return Figure(name, interval.value, interval.low, interval.high, samples, details, net)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -26,6 +26,11 @@ class Figure:
     """Numbers that belong to it, such as the mean and deviation over subsets."""
     net: str = ""
     """The feature network that it is of, where that is not the card's first one."""
+
+    @classmethod
+    def of(cls, name: str, interval: Interval, samples: int, *, net: str = "", **details: float) -> Self:
+        """Return the figure that an interval is of."""
+        return cls(name, interval.value, interval.low, interval.high, samples, details, net)
 
     @property
     def key(self) -> str:

@@ -86,7 +86,7 @@ def _told_differences(cards: Sequence[Card], titles: Sequence[str], found: Seque
 
 def _apart(figure: Figure, apart: Difference) -> str:
     interval = apart.interval
-    text = told(Figure(figure.name, interval.value, interval.low, interval.high, figure.samples), FIGURES[figure.name])
+    text = told(Figure.of(figure.name, interval, figure.samples), FIGURES[figure.name])
     return text + (" p" if apart.paired else "") + (" real" if apart.real else "")
 
 

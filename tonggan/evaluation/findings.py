@@ -12,7 +12,7 @@ from tonggan.evaluation.card import Column, Figure, Group
 from tonggan.evaluation.clarity import Clarity
 from tonggan.evaluation.distances import FRECHET_SAMPLES
 from tonggan.evaluation.drawing import Chosen, Drawn, Sample
-from tonggan.evaluation.intervals import Interval, mean_interval, share_interval
+from tonggan.evaluation.intervals import mean_interval, share_interval
 from tonggan.evaluation.measure import Measured
 from tonggan.evaluation.retrieval import DISTRACTORS, Ranks, caption_sensitivity, ground_truth_ranks, seed_diversity
 from tonggan.evaluation.sliced import SLICED_SAMPLES
@@ -27,9 +27,9 @@ def model_figures(measured: Measured, by_net: Sequence[ByNet] = ()) -> tuple[Fig
     if measured.shuffled:
         figures += _caption_figures(measured)
     if measured.reseeded is not None and (diversity := seed_diversity(measured.drawn, measured.reseeded, measured.truths)):
-        figures.append(_figure("seed_diversity", diversity, len(measured.reseeded)))
+        figures.append(Figure.of("seed_diversity", diversity, len(measured.reseeded)))
     if measured.nearness:
-        figures.append(_figure("copy_rate", measured.nearness.copy_rate(), len(measured.drawn)))
+        figures.append(Figure.of("copy_rate", measured.nearness.copy_rate(), len(measured.drawn)))
     for each in by_net:
         figures += distance_figures(each.drawn, each.truths, family=each.net.family, net=each.net.name)
         figures += fit_figures(each.fit.drawn, each.fit.ranks, net=each.net.name) if each.fit else []
@@ -115,13 +115,9 @@ def _reference_warnings(measured: Measured, count: int, *, split: str, reference
     return found
 
 
-def _figure(name: str, interval: Interval, samples: int, **details: float) -> Figure:
-    return Figure(name, interval.value, interval.low, interval.high, samples, details)
-
-
 def _clarity(found: Clarity) -> list[Figure]:
     values = {"sharpness": found.sharpness, "blockiness": found.blockiness, "ringing": found.ringing}
-    return [_figure(name, mean_interval(each), len(each)) for name, each in values.items()]
+    return [Figure.of(name, mean_interval(each), len(each)) for name, each in values.items()]
 
 
 def _retrieval(ranks: Ranks) -> list[Figure]:
@@ -131,7 +127,7 @@ def _retrieval(ranks: Ranks) -> list[Figure]:
         "rank_percentile": ranks.percentile(),
         "r_precision": ranks.r_precision(),
     }
-    return [_figure(name, interval, len(ranks.closer)) for name, interval in found.items() if interval]
+    return [Figure.of(name, interval, len(ranks.closer)) for name, interval in found.items() if interval]
 
 
 def _caption_figures(measured: Measured) -> list[Figure]:
@@ -140,7 +136,7 @@ def _caption_figures(measured: Measured) -> list[Figure]:
     ranks = ground_truth_ranks(features, measured.truths, own=range(len(partners)))
     sensitivity = caption_sensitivity(measured.drawn, features, measured.truths, partners=partners)
     found = {"shuffled_recall_at_5": ranks.recall(5), "caption_sensitivity": sensitivity}
-    return [_figure(name, interval, len(partners)) for name, interval in found.items() if interval]
+    return [Figure.of(name, interval, len(partners)) for name, interval in found.items() if interval]
 
 
 def _retrieval_column(measured: Measured, by_net: Sequence[ByNet]) -> Column:
@@ -168,7 +164,7 @@ def _real_column(measured: Measured, by_net: Sequence[ByNet]) -> Column:
 def _truth_column(measured: Measured, by_net: Sequence[ByNet]) -> Column:
     figures = [*_retrieval(measured.truth_ranks), *_clarity(measured.truth_clarity)]
     if measured.truth_nearness:
-        figures.append(_figure("copy_rate", measured.truth_nearness.copy_rate(), len(measured.truths)))
+        figures.append(Figure.of("copy_rate", measured.truth_nearness.copy_rate(), len(measured.truths)))
     for each in by_net:
         figures += fit_figures(each.fit.truths, each.fit.truth_ranks, net=each.net.name) if each.fit else []
     return Column("the ground truths", "as if drawn without a fault; retrieval is below 100 % only where the split has duplicates", tuple(figures))

@@ -97,7 +97,7 @@ class Judge:
         mel = mean_interval(distances)
         figures = (
             *synchrony_figures(agreements),
-            Figure("mel_distance", mel.value, mel.low, mel.high, len(distances)),
+            Figure.of("mel_distance", mel, len(distances)),
             *sound_distances(waveforms, self.real.waveforms, sample_rate_hz=rate),
             *(judge(waveforms) for judge in self.learned),
         )

@@ -128,6 +128,6 @@ def synchrony_judge(pack: Pack, *, reference: str, frames: Tensor) -> Callable[[
         agreement = cast(Tensor, towers(moved, levels, longest=longest))
         margin = agreement[:, longest, None] - agreement[:, far]
         won = mean_interval(((margin > 1e-6).double() + 0.5 * (margin.abs() <= 1e-6)).mean(1).numpy())
-        return Figure("synchrony_accuracy", won.value, won.low, won.high, len(waveforms))
+        return Figure.of("synchrony_accuracy", won, len(waveforms))
 
     return judge

@@ -123,7 +123,7 @@ def material_judge(
         right = [_right(classifier, waveform, blows, mel) for waveform, blows in zip(waveforms, wanted, strict=True)]
         counts = np.asarray([len(blows) for blows in wanted], dtype=np.float64)
         share = ratio_interval(np.asarray(right, dtype=np.float64), counts)
-        return Figure("material_accuracy", share.value, share.low, share.high, int(counts.sum()))
+        return Figure.of("material_accuracy", share, int(counts.sum()))
 
     return judge
 

@@ -19,7 +19,7 @@ from tonggan.evaluation.drawing import Chosen, choose
 from tonggan.evaluation.features import FeatureExtractor, FeatureNet, Features
 from tonggan.evaluation.folder import check_folder, remove_earlier, save_evaluation
 from tonggan.evaluation.gallery import EXTREMES, Told, packed_picture
-from tonggan.evaluation.intervals import RESAMPLES, Interval, Numbers, mean_interval, percentiles, resample_weights, share_interval
+from tonggan.evaluation.intervals import RESAMPLES, Numbers, mean_interval, percentiles, resample_weights, share_interval
 from tonggan.evaluation.java_metrics import JAVA_METRICS, check_java
 from tonggan.evaluation.measure import Ruler, reference_pictures
 from tonggan.evaluation.new_card import new_card
@@ -82,13 +82,13 @@ def measure(sentences: Sequence[str], rows: Sequence[Row], *, java: Sequence[str
     by_java = {name: JAVA_METRICS[name](corpus) for name in java}
     repeated = {"repeat_rate": [float(each) for each in repeats(corpus)]}
     length = np.asarray([len(said.candidate) for said in corpus], dtype=np.float64)
-    found = [_figure(name, share_interval(values), count) for name, values in shares.items()]
+    found = [Figure.of(name, share_interval(values), count) for name, values in shares.items()]
     found += _bleu(corpus)
-    found += [_figure(name, mean_interval(values), count) for name, values in means.items()]
-    found += [_figure(name, mean_interval(scores.by_row), count, corpus=scores.corpus) for name, scores in by_java.items()]
-    found.append(_figure("distinct_2", distinct(corpus), count))
-    found += [_figure(name, share_interval(values), count) for name, values in repeated.items()]
-    found.append(_figure("sentence_length", mean_interval(length), count))
+    found += [Figure.of(name, mean_interval(values), count) for name, values in means.items()]
+    found += [Figure.of(name, mean_interval(scores.by_row), count, corpus=scores.corpus) for name, scores in by_java.items()]
+    found.append(Figure.of("distinct_2", distinct(corpus), count))
+    found += [Figure.of(name, share_interval(values), count) for name, values in repeated.items()]
+    found.append(Figure.of("sentence_length", mean_interval(length), count))
     means |= {name: scores.by_row for name, scores in by_java.items()}
     by_row = {name: np.asarray(values, dtype=np.float64) for name, values in {**shares, **means, **repeated, "sentence_length": length}.items()}
     return Measures(tuple(found), by_row)
@@ -99,11 +99,7 @@ def _bleu(corpus: Sequence[Said]) -> list[Figure]:
     counts = bleu_counts(corpus)
     whole = bleu_of(counts.sum(axis=0))
     resampled = np.asarray([bleu_of(sums) for sums in resample_weights(len(corpus), resamples=RESAMPLES, seed=0).T @ counts])
-    return [_figure(f"bleu_{order}", percentiles(whole[order - 1], resampled[:, order - 1]), len(corpus)) for order in (1, 4)]
-
-
-def _figure(name: str, interval: Interval, count: int, **details: float) -> Figure:
-    return Figure(name, interval.value, interval.low, interval.high, count, details)
+    return [Figure.of(f"bleu_{order}", percentiles(whole[order - 1], resampled[:, order - 1]), len(corpus)) for order in (1, 4)]
 
 
 def retrieval_ranks(model: Tonggan, pack: Pack, chosen: Chosen, rows: Sequence[Row], *, batch_size: int) -> dict[str, Ranks]:
@@ -126,7 +122,7 @@ def retrieval_figures(model: Tonggan, pack: Pack, chosen: Chosen, rows: Sequence
 
 
 def _recalls(ranks: Mapping[str, Ranks]) -> list[Figure]:
-    return [_figure(f"{name}_at_{k}", each.recall(k), each.gallery) for name, each in ranks.items() for k in RECALLS]
+    return [Figure.of(f"{name}_at_{k}", each.recall(k), each.gallery) for name, each in ranks.items() for k in RECALLS]
 
 
 def evaluate_sentences(

@@ -97,6 +97,6 @@ def embedding_judge(pack: Pack, *, reference: str, real: Tensor) -> Callable[[Te
     def judge(waveforms: Tensor) -> Figure:
         found = embedded(ear, waveforms, sample_rate_hz=rate)
         distance = kernel_distance(found, truths).interval
-        return Figure("kernel_distance", distance.value, distance.low, distance.high, len(found), net=NAME)
+        return Figure.of("kernel_distance", distance, len(found), net=NAME)
 
     return judge

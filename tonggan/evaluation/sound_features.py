@@ -37,6 +37,6 @@ def sound_distances(made: torch.Tensor, real: torch.Tensor, *, sample_rate_hz: i
     features, truths = (log_mel_statistics(each, sample_rate_hz=sample_rate_hz) for each in (made, real))
     frechet, kernel = frechet_distance(features, truths), kernel_distance(features, truths)
     return [
-        Figure(name, each.value, each.low, each.high, len(features), net=NAME)
+        Figure.of(name, each, len(features), net=NAME)
         for name, each in (("frechet_distance", frechet.interval), ("kernel_distance", kernel.interval))
     ]

@@ -38,9 +38,8 @@ def synchrony_figures(agreements: Sequence[Agreement]) -> list[Figure]:
     """
     count = len(agreements)
     matched, true, found = np.asarray([(len(each.late), each.true, each.found) for each in agreements], dtype=np.float64).T
-    parts = {"precision": _share(matched, found), "recall": _share(matched, true)}
     whole = ratio_interval(2 * matched, true + found) if (true + found).any() else Interval(1.0, 1.0, 1.0)
-    figures = [Figure("onset_f1", whole.value, whole.low, whole.high, count, parts)]
+    figures = [Figure.of("onset_f1", whole, count, precision=_share(matched, found), recall=_share(matched, true))]
     late = np.asarray([second for each in agreements for second in each.late])
     if len(late):
         # By clips, not by onsets: those of one clip are late together, and one clip alone has no interval.
@@ -49,7 +48,7 @@ def synchrony_figures(agreements: Sequence[Agreement]) -> list[Figure]:
         figures.append(Figure("onset_lateness", mean.value, low, high, len(late), {"spread": float(late.std())}))
     if true.any():
         wrong = ratio_interval(np.abs(true - found), true)
-        figures.append(Figure("onset_count_error", wrong.value, wrong.low, wrong.high, count))
+        figures.append(Figure.of("onset_count_error", wrong, count))
     return figures
 
 
