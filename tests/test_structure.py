@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"cli"},
-    {"cli_votes", "cli_data", "cli_evaluate"},
+    {"cli_votes", "cli_data", "cli_describe", "cli_evaluate"},
     {"serving"},
     {"feedback"},
     {"alt_text", "searching"},

@@ -12,10 +12,11 @@ from typer.core import TyperGroup
 
 from tonggan import __version__
 from tonggan.cli_data import data_app
+from tonggan.cli_describe import alt_text, describe, index, label, search
 from tonggan.cli_evaluate import compare, evaluate
 from tonggan.cli_votes import arena, votes_app
 from tonggan.errors import UserError
-from tonggan.progress import progress_bars
+from tonggan.progress import progress_bars, warn
 
 if TYPE_CHECKING:
     from tonggan.drawing import Request
@@ -70,10 +71,6 @@ def main() -> None:
     except OSError as error:
         print(f"tonggan: {error.filename or 'file'}: {error.strerror or error}.", file=sys.stderr)
         sys.exit(2)
-
-
-def _warn(line: str) -> None:
-    print(f"tonggan: {line}", file=sys.stderr)
 
 
 def _chosen(wishes: Mapping[str, object]) -> dict[str, object]:
@@ -140,7 +137,7 @@ def _draw_rows(model: "Tonggan", captions: Path, out: Path, request: "Request", 
     from tonggan.drawing import draw_file
 
     with progress_bars() as show:
-        count = draw_file(model, captions, out, request=request, warn=_warn, sheet=sheet, progress=show)
+        count = draw_file(model, captions, out, request=request, warn=warn, sheet=sheet, progress=show)
     console.print(f"{count} pictures in {out}" + (f", sheet: {sheet}" if sheet else ""))
 
 
@@ -216,8 +213,8 @@ def draw(
         return _draw_rows(loaded, captions, out, request, sheet)
     if variations is not None:
         caption = loaded.generate(shown[0][1], to="text")[0]
-        _warn(f"{variations}: {caption}")
-    for path in draw_one(loaded, str(caption), output, n=n, request=request, warn=_warn):
+        warn(f"{variations}: {caption}")
+    for path in draw_one(loaded, str(caption), output, n=n, request=request, warn=warn):
         print(path)
 
 
@@ -250,7 +247,7 @@ def sound(
     request = Request(seed=seed, settings=_chosen(wishes), mix=mix, keep_original=keep_original, prompt=prompt)
     loaded = Tonggan.from_pretrained(model)
     with progress_bars() as show:
-        for path in sound_clip(loaded, clip, output, n=n, request=request, warn=_warn, preview=preview, progress=show):
+        for path in sound_clip(loaded, clip, output, n=n, request=request, warn=warn, preview=preview, progress=show):
             print(path)
 
 
@@ -270,142 +267,8 @@ def morph(
     print(draw_morph(Tonggan.from_pretrained(model), first, second, output, frames=frames, request=Request(seed=seed)))
 
 
-@app.command()
-def describe(
-    files: Annotated[list[str], typer.Argument(help="Pictures, folders, or - for file names on standard input.")],
-    language: Annotated[str | None, typer.Option(help="Language of the sentences (default: the model's first).")] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="Sentences a picture: the likeliest, then others.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the others.")] = 0,
-    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
-    as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
-) -> None:
-    """Say what is to be seen in pictures, with the mean log-probability of the words."""
-    from tonggan.describing import describe as say
-    from tonggan.describing import pictures_in
-    from tonggan.pipeline import Tonggan
-
-    named = [line.rstrip("\n") for line in sys.stdin] if files == ["-"] else files
-    found = pictures_in([Path(name) for name in named if name])
-    loaded = Tonggan.from_pretrained(model)
-    failed = 0
-    with progress_bars() as show:
-        for each in say(loaded, found, language=language, n=n, seed=seed, progress=show if len(found) > 1 else None):
-            failed += bool(each.problem)
-            for line in [*each.notes, *([each.problem] if each.problem else [])]:
-                _warn(line)
-            if each.sentences and as_json:
-                print(json.dumps(each.as_row(), ensure_ascii=False))
-            for sentence in () if as_json else each.sentences:
-                print(f"{each.file}\t{sentence.score:.2f}\t{sentence}")
-    if failed:
-        raise UserError(f"{failed} of {len(found)} files could not be described.")
-
-
-@app.command()
-def label(
-    folder: Annotated[Path, typer.Argument(help="A folder of pictures.")],
-    out: Annotated[Path | None, typer.Option(help="The table to write (default: metadata.jsonl in the folder).")] = None,
-    language: Annotated[str | None, typer.Option(help="Language of the sentences.")] = None,
-    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
-) -> None:
-    """Make a data set of a folder: a sentence for each picture in metadata.jsonl. Called again it goes on where it stopped."""
-    from tonggan.describing import describe as say
-    from tonggan.describing import pictures_in, write_rows
-    from tonggan.pipeline import Tonggan
-
-    found = pictures_in([folder])
-    loaded = Tonggan.from_pretrained(model)
-    table = out or folder / "metadata.jsonl"
-    with progress_bars() as show:
-        written, problems = write_rows(lambda files: say(loaded, files, language=language, progress=show), found, table, root=folder)
-    for problem in problems.values():
-        _warn(problem)
-    print(f"{written} new rows in {table}; {len(found) - written - len(problems)} stood there already; {len(problems)} files could not be described")
-
-
-@app.command("alt-text")
-def alt_text(
-    path: Annotated[Path, typer.Argument(help="A page, or a folder of pages.")],
-    write: Annotated[bool, typer.Option("--write", help="Write them into the pages; a backup of each is kept.")] = False,
-    language: Annotated[str | None, typer.Option(help="Language of the texts.")] = None,
-    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
-) -> None:
-    """Find pictures without alternative text in HTML pages and write one; an empty alt="" means decoration and stays."""
-    from tonggan.alt_text import look_through, pages_in, write_alternatives
-    from tonggan.pipeline import Tonggan
-
-    pages, loaded = pages_in(path), Tonggan.from_pretrained(model)
-    settings = {"language": language} if language else {}
-    root = path if path.is_dir() else path.parent
-    failed = 0
-    for page in pages:
-        try:
-            found = look_through(page, lambda pictures: loaded.generate(list(pictures), to="text", settings=settings), root=root)
-            for each in found:
-                said = f"not described: {each.problem}" if each.said is None else f"{'unsure: ' if each.unsure else ''}{each.said}"
-                print(f"{page}, line {each.line}\t{each.source[:60]}\t{said}")
-            if write and any(each.said for each in found):
-                print(f"{page}: written; the page as it was is {write_alternatives(page, found)}")
-        except UserError as error:
-            failed += 1
-            _warn(str(error))
-    if failed:
-        raise UserError(f"{failed} of {len(pages)} pages could not be read or written, for the reasons above; the others are done.")
-
-
-@app.command()
-def index(
-    source: Annotated[Path, typer.Argument(help="A folder of pictures, or a text file with a caption a line.")],
-    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
-) -> None:
-    """Make a folder or a file ready for searching, or bring its index up to date; `search` does so, too."""
-    from tonggan.pipeline import Tonggan
-    from tonggan.searching import SearchIndex
-
-    made = SearchIndex(source, Tonggan.from_pretrained(model))
-    with progress_bars() as show:
-        added, removed = made.refresh(show)
-    for problem in made.problems.values():
-        _warn(problem)
-    print(f"{len(made)} in {made.folder}: {added} new, {removed} gone, {len(made.problems)} could not be read")
-
-
-@app.command()
-def search(
-    query: Annotated[str | None, typer.Argument(help="What is sought, in words.")] = None,
-    source: Annotated[Path, typer.Option("--in", help="A folder of pictures, or a text file with a caption a line.")] = Path("."),
-    like: Annotated[Path | None, typer.Option(help="A picture that what is sought is like, instead of words.")] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many are shown.")] = 10,
-    sheet: Annotated[Path | None, typer.Option(help="A PNG of the pictures found, too.")] = None,
-    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
-    as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
-) -> None:
-    """Find pictures by words or by a picture, and captions by either, nearest first, with the cosine."""
-    from tonggan.files import replacing
-    from tonggan.modalities.image import open_picture
-    from tonggan.modalities.sheet import contact_sheet
-    from tonggan.modalities.text import check_caption
-    from tonggan.pipeline import Tonggan
-    from tonggan.searching import SearchIndex
-
-    if (query is None) == (like is None):
-        raise UserError("say what is sought, in words or with --like FILE.")
-    if sheet is not None and not source.is_dir():
-        raise UserError("--sheet shows pictures; captions are searched here. Leave it out.")
-    wanted = check_caption(query) if query is not None else open_picture(Path(like or ""))
-    searched = SearchIndex(source, Tonggan.from_pretrained(model))
-    with progress_bars() as show:
-        searched.refresh(show)
-    for problem in searched.problems.values():
-        _warn(problem)
-    hits = searched.search(wanted, k)
-    for hit in hits:
-        name = str(source / hit.name) if source.is_dir() else hit.name
-        print(json.dumps({"name": name, "score": round(hit.score, 4)}, ensure_ascii=False) if as_json else f"{hit.score:.3f}\t{name}")
-    if sheet is not None and hits:
-        with replacing(sheet) as beside:
-            contact_sheet([open_picture(source / hit.name) for hit in hits], [hit.name for hit in hits]).save(beside, format="PNG")
-        print(f"sheet: {sheet}", file=sys.stderr)
+for verb in (describe, label, alt_text, index, search):
+    app.command()(verb)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Bars for work that takes a while: on a terminal, on stderr; elsewhere silent."""
+"""What is said on stderr while a verb works: bars on a terminal (elsewhere they are silent), and lines of warning."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -23,3 +23,8 @@ def progress_bars() -> Iterator[Show]:
             bars.update(tasks[what], completed=done, total=total)
 
         yield show
+
+
+def warn(line: str) -> None:
+    """Say something that stops nothing."""
+    print(f"tonggan: {line}", file=sys.stderr)
