@@ -9,6 +9,7 @@ import torch
 
 from tonggan.data.loader import batch_of
 from tonggan.data.pack import Pack
+from tonggan.data.windows import first_frames
 from tonggan.errors import UserError
 from tonggan.evaluation.card import Figure
 from tonggan.evaluation.drawing import Chosen
@@ -39,10 +40,9 @@ class Windows:
     @classmethod
     def of(cls, pack: Pack, rows: np.ndarray) -> "Windows":
         """Return the middle of each of the rows of a pack."""
-        batch = batch_of(pack, rows, [""] * len(rows), places=np.full(len(rows), MIDDLE))
-        lengths = np.asarray([len(pack.items("frames", int(row))) for row in rows])
-        spare = np.clip(lengths - pack.framing.frames, 0, None)
-        begins = np.minimum((MIDDLE * (spare + 1)).astype(int), spare) / pack.framing.frames_per_second
+        places = np.full(len(rows), MIDDLE)
+        batch = batch_of(pack, rows, [""] * len(rows), places=places)
+        begins = first_frames(pack, rows, places) / pack.framing.frames_per_second
         return cls(batch.inputs["video"], batch.inputs["audio"], begins)
 
 

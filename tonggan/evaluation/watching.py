@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from tonggan.data.loader import batch_of, chosen_caption
+from tonggan.data.loader import chosen_caption
 from tonggan.errors import UserError
 from tonggan.evaluation.captions import exact
 from tonggan.evaluation.distances import kernel_distance
 from tonggan.evaluation.features import FeatureNet
 from tonggan.evaluation.gallery import packed_picture
+from tonggan.evaluation.hearing import Windows
 from tonggan.evaluation.retrieval import ground_truth_ranks
 from tonggan.evaluation.sentences import Row, has_label
-from tonggan.evaluation.synchrony import agree
+from tonggan.evaluation.synchrony import agree, synchrony_figures
 from tonggan.modalities import modalities
 from tonggan.modalities.onsets import onsets
 from tonggan.model import CrossModalModel, ends
@@ -26,8 +27,6 @@ INPUT_SIZE = 128
 NEAREST = 5
 """Of so many rows or fewer each is among the nearest five, whatever is drawn."""
 TOLERANCE_SECONDS = 0.05
-MIDDLE = 0.5
-"""Where in a longer clip the window lies."""
 
 Figures = dict[str, float]
 Measure = Callable[[CrossModalModel], Figures]
@@ -105,17 +104,16 @@ class Watch:
     def _sounds(self) -> tuple[Measure, Mapping[str, bool]]:
         pack, rows = self.data.pack, self.data.watched
         rate = pack.framing.sample_rate_hz
-        batch = batch_of(pack, rows, [""] * len(rows), places=np.full(len(rows), MIDDLE))
-        wanted = [list(onsets(waveform.numpy(), rate)) for waveform in batch.inputs["audio"]]
+        real = Windows.of(pack, rows)
+        wanted = [list(onsets(waveform.numpy(), rate)) for waveform in real.waveforms]
 
         def measure(model: CrossModalModel) -> Figures:
-            made = model.generate(batch.inputs["video"], source="video", target="audio", seeds=self.seeds).float()
+            made = model.generate(real.frames, source="video", target="audio", seeds=self.seeds).float()
             agreements = [
                 agree(true, list(onsets(waveform.numpy(), rate)), tolerance_seconds=TOLERANCE_SECONDS)
                 for true, waveform in zip(wanted, made, strict=True)
             ]
-            whole = sum(each.true + each.found for each in agreements)
-            return {"onset_f1": 2 * sum(len(each.late) for each in agreements) / whole if whole else 1.0}
+            return {figure.name: figure.value for figure in synchrony_figures(agreements) if figure.name == "onset_f1"}
 
         return measure, {"onset_f1": True}
 
