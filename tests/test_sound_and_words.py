@@ -167,7 +167,9 @@ def test_what_a_recipe_asks_for_and_cannot_have_is_one_line(told: Path, tmp_path
     refused("not a shortest and a longest", objectives={"align": 1.0, "align_time_shifts": [0.2, 0.1], "arrows": {"audio->text": 1.0}})
     refused(r"no clip is 0\.1 s longer", objectives={"align": 1.0, "align_time_shifts": [0.1, 0.2], "arrows": {"audio->text": 1.0}})
     decoder = dict(RECIPE["model"]["decoders"]["audio"])  # type: ignore[index]
-    refused("no encoder for 'text'", model={"encoders": {"audio": {"kind": "audio_transformer"}}, "decoders": {"audio": decoder}})
+    refused(
+        "no encoder for 'text'", model={"encoders": {"audio": {"kind": "audio_transformer"}}, "space": {"width": 32}, "decoders": {"audio": decoder}}
+    )
 
 
 def test_parts_are_fitted_anew_where_asked(model: Tonggan) -> None:
