@@ -221,7 +221,7 @@ def test_a_full_disk_keeps_what_is_finished(sounder: Tonggan, tmp_path: Path, en
 
     with full_disk(50_000), pytest.raises(DiskFullError, match=r"while writing .*000000000000\.npy"):
         sound_clip(sounder, clip, output, request=request, warn=lines.append)
-    assert "0 finished windows are kept" in lines[-1]
+    assert not any("are kept" in line for line in lines)
     with pytest.raises(KeyboardInterrupt):
         sound_clip(sounder, clip, output, request=request, warn=lines.append, progress=stop)
     with full_disk(8192), pytest.raises(DiskFullError, match=f"while writing {output}"):

@@ -131,7 +131,8 @@ def write_alternatives(page: Path, found: Sequence[Missing]) -> Path:
             raise UserError(f"{page} changed while its pictures were described: nothing was written. Run the command again.")
         text = f'{text[:place]} alt="{escape(str(missing.said))}"{text[place:]}'
     backup = next(each for number in range(10_000) if not (each := page.with_name(f"{page.name}.bak{number or ''}")).exists())
-    shutil.copy2(page, backup)
+    with replacing(backup) as beside:
+        shutil.copy2(page, beside)
     with replacing(page) as beside:
         beside.write_bytes(text.encode(encoding, "xmlcharrefreplace"))
     return backup

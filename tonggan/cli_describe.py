@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tonggan.errors import UserError
+from tonggan.errors import DiskFullError, UserError
 from tonggan.progress import progress_bars, warn
 
 
@@ -84,6 +84,8 @@ def alt_text(
                 print(f"{page}, line {each.line}\t{each.source[:60]}\t{said}")
             if write and any(each.said for each in found):
                 print(f"{page}: written; the page as it was is {write_alternatives(page, found)}")
+        except DiskFullError:
+            raise
         except UserError as error:
             failed += 1
             warn(str(error))

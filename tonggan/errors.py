@@ -9,7 +9,7 @@ class UserError(ValueError):
 
 
 class DiskFullError(UserError):
-    """The disk is full. What was finished before stays where it is: once there is room, the same command goes on with it."""
+    """The disk is full: what was being written is not there, what was whole before is."""
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

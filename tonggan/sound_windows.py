@@ -77,6 +77,7 @@ class FinishedWindows:
 
     def __init__(self, folder: Path, *, made_by: Mapping[str, Any], sample_rate_hz: int) -> None:
         self.folder, self.sample_rate_hz = folder, sample_rate_hz
+        self._files: list[Path] = []
         told, identity = folder / "made_by.json", json.dumps(made_by, ensure_ascii=False, sort_keys=True, default=str)
         if folder.exists() and not (told.is_file() and told.read_text(encoding="utf-8") == identity):
             self.remove()
@@ -111,12 +112,14 @@ class FinishedWindows:
             yield Sound(self._read(number)[index : index + 1, :end], self.sample_rate_hz)
 
     def remove(self) -> None:
-        """Remove the folder."""
+        """Remove the folder; nothing is finished then."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._files = []
 
     def _read(self, number: int) -> np.ndarray:
         path = self._files[number]
         try:
             return np.asarray(np.load(path, allow_pickle=False))
         except (OSError, ValueError, EOFError) as error:
+            self.remove()
             raise UserError(f"{path}: a finished window that cannot be read ({error}). Call again: it is begun anew.") from error

@@ -60,8 +60,8 @@ def sound_clip(
 ) -> list[Path]:
     """Give a clip `n` sounds, number i from `seed` + i, and return the files; `preview` is a PNG of key frames over what was made.
 
-    Finished windows are kept beside the output until all is done: called again after it was stopped, was killed or had no room left on the disk
-    (`DiskFullError`), it goes on, with the same result.
+    Finished windows are kept beside the output until all is done: called again after it was stopped, was killed or could not write what it had made, it
+    goes on, with the same result.
     Raises `UserError` for a clip without pictures, of one frame or cut off, an output that is the clip itself or of an unknown kind or cannot hold its
     pictures, a prompt for a model that takes none, and wishes that exclude each other; nothing is written then.
     """
@@ -77,7 +77,13 @@ def sound_clip(
     if len(finished):
         warn(f"going on behind {len(finished)} finished windows in {finished.folder}.")
     try:
-        _generate(model, clip, finished, n=n, request=request, seconds=facts.seconds, progress=progress)
+        try:
+            _generate(model, clip, finished, n=n, request=request, seconds=facts.seconds, progress=progress)
+        except DiskFullError:
+            raise
+        except UserError:  # of the clip or the wishes: what was made of them is of no use
+            finished.remove()
+            raise
         for index, path in enumerate(paths):
             provenance = _provenance(model, request, seed=request.seed + index, size=facts.size)
             heard = _mixed(finished, index, clip, request.mix, path) if request.mix else _levelled(finished, index)
@@ -87,11 +93,9 @@ def sound_clip(
                 mux(clip, heard, path, provenance, keep_original=request.keep_original)
         if preview is not None:
             _save_preview(preview, clip, finished, n=n)
-    except (KeyboardInterrupt, DiskFullError):
-        warn(f"{len(finished)} finished windows are kept in {finished.folder}: the same command goes on with them.")
-        raise
-    except UserError:
-        finished.remove()
+    except (KeyboardInterrupt, UserError):
+        if len(finished):
+            warn(f"{len(finished)} finished windows are kept in {finished.folder}: the same command goes on with them.")
         raise
     finished.remove()
     return paths

@@ -1,8 +1,8 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 
-from tonggan.latent.record import Latent, References
+from tonggan.latent.record import Latent, References, stack
 
 
 def test_rows_and_repeats_have_every_tensor_that_has_rows() -> None:
@@ -24,3 +24,11 @@ def test_rows_and_repeats_have_every_tensor_that_has_rows() -> None:
         assert torch.equal(made.references.present, whole.references.present[order])
         assert torch.equal(made.prompt.tokens, whole.prompt.tokens[order])
         assert made.seconds is whole.seconds
+
+
+def test_a_stack_has_what_augmentation_did_zeros_for_what_was_not_changed() -> None:
+    changed = Latent(torch.randn(2, 3, 4), torch.ones(2, 3, dtype=torch.bool), torch.randn(2, 4), changes=torch.randn(2, 5))
+    stacked = stack(changed, replace(changed, changes=None)).changes
+    assert stacked is not None
+    assert torch.equal(stacked, torch.cat([changed.changes, torch.zeros(2, 5)]))
+    assert stack(replace(changed, changes=None)).changes is None

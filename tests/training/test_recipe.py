@@ -17,6 +17,13 @@ def test_other_data_is_not_said_to_come_from_where_the_recipes_own_does(tmp_path
     assert "Noto" in load_recipe("emoji-64-words").data.source
 
 
+def test_a_section_that_is_left_empty_is_one_line(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("base: emoji-64\ndata:\n", encoding="utf-8")
+    with pytest.raises(UserError, match="data: "):
+        load_recipe(str(recipe))
+
+
 @pytest.mark.parametrize(
     ("recipe", "override", "said"),
     [

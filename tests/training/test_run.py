@@ -30,7 +30,7 @@ import json, sys, torch
 from pathlib import Path
 from rich.console import Console
 from tonggan.training.recipe import parse_recipe
-from tonggan.training.run import InterruptedRunError, Run
+from tonggan.training.run import Run
 recipe = parse_recipe(json.loads(Path(sys.argv[1]).read_text()), where="test")
 Run(recipe, Path(sys.argv[2]), resume=sys.argv[3] == "resume", console=Console(quiet=True), cache=Path(sys.argv[4])).train()
 """
@@ -95,7 +95,8 @@ def test_a_run_that_ended_before_its_first_checkpoint_is_begun_again(small_recip
 def test_a_resumed_run_is_watched_as_it_is_asked_now(small_recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(InterruptedRunError):
         stopped(Run(small_recipe, tmp_path / "run", resume=False, console=QUIET)).train()
-    other = small_recipe.model_copy(update={"monitor": small_recipe.monitor.model_copy(update={"checkpoint_every": 3})})
+    data = small_recipe.data.model_copy(update={"source": "my own drawings"})
+    other = small_recipe.model_copy(update={"data": data, "monitor": small_recipe.monitor.model_copy(update={"checkpoint_every": 3})})
     assert Run(other, tmp_path / "run", resume=True, console=QUIET).recipe.monitor.checkpoint_every == 3
     chosen = small_recipe.model_copy(update={"monitor": small_recipe.monitor.model_copy(update={"best_by": "latest"})})
     with pytest.raises(UserError, match=r"best_by is latest, but the best of .* was chosen with loss"):

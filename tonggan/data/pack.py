@@ -181,7 +181,8 @@ def pack(
     dataset = recognise(path)
     form = FORMS[dataset.modality]
     columns = form.columns(framing)
-    total = sum(1 for _ in dataset.rows()) if progress is not None else 0
+    splits = [row.split for row in dataset.rows()]
+    _split_names(path, splits)  # too many are said before hours of packing
     skipped: dict[str, str] = {}
     uncaptioned = 0
     with replacing(out) as beside, ExitStack() as files:
@@ -190,7 +191,7 @@ def pack(
         writer = _Writer(opened, files.enter_context(open(beside / "rows.jsonl", "wb")))
         for number, row in enumerate(dataset.rows(), 1):
             if progress is not None:
-                progress("packing", number, total)
+                progress("packing", number, len(splits))
             if form.captioned and not row.captions:
                 uncaptioned += 1
                 continue

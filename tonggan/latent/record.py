@@ -141,7 +141,15 @@ def stack(*latents: Latent) -> Latent:
     tokens, masks, pooled = (torch.cat([getattr(each, name) for each in padded]) for name in ("tokens", "mask", "pooled"))
     prompts = [each.prompt for each in latents if each.prompt is not None]
     assert len(prompts) in (0, len(latents)), "some of the latents have a prompt, others none"
-    return Latent(tokens, masks, pooled, latents[0].seconds, _stacked_references(latents), prompt=stack(*prompts) if prompts else None)
+    told = stack(*prompts) if prompts else None
+    return Latent(tokens, masks, pooled, latents[0].seconds, _stacked_references(latents), _stacked_changes(latents), told)
+
+
+def _stacked_changes(latents: tuple[Latent, ...]) -> Tensor | None:
+    like = next((each.changes for each in latents if each.changes is not None), None)
+    if like is None:
+        return None
+    return torch.cat([like.new_zeros(len(each), like.shape[1]) if each.changes is None else each.changes for each in latents])
 
 
 def _stacked_references(latents: tuple[Latent, ...]) -> References | None:

@@ -1,5 +1,6 @@
 """How training begins: the model as a recipe starts it, what stands beside it, and the learner that moves it."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +32,8 @@ def begin(recipe: Recipe, loader: Loader, *, samples: int) -> Begun:
     torch.manual_seed(recipe.seed)
     model = CrossModalModel(recipe.model)
     initial, taken = (None, []) if recipe.initial is None else begin_from(model, recipe.initial)
-    fit_parts(model, loader, samples=samples, known=but_refitted(model, taken, recipe.refit))
+    known = [] if initial is None else but_refitted(model, taken, recipe.refit)
+    fit_parts(model, loader, samples=samples, known=known)
     return Begun(model, initial, tuple(taken))
 
 
@@ -51,6 +53,12 @@ def companion(recipe: Recipe) -> CrossModalModel | None:
     if recipe.initial is not None:
         begin_from(model, recipe.initial)
     return model.to(memory_format=torch.channels_last).eval()
+
+
+def total_samples(recipe: Recipe, count: int) -> int:
+    """Return the samples of the whole schedule, given how many rows an epoch has."""
+    schedule = recipe.schedule
+    return schedule.samples if schedule.samples is not None else math.ceil((schedule.epochs or 0) * count)
 
 
 def chosen_dtype(recipe: Recipe) -> str:

@@ -22,7 +22,7 @@ from tonggan.model import CrossModalModel
 from tonggan.objectives.terms import Checkup
 from tonggan.players import Player, players
 from tonggan.training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
-from tonggan.training.optimizer import MovingAverage, build_optimizers, learning_rate_factor, set_learning_rate
+from tonggan.training.optimizer import MovingAverage, build_optimizers, learning_rate_factor, set_learning_rate, statistics
 from tonggan.training.recipe import Recipe
 
 
@@ -82,6 +82,7 @@ class Learner:
             for player in self.players
         }
         self.average = MovingAverage(self.model, decay=self.recipe.ema_decay)
+        self.counted = list(statistics(self.model).values())
         self.autocast = arithmetic(self.dtype, self.device)
 
     @property
@@ -106,6 +107,7 @@ class Learner:
         randomness = step_randomness(self.recipe.seed, self.step)
         torch.manual_seed(randomness.initial_seed())  # what draws from the global generator (dropout of pretrained networks) repeats, too
         losses: dict[str, float] = {}
+        before = [each.clone() for each in self.counted]
         norms, moved = dict[str, float](), list[bool]()
         for player in self.players:
             set_learning_rate(self.optimizers[player.name], factor)
@@ -119,6 +121,9 @@ class Learner:
         self.step += 1
         dropped = not all(moved)
         self.dropped += dropped
+        if not moved[0]:
+            for counted, kept in zip(self.counted, before, strict=True):
+                counted.copy_(kept)
         if moved[0]:
             self.average.update(self.step)
         ended = time.perf_counter()

@@ -92,7 +92,7 @@ def set_learning_rate(optimizers: Iterable[Optimizer], factor: float) -> None:
             group["lr"] = group.setdefault("peak", group["lr"]) * factor
 
 
-def _statistics(module: nn.Module) -> dict[str, Tensor]:
+def statistics(module: nn.Module) -> dict[str, Tensor]:
     """Return the means and variances that batch normalisation keeps, by name."""
     kept: dict[str, Tensor] = {}
     for name, layer in module.named_modules():
@@ -109,7 +109,7 @@ class MovingAverage:
 
     def __init__(self, module: nn.Module, *, decay: float) -> None:
         self.decay = decay
-        moving = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad} | _statistics(module)
+        moving = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad} | statistics(module)
         self.names = list(moving)
         self.live: list[Tensor] = list(moving.values())
         self.average = [each.detach().clone() for each in self.live]
@@ -125,9 +125,9 @@ class MovingAverage:
 
     @torch.no_grad()
     def load(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` returned."""
-        for name, average in zip(self.names, self.average, strict=True):
-            average.copy_(state[name])
+        """Restore what `state` returned; statistics, which checkpoints of before 2026-11-26 lack, begin as the live ones are."""
+        for name, live, average in zip(self.names, self.live, self.average, strict=True):
+            average.copy_(state[name] if isinstance(live, nn.Parameter) else state.get(name, live))
 
     @torch.no_grad()
     def swap(self) -> None:

@@ -10,7 +10,7 @@ from tonggan.data.loader import Language, Loader, Phrasings, batch_of, chosen_ca
 from tonggan.errors import UserError
 from tonggan.modalities import modalities
 from tonggan.model import ends
-from tonggan.training.beginning import ENDLESS, trial
+from tonggan.training.beginning import ENDLESS, total_samples, trial
 from tonggan.training.recipe import Recipe
 from tonggan.training.sources import open_data, open_pack
 
@@ -79,7 +79,7 @@ def _one_of(phrasings: Phrasings | None) -> Phrasings | None:
 
 
 def dry_run(recipe: Recipe, *, cache: Path, console: Console, steps: int = 3) -> None:
-    """Print parameters, peak memory and time per 1,000 steps, as measured by a few steps."""
+    """Print parameters, peak memory and time, as measured by a few steps."""
     data = open_data(recipe, cache=cache, console=console)
     learner = trial(recipe, data.loader)
     learner.advance(data.loader)
@@ -87,7 +87,9 @@ def dry_run(recipe: Recipe, *, cache: Path, console: Console, steps: int = 3) ->
     for _ in range(steps):
         learner.advance(data.loader)
     seconds = (time.perf_counter() - began) / steps
+    samples = total_samples(recipe, data.count)
     parameters = sum(parameter.numel() for parameter in learner.model.parameters())
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     console.print(f"{parameters / 1e6:.1f} M parameters, peak memory {memory:.1f} GiB, {learner.dtype}")
-    console.print(f"{seconds * 1000 / 60:.1f} min per 1,000 steps ({recipe.schedule.batch_size / seconds:.1f} samples/s)")
+    rate = recipe.schedule.batch_size / seconds
+    console.print(f"{seconds * 1000 / 60:.1f} min per 1,000 steps ({rate:.1f} samples/s); {samples / rate / 3600:.1f} h for all {samples:,} samples")

@@ -240,7 +240,8 @@ def _settings(path: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if "base" not in settings:
         return settings
     merged = _merged(_settings(find_recipe(str(settings.pop("base"))), above=(*above, path)), settings)
-    _forget_source(merged, {f"data.{name}" for name in settings.get("data", {})})
+    data = settings.get("data")
+    _forget_source(merged, {f"data.{name}" for name in data} if isinstance(data, dict) else ())
     return merged
 
 

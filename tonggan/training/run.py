@@ -22,7 +22,7 @@ from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_card import model_card
 from tonggan.model_folder import save_model
-from tonggan.training.beginning import begin, chosen_dtype, companion
+from tonggan.training.beginning import begin, chosen_dtype, companion, total_samples
 from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
 from tonggan.training.journal import Journal
 from tonggan.training.loop import Learner, StepReport
@@ -31,6 +31,8 @@ from tonggan.training.sources import Data, open_data
 
 UNMEASURED = ("loss", "latest")
 """What the best average can be chosen by without outputs being measured."""
+BESIDE: Any = {"monitor": True, "data": {"source"}}
+"""What of a recipe a resumed run may have otherwise: how it is watched, and what stands on the card."""
 CHOOSING = ("best_by", "validation_samples", "evaluate_rows")
 """Settings of the monitor that a resumed run may not change: the best so far was chosen with them."""
 VOCABULARY_SAMPLES = 40_000
@@ -50,12 +52,6 @@ class Judge(Protocol):
     def __call__(self, model: CrossModalModel) -> dict[str, float]:
         """Return the figures of a model in evaluation mode; the same for the same weights."""
         ...
-
-
-def total_samples(recipe: Recipe, count: int) -> int:
-    """Return the samples of the whole schedule, given how many rows an epoch has."""
-    schedule = recipe.schedule
-    return schedule.samples if schedule.samples is not None else math.ceil((schedule.epochs or 0) * count)
 
 
 class Run:
@@ -113,7 +109,7 @@ class Run:
         if not recorded.is_file() or not checkpoint_folders(self.checkpoints):
             raise UserError(f"nothing to resume from in {self.out}: no checkpoint was written there. Start without --resume.")
         kept = parse_recipe(json.loads(recorded.read_text(encoding="utf-8"))["recipe"], where=str(recorded))
-        if kept.model_dump(exclude={"monitor"}) != asked.model_dump(exclude={"monitor"}):
+        if kept.model_dump(exclude=BESIDE) != asked.model_dump(exclude=BESIDE):
             raise UserError(
                 f"the recipe differs from the one that {self.out} was started with; a resumed run must be the same run. Compare with {recorded}."
             )
