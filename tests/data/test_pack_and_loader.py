@@ -1,6 +1,8 @@
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -107,3 +109,21 @@ def test_a_pack_of_something_else_is_refused_by_name(shapes: Path, tmp_path: Pat
     packed.require("image", arrow="text->image")
     with pytest.raises(UserError, match="is a pack of image: video->audio needs one of video"):
         packed.require("video", arrow="video->audio")
+
+
+def test_runs_that_begin_at_once_share_one_pack(shapes: Path, tmp_path: Path) -> None:
+    gate = Barrier(4)
+
+    def begin() -> Path:
+        gate.wait()
+        return ensure_pack(shapes, framing=Framing(8), cache=tmp_path / "packs").path
+
+    with ThreadPoolExecutor(4) as runs:
+        made = {each.result() for each in [runs.submit(begin) for _ in range(4)]}
+    assert [path for path in (tmp_path / "packs").iterdir() if path.is_dir()] == list(made)
+
+
+def test_a_cache_that_may_not_be_written_to_is_said(shapes: Path, tmp_path: Path) -> None:
+    (tmp_path / "packs").write_text("a file")
+    with pytest.raises(UserError, match="packs may not be written to"):
+        ensure_pack(shapes, framing=Framing(8), cache=tmp_path / "packs")

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from tonggan.data.forms import FORMS, Column
 from tonggan.data.layouts import recognise
@@ -253,7 +254,10 @@ def _refuse_broken(path: Path, skipped: Mapping[str, str], kept: int, max_rate: 
 
 
 def ensure_pack(path: Path, *, framing: Framing = AS_PACKED, cache: Path, max_broken_rate: float = 0.01, progress: Show | None = None) -> Pack:
-    """Return `path` opened where it is a pack; else its pack in `cache`, made unless the data set has one there already."""
+    """Return `path` opened where it is a pack; else its pack in `cache`, made unless the data set has one there already.
+
+    Several processes may ask at once: one packs, the others wait for it.
+    """
     if is_pack(path):
         return Pack(path, clip_seconds=framing.clip_seconds)
     if not path.exists():
@@ -261,9 +265,32 @@ def ensure_pack(path: Path, *, framing: Framing = AS_PACKED, cache: Path, max_br
     kept = {name: value for name, value in _kept(framing).items() if name in ("size", "fit") or value != getattr(AS_PACKED, name)}
     fingerprint = hashlib.sha256(f"{path.resolve()} {' '.join(map(str, kept.values()))} {_stamp(path)}".encode()).hexdigest()
     out = cache / f"{path.resolve().name}-{framing.size}-{fingerprint[:8]}"
-    if is_pack(out):
-        return Pack(out, clip_seconds=framing.clip_seconds)
-    return pack(path, framing=framing, out=out, max_broken_rate=max_broken_rate, source=fingerprint, progress=progress)
+    with _alone(out, progress):
+        if is_pack(out):
+            return Pack(out, clip_seconds=framing.clip_seconds)
+        return pack(path, framing=framing, out=out, max_broken_rate=max_broken_rate, source=fingerprint, progress=progress)
+
+
+@contextmanager
+def _alone(out: Path, progress: Show | None) -> Iterator[None]:
+    """Let one process at a time look for `out` and make it; the system frees the lock of one that was killed."""
+    if is_pack(out):  # nothing to make: a cache on a disk that may only be read is enough
+        yield
+        return
+    lock = FileLock(out.with_name(f".{out.name}.lock"))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout:
+        if progress is not None:
+            progress("waiting for another run that packs the same data", 0, 1)
+        lock.acquire()
+    except OSError as error:
+        raise UserError(f"{out.parent} may not be written to ({error.strerror}). Choose another folder.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _stamp(path: Path) -> str:
