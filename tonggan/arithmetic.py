@@ -1,4 +1,4 @@
-"""Which arithmetic is fast and right on this machine: measured in a second, not read from the processor's flags."""
+"""Where this machine computes, and which arithmetic is fast and right there: measured in a second, not read from the processor's flags."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from tonggan.errors import UserError
 
 WORTHWHILE = 1.3
 """How many times faster half precision must be, in linears and in convolutions, before it is chosen."""
@@ -31,11 +33,31 @@ class DtypeChoice:
     rates: Mapping[str, Rate]
 
 
+def choose_device(asked: str = "auto") -> str:
+    """Return the device that `auto` stands for, a GPU of CUDA or ROCm where PyTorch sees one and else the CPU, or the one that is asked for.
+
+    Raises `UserError` where there is none of that name here.
+    """
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=asked)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # what it says differs from device to device
+        raise UserError(
+            f"device={asked}: PyTorch {torch.__version__} finds no such device here ({str(error).splitlines()[0].rstrip('.')}). "
+            "Choose cpu or auto, or install the PyTorch that is made for it."
+        ) from error
+    return asked
+
+
 def choose_dtype(device: str = "cpu") -> DtypeChoice:
-    """Choose between float32 and bfloat16 autocast by measuring both here; float16 never on a CPU."""
-    if device.startswith("cuda"):
-        good = torch.cuda.is_bf16_supported()
+    """Choose between float32 and bfloat16 autocast by measuring both on a CPU, by what the GPU says it has; float16 never."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        good = torch.cuda.is_bf16_supported(including_emulation=False)
         return DtypeChoice("bfloat16" if good else "float32", f"the GPU {'has' if good else 'lacks'} bfloat16", {})
+    if kind != "cpu":
+        return DtypeChoice("float32", f"on '{kind}' nothing else was tried", {})
     return decide({"linear": _measure_linear(), "convolution": _measure_convolution()})
 
 

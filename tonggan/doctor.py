@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from tonggan import __version__
-from tonggan.arithmetic import choose_dtype
+from tonggan.arithmetic import choose_device, choose_dtype
 from tonggan.model_folder import shipped_models
 
 OPTIONAL = {
@@ -30,7 +30,9 @@ def diagnose() -> dict[str, str]:
             facts[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             facts[package] = f"missing: pip install {package} (the extra '{extra}')"
-    choice = choose_dtype("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device()
+    choice = choose_dtype(device)
+    facts["device"] = f"{device} ({torch.cuda.get_device_name()})" if device == "cuda" else device
     facts["threads"] = str(torch.get_num_threads())
     facts["free disk"] = f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB"
     facts["models that ship"] = ", ".join(shipped_models()) or "none"

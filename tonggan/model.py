@@ -86,6 +86,11 @@ class CrossModalModel(nn.Module):
             if prompt is not None and prompt not in self.encoders:
                 raise UserError(f"model.decoders.{name}.prompt: the model has no encoder for '{prompt}'.{nearest(prompt, self.encoders)}")
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is; what it is given comes there by itself."""
+        return self.space.null_point.device
+
     def parts(self) -> Iterable[Part]:
         """All encoders and decoders."""
         return [*self.encoders.values(), *self.decoders.values()]  # type: ignore[list-item]
@@ -128,7 +133,7 @@ class CrossModalModel(nn.Module):
 
     def encode(self, inputs: Any, source: str, *, randomness: torch.Generator | None = None) -> Placed:
         """Lead inputs of modality `source` into the shared space."""
-        latent = self.part(self.encoders, source, "encoder")(inputs)
+        latent = self.part(self.encoders, source, "encoder")(inputs.to(self.device) if isinstance(inputs, Tensor) else inputs)
         return self.space(latent, source, randomness=randomness)
 
     @torch.no_grad()
@@ -254,4 +259,5 @@ class CrossModalModel(nn.Module):
         away = self.space.null(latent) if against is None else against
         if latent.prompt is not None and away.prompt is None:
             away = replace(away, prompt=self.space.null(latent.prompt))
-        return decoder.generate(latent, against=away, seeds=seeds, settings=defaults | dict(settings or {}), start=start)
+        begin = None if start is None else start.to(self.device)
+        return decoder.generate(latent, against=away, seeds=seeds, settings=defaults | dict(settings or {}), start=begin)

@@ -107,7 +107,7 @@ def save_model(
 
 
 def load_model(name: str, *, device: str = "cpu") -> Loaded:
-    """Read a model by name, folder or run, in evaluation mode.
+    """Read a model by name, folder or run, in evaluation mode, onto a device.
 
     Raises `UserError` where it is missing, broken, of a newer format, or where weights and architecture differ.
     """

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from tonggan.arithmetic import choose_device
 from tonggan.choosing import Candidate, best, ranking
 from tonggan.completion import Completion
 from tonggan.data.loader import Phrasings
@@ -33,9 +34,12 @@ class Tonggan:
         """How captions that leave something open are completed before something is made of them; None takes them as they are written."""
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, device: str = "cpu") -> "Tonggan":
-        """Load a model that ships (by name), a model folder or a run; raises `UserError` where it is missing, broken or of another architecture."""
-        return cls(load_model(str(name), device=device))
+    def from_pretrained(cls, name: str | Path, *, device: str = "auto") -> "Tonggan":
+        """Load a model that ships (by name), a model folder or a run onto a device; `auto` is a GPU where PyTorch sees one, and else the CPU.
+
+        Raises `UserError` where the model is missing, broken or of another architecture, or the device is not there.
+        """
+        return cls(load_model(str(name), device=choose_device(device)))
 
     @property
     def name(self) -> str:

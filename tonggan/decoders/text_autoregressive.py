@@ -158,21 +158,21 @@ def typeset(sentence: str, language: str) -> str:
 
 
 class _Writer:
-    """What a search asks: the next token's log-probabilities, given the tokens that it chose last."""
+    """What a search, which counts on the CPU, asks: the next token's log-probabilities, given the tokens that it chose last."""
 
     def __init__(self, decoder: TextAutoregressive, latent: Latent) -> None:
-        self.decoder = decoder
+        self.decoder, self.device = decoder, latent.tokens.device
         self.contexts = decoder.read(latent)
         self.pasts = [Past() for _ in self.contexts]
         self.position = 0
 
     def next(self, ids: Tensor) -> Tensor:
         """(rows, tokens) new tokens -> (rows, vocabulary) log-probabilities of what follows."""
-        logits = self.decoder(ids, self.contexts, self.pasts, position=self.position)[:, -1]
+        logits = self.decoder(ids.to(self.device), self.contexts, self.pasts, position=self.position)[:, -1]
         self.position += ids.shape[1]
-        return logits.float().log_softmax(-1)
+        return logits.float().log_softmax(-1).cpu()
 
     def take(self, rows: Tensor) -> None:
         """Go on with `rows`, in that order: each of the same sample as the row whose place it takes, so that the contexts stay."""
         for past in self.pasts:
-            past.take(rows)
+            past.take(rows.to(self.device))

@@ -97,7 +97,7 @@ class Vitals(nn.Module):
             "memorising": figures["memorised"] > MEMORISED and figures["told_apart"] > CERTAIN,
         }
         ready = self.norms[1, 0] >= WARM_UP + REFERENCE
-        now = torch.tensor([seen[name] and bool(ready) for name in ADVICE], device=self.strikes.device)
+        now = torch.tensor([seen[name] and bool(ready) for name in ADVICE]).to(self.strikes.device)
         self.strikes.copy_(torch.where(now, self.strikes + 1, 0))
         worst = int(self.strikes.argmax())
         return list(ADVICE.values())[worst] if self.patience and self.strikes[worst] >= self.patience else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tonggan.arithmetic import choose_dtype
+from tonggan.arithmetic import choose_device, choose_dtype
 from tonggan.data.loader import Loader
 from tonggan.model import CrossModalModel
 from tonggan.model_folder import Loaded, begin_from, load_model
@@ -62,10 +62,17 @@ def total_samples(recipe: Recipe, count: int) -> int:
 
 
 def chosen_dtype(recipe: Recipe) -> str:
-    """Return the recipe's dtype; `auto` is what is fast and right on this machine."""
-    return choose_dtype().dtype if recipe.dtype == "auto" else recipe.dtype
+    """Return the recipe's dtype; `auto` is what is fast and right on its device."""
+    return choose_dtype(choose_device(recipe.device)).dtype if recipe.dtype == "auto" else recipe.dtype
+
+
+def learner_of(model: CrossModalModel, recipe: Recipe, *, total_samples: int, dtype: str) -> Learner:
+    """Return the learner of a model on the recipe's device, with what stands beside it."""
+    device = choose_device(recipe.device)
+    beside = companion(recipe)
+    return Learner(model, recipe, total_samples, dtype, device=device, teacher=None if beside is None else beside.to(torch.device(device)))
 
 
 def trial(recipe: Recipe, loader: Loader, *, samples: int = 1) -> Learner:
     """Return the learner of a recipe for a few steps that are measured: fitted to few samples, with no end in sight."""
-    return Learner(begin(recipe, loader, samples=samples).model, recipe, ENDLESS, chosen_dtype(recipe), teacher=companion(recipe))
+    return learner_of(begin(recipe, loader, samples=samples).model, recipe, total_samples=ENDLESS, dtype=chosen_dtype(recipe))

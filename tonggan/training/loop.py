@@ -34,7 +34,7 @@ def step_randomness(seed: int, step: int) -> torch.Generator:
 def arithmetic(dtype: str, device: str) -> Callable[[], AbstractContextManager]:
     """Return the context in which losses are computed: autocast for bfloat16, nothing for float32."""
     if dtype == "bfloat16":
-        return lambda: torch.autocast(device, dtype=torch.bfloat16)
+        return lambda: torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
     return nullcontext
 
 

@@ -148,6 +148,8 @@ class Recipe(Strict):
     frozen: tuple[str, ...] = ()
     """What does not move: names of parts or of what is in them, such as `encoders.text`, `space.tokens.text` or `decoders`."""
     seed: int = Field(default=0, ge=0)
+    device: str = "auto"
+    """Where it is trained: `cpu`, `cuda`, `cuda:1`; `auto` is a GPU where PyTorch sees one. A run may go on elsewhere, if not to the same bits."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of training; `auto` measures this machine. Weights, EMA and optimizer state are always float32."""
     ema_decay: float = 0.9995

@@ -22,17 +22,17 @@ from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_card import model_card
 from tonggan.model_folder import save_model
-from tonggan.training.beginning import begin, chosen_dtype, companion, total_samples
+from tonggan.training.beginning import begin, chosen_dtype, learner_of, total_samples
 from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
 from tonggan.training.journal import Journal
-from tonggan.training.loop import Learner, StepReport
+from tonggan.training.loop import StepReport
 from tonggan.training.recipe import Recipe, parse_recipe
 from tonggan.training.sources import Data, open_data
 
 UNMEASURED = ("loss", "latest")
 """What the best average can be chosen by without outputs being measured."""
-BESIDE: Any = {"monitor": True, "data": {"source"}}
-"""What of a recipe a resumed run may have otherwise: how it is watched, and what stands on the card."""
+BESIDE: Any = {"monitor": True, "device": True, "data": {"source"}}
+"""What of a recipe a resumed run may have otherwise: how it is watched, where it is computed, and what stands on the card."""
 CHOOSING = ("best_by", "validation_samples", "evaluate_rows")
 """Settings of the monitor that a resumed run may not change: the best so far was chosen with them."""
 VOCABULARY_SAMPLES = 40_000
@@ -91,7 +91,7 @@ class Run:
             checkpoint = None
             dtype = chosen_dtype(recipe)
             self.model = self._begin()
-        self.learner = Learner(self.model, recipe, total_samples(recipe, self.data.count), dtype, teacher=companion(recipe))
+        self.learner = learner_of(self.model, recipe, total_samples=total_samples(recipe, self.data.count), dtype=dtype)
         if checkpoint is not None:
             self.learner.restore(checkpoint)
         else:
