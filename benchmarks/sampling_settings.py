@@ -1,4 +1,4 @@
-"""Which sampling settings draw best: python benchmarks/sampling_settings.py MODEL [--captions 256] [--setting guidance_scale=1,2] [--setting ...]
+"""Which sampling settings draw best: python benchmarks/sampling_settings.py MODEL [--captions 256] [--setting guidance_scale=1,2] [--setting best_of=1,4]
 
 Draws captions of rows that were held out of training (never a test split) under every combination of the settings, and prints for each the network
 evaluations a picture, the kernel distance and R@1/R@5 on EfficientNet-Lite0 features against the held-out drawings, and pictures a second.
@@ -17,6 +17,7 @@ from rich.console import Console
 from tonggan.data.loader import first_caption, hold_out
 from tonggan.data.pack import ensure_pack
 from tonggan.evaluation.distances import kernel_distance
+from tonggan.evaluation.drawing import BestOf
 from tonggan.evaluation.features import FeatureNet
 from tonggan.evaluation.retrieval import ground_truth_ranks
 from tonggan.pipeline import Tonggan
@@ -27,7 +28,7 @@ BATCH = 64
 def main(
     model: str,
     captions: Annotated[int, typer.Option(min=2)] = 256,
-    setting: Annotated[list[str] | None, typer.Option(help="name=value,value,... of the decoder.")] = None,
+    setting: Annotated[list[str] | None, typer.Option(help="name=value,value,... of the decoder; best_of=1,4 keeps the best of so many.")] = None,
     cache: Annotated[Path, typer.Option(help="Folder of packs.")] = Path("runs/packs"),
 ) -> None:
     """Draw under every combination and print a table."""
@@ -46,11 +47,14 @@ def main(
     console.print(f"{len(rows)} held-out captions\n{'settings':60} evaluations  kernel distance x1000   R@1   R@5  pictures/s")
     for values in itertools.product(*choices):
         chosen: dict[str, Any] = dict(zip(names, values, strict=True))
+        best_of = chosen.get("best_of", 1)
+        loaded.overrides = {name: value for name, value in chosen.items() if name != "best_of"}
         evaluations[0], began = 0, time.perf_counter()
         drawn = []
         for start in range(0, len(asked), BATCH):
             part = asked[start : start + BATCH]
-            drawn += loaded.generate(part, to="image", seeds=list(range(start, start + len(part))), settings=chosen)
+            drawer = loaded if best_of == 1 else BestOf(loaded, best_of)
+            drawn += drawer.generate(part, to="image", seeds=list(range(start, start + len(part))))
         seconds = time.perf_counter() - began
         features = net.features(drawn)
         ranks = ground_truth_ranks(features, truths)

@@ -12,7 +12,12 @@ from tonggan.progress import progress_bars
 if TYPE_CHECKING:
     from tonggan.evaluation.card import Card
 
-OPTIONS_OF_ARROWS = {"language": ("text->image", "image->text"), "truth": ("video->audio",), "tolerance_seconds": ("video->audio",)}
+OPTIONS_OF_ARROWS = {
+    "language": ("text->image", "image->text"),
+    "best_of": ("text->image",),
+    "truth": ("video->audio",),
+    "tolerance_seconds": ("video->audio",),
+}
 """Options that mean something for some arrows only."""
 
 
@@ -47,6 +52,7 @@ def evaluate(
     num_inference_steps: Annotated[int | None, typer.Option(min=1, help="As in draw.")] = None,
     references: Annotated[int | None, typer.Option(min=0, help="As in draw.")] = None,
     smoothing: Annotated[float | None, typer.Option(min=0, help="As in draw.")] = None,
+    best_of: Annotated[int, typer.Option(min=1, help="As in draw: so many pictures a caption, of which the nearest to it is measured.")] = 1,
 ) -> None:
     """Draw a split, describe it, or give it its sound, and measure what was made against the ground truth; or repeat what a card says."""
     from tonggan.evaluation.card import Card
@@ -76,6 +82,7 @@ def evaluate(
         seed=seed,
         limit=limit,
         settings={name: value for name, value in wishes.items() if value is not None},
+        best_of=best_of,
         features=tuple(features or ()),
         java=tuple(java or ()),
         truth="events" if truth == "events" else "sound",

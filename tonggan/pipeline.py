@@ -108,18 +108,27 @@ class Tonggan:
         return [each.output for each in self.candidates(inputs, to=to, seed=seed, n=n, best_of=best_of, reward=reward, **how)]
 
     def candidates(
-        self, inputs: Any, *, to: str, seed: int = 0, n: int = 1, best_of: int, reward: str | Path | None = None, **how: Any
+        self,
+        inputs: Any,
+        *,
+        to: str,
+        seed: int = 0,
+        n: int = 1,
+        best_of: int,
+        seeds: Sequence[int] | None = None,
+        reward: str | Path | None = None,
+        **how: Any,
     ) -> list[Candidate]:
-        """Make `best_of` outputs for each input, output number i of the call from `seed` + i, and return the `n` best of each with seed and score.
+        """Make `best_of` outputs for each input, output number i of the call from `seed` + i or `seeds[i]`, and return the `n` best of each.
 
-        `how` is what else `generate` takes. Raises `UserError` as `generate` does, for `best_of` below `n`, where the model cannot read what it makes, and for
-        a reward head of another arrow or model.
+        Each comes with its seed and its score. `how` is what else `generate` takes. Raises `UserError` as `generate` does, for `best_of` below `n`, where
+        the model cannot read what it makes, and for a reward head of another arrow or model.
         """
         if best_of < max(n, 2):
             raise UserError(f"the best {n} of {best_of} is no choice: best_of must be at least {max(n, 2)}.")
         source = modality_of((inputs[0] if inputs else None) if isinstance(inputs, (list, tuple)) else inputs).name
         rank = ranking(self.model, source=source, target=to, reward=reward)
-        target, made, asked, chosen = self._made(inputs, to=to, seed=seed, n=best_of, seeds=None, **how)
+        target, made, asked, chosen = self._made(inputs, to=to, seed=seed, n=best_of, seeds=seeds, **how)
         return best(target.to_outputs(made, self.framing), rank(made, asked), chosen, of=best_of, n=n)
 
     def _made(

@@ -21,7 +21,7 @@ from tonggan.pipeline import Tonggan
 @pytest.fixture(scope="module")
 def card(drawer: Path, shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("evaluated") / "out"
-    judge(Request(model=str(drawer), data=str(shapes), split="train", limit=8, settings={"num_inference_steps": 2}), out=out)
+    judge(Request(model=str(drawer), data=str(shapes), split="train", limit=8, settings={"num_inference_steps": 2}, best_of=2), out=out)
     return out / "card.json"
 
 

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from tonggan.choosing import best, ranking
 from tonggan.errors import UserError
+from tonggan.evaluation.drawing import BestOf
 from tonggan.feedback.reward import learn_reward
 from tonggan.modalities.image import open_picture
 from tonggan.pipeline import Tonggan
@@ -59,6 +60,15 @@ def test_the_best_of_n_are_those_with_the_highest_scores(model: Tonggan, head: P
     assert [one.tobytes() for one in made] == [each.output.tobytes() for each in two]
     alone = model.generate("red square", to="image", seed=two[0].seed)[0]
     assert max(abs(a - b) for a, b in zip(alone.tobytes(), two[0].output.tobytes(), strict=True)) <= 1
+
+
+def test_an_evaluation_keeps_the_pictures_that_draw_keeps(model: Tonggan) -> None:
+    captions = ["red square", "blue bar", "green frame"]
+    kept = BestOf(model, 2).generate(captions, to="image", seeds=[4, 0, 1])
+    for caption, seed, picture in zip(captions, [8, 0, 2], kept, strict=True):
+        best = model.candidates(caption, to="image", seed=seed, best_of=2)[0].output
+        assert max(abs(a - b) for a, b in zip(best.tobytes(), picture.tobytes(), strict=True)) <= 1
+    assert BestOf(model, 2).settings() == model.settings() | {"best_of": 2}
 
 
 def test_without_a_head_closeness_in_the_space_ranks(model: Tonggan) -> None:

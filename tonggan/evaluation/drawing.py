@@ -15,6 +15,7 @@ from tonggan.data.loader import Phrasings, first_caption
 from tonggan.data.pack import Pack
 from tonggan.errors import UserError, nearest
 from tonggan.files import replacing
+from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
 
 
@@ -43,6 +44,42 @@ class Drawer(Protocol):
     def generate(self, inputs: list[str], *, to: str, seeds: list[int]) -> list[Image.Image]:
         """Draw one picture a caption, picture i from `seeds[i]` alone."""
         ...
+
+
+@dataclass(frozen=True)
+class BestOf:
+    """A model that draws `count` pictures of each caption and keeps the one that lies nearest to it: picture i is chosen among `seeds[i]` * `count` and following."""
+
+    model: Tonggan
+    count: int
+
+    @property
+    def name(self) -> str:
+        """What a card calls it."""
+        return self.model.name
+
+    @property
+    def phrasings(self) -> Phrasings | None:
+        """How captions were phrased in training."""
+        return self.model.phrasings
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of the weights."""
+        return self.model.weights_hash
+
+    def settings(self) -> dict[str, Any]:
+        """Return the model's settings, and `best_of`."""
+        return self.model.settings() | {"best_of": self.count}
+
+    def generate(self, inputs: list[str], *, to: str, seeds: list[int]) -> list[Image.Image]:
+        """Draw `count` pictures a caption and return the best of each."""
+        found: list[Image.Image] = []
+        several = max(1, len(inputs) // self.count)  # as many pictures at once as were asked for
+        for start in range(0, len(inputs), several):
+            own = [seed * self.count + i for seed in seeds[start : start + several] for i in range(self.count)]
+            found += [each.output for each in self.model.candidates(inputs[start : start + several], to=to, best_of=self.count, seeds=own)]
+        return found
 
 
 @dataclass(frozen=True)

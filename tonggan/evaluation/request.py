@@ -13,6 +13,7 @@ from tonggan.errors import UserError, nearest
 from tonggan.evaluation.card import Card, Column, Figure
 from tonggan.evaluation.card_text import save_card
 from tonggan.evaluation.curves import journal_of
+from tonggan.evaluation.drawing import BestOf
 from tonggan.evaluation.evaluate import evaluate
 from tonggan.evaluation.hearing import Truth
 from tonggan.evaluation.nets import load_nets
@@ -40,6 +41,8 @@ class Request:
     limit: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the decoder that replace its own."""
+    best_of: int = 1
+    """Pictures that are drawn of each caption; the one that lies nearest to it is measured."""
     features: tuple[str, ...] = ()
     """Feature networks besides EfficientNet-Lite0: `inception=FILE`, a folder or a hub id."""
     java: tuple[str, ...] = ()
@@ -91,7 +94,7 @@ def judge(request: Request, *, out: Path, beside: Sequence[Card] = (), download:
     elif request.arrow == "image->text":
         card = evaluate_sentences(model, **options, **seen, java=request.java)
     else:
-        card = evaluate(model, **options, **seen, nets=nets)
+        card = evaluate(model if request.best_of == 1 else BestOf(model, request.best_of), **options, **seen, nets=nets)
     card = replace(card, request=_plain(asdict(request)))
     save_card(out, card)
     return card
