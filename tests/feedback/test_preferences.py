@@ -85,6 +85,21 @@ def test_preferences_of_others(tmp_path: Path) -> None:
     assert report(store)[0].ranking.standings[0].model == "chosen"
 
 
+def test_a_voter_who_says_both_stores_nothing(tmp_path: Path) -> None:
+    row = {"prompt": "hi", "chosen": "hello", "rejected": "go away", "chosen_model": "m", "rejected_model": "m", "voter": "one"}
+    opposite = row | {"chosen": row["rejected"], "rejected": row["chosen"]}
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (row, row, opposite)))
+    store = opened(tmp_path)
+    with pytest.raises(UserError, match="row 3: voter 'one' said the opposite"):
+        import_preferences(store, tmp_path / "rows.jsonl", tmp_path, arrow="text->text")
+    assert store.ballots() == {}
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (row, row)))
+    assert import_preferences(store, tmp_path / "rows.jsonl", tmp_path, arrow="text->text") == (1, 1)
+    (tmp_path / "rows.jsonl").write_text(json.dumps(opposite))
+    with pytest.raises(UserError, match="row 1: voter 'one' said the opposite"):
+        import_preferences(store, tmp_path / "rows.jsonl", tmp_path, arrow="text->text")
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [

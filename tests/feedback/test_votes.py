@@ -49,6 +49,19 @@ def test_a_hundred_clicks_at_once_are_one_vote(filled: VoteStore) -> None:
     assert len(filled.ballots()["text->text"]) == 1
 
 
+def test_many_votes_at_once_meet_those_of_others(filled: VoteStore) -> None:
+    def all_of(name: str) -> int:
+        return filled.vote_all([said(voter=f"{name}-{i}") for i in range(20)] + [said(voter=f"common-{i}") for i in range(20)])
+
+    with ThreadPoolExecutor(4) as imports:
+        new = list(imports.map(all_of, "abcd"))
+    assert sum(new) == 100
+    assert len(filled.ballots()["text->text"]) == 100
+    with pytest.raises(AlreadyVotedError, match="common-3"):
+        filled.vote_all([said(voter="late"), said(Choice.SECOND, voter="common-3")])
+    assert filled.answered("late") == set()
+
+
 def test_a_vote_can_be_taken_back(filled: VoteStore) -> None:
     filled.vote(said())
     filled.vote(said(Choice.TIE, first="c", second="d"))

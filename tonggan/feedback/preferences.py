@@ -56,8 +56,8 @@ def import_preferences(store: VoteStore, source: Path, folder: Path, *, arrow: s
     """Store a vote a row of a table of preferences and return (new votes, votes that were known).
 
     Columns beyond `prompt, chosen, rejected` are those that `export_preferences` writes. Without them models are called "chosen" and "rejected", every
-    row is a voter, and `arrow` says what the outputs are. Files are copied into `folder`. Raises `UserError` for a row without one of the three or with a
-    file that is missing; then no vote is stored.
+    row is a voter, and `arrow` says what the outputs are. Files are copied into `folder`. Raises `UserError` for a row without one of the three, with a
+    file that is missing, or that says the opposite of what its voter said; then no vote is stored.
     """
     if not source.is_file():
         raise UserError(f"{source}: no such file.")
@@ -66,7 +66,12 @@ def import_preferences(store: VoteStore, source: Path, folder: Path, *, arrow: s
         for file, name in each.files:
             _copy(file, folder / name)
     store.register([output for each in read for output in (each.chosen, each.rejected)])
-    new = sum(_store(store, each) for each in read)
+    votes = [_vote(each) for each in read]
+    try:
+        new = store.vote_all(votes)
+    except AlreadyVotedError as error:
+        where = next(each.where for each, vote in zip(read, votes, strict=True) if vote is error.vote)
+        raise UserError(f"{where}: voter '{error.vote.voter}' said the opposite of this pair before. Remove the row; no vote was stored.") from None
     return new, len(read) - new
 
 
@@ -82,13 +87,10 @@ class Preference:
     files: tuple[tuple[Path, str], ...]
 
 
-def _store(store: VoteStore, read: Preference) -> bool:
+def _vote(read: Preference) -> Vote:
     first, second = sorted((read.chosen.id, read.rejected.id))
     choice = Choice.FIRST if first == read.chosen.id else Choice.SECOND
-    try:
-        return store.vote(Vote(voter=read.voter, first=first, second=second, choice=choice, comment=read.comment))
-    except AlreadyVotedError:
-        raise UserError(f"{read.where}: voter '{read.voter}' said the opposite of this pair before. The rows above are stored.") from None
+    return Vote(voter=read.voter, first=first, second=second, choice=choice, comment=read.comment)
 
 
 def _row(ballot: Ballot) -> dict[str, Any]:

@@ -6,22 +6,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url, select
+from sqlalchemy import Engine, create_engine, event, insert, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.orm import aliased, sessionmaker
+from sqlalchemy.orm import Session, aliased, sessionmaker
 
 from tonggan.errors import UserError
 from tonggan.feedback.tables import Base, Choice, Output, Rating, Vote
 
 LOCK_SECONDS = 30
 """How long a writer waits for its turn."""
+TRIES = 5
+"""How often many votes are stored anew where other processes stored some of them meanwhile."""
+AT_ONCE = 500
+"""Voters that are asked for in one statement."""
 INSERT: Mapping[str, Callable[..., sqlite.Insert | postgresql.Insert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 """The statement that can pass over rows that are there already, by kind of database."""
 
 
 class AlreadyVotedError(Exception):
     """The voter has said something else of this pair before; that word stands."""
+
+    def __init__(self, vote: Vote) -> None:
+        super().__init__(f"voter '{vote.voter}' said something else of {vote.first} and {vote.second} before")
+        self.vote = vote
 
 
 @dataclass(frozen=True)
@@ -95,8 +103,26 @@ class VoteStore:
             if stored is None:
                 raise
             if stored.choice != vote.choice:
-                raise AlreadyVotedError from None
+                raise AlreadyVotedError(vote) from None
             return False
+
+    def vote_all(self, votes: Sequence[Vote]) -> int:
+        """Store many votes, all of them or none, and return how many are new.
+
+        Raises `AlreadyVotedError` where a voter said something else of a pair, in the store or earlier among `votes`.
+        """
+        tries = 0
+        while True:
+            try:
+                with self.sessions.begin() as session:
+                    new = _unsaid(votes, _said_by(session, sorted({vote.voter for vote in votes})))
+                    if new:
+                        session.execute(insert(Vote), new)
+                return len(new)
+            except IntegrityError:  # another process stored one of them after it was looked for; or an output is not known, and never will be
+                tries += 1
+                if tries == TRIES:
+                    raise
 
     def withdraw_last(self, voter: str) -> bool:
         """Take the voter's latest vote back and return whether there was one."""
@@ -142,6 +168,28 @@ class VoteStore:
             for rating, output in session.execute(select(Rating, Output).join(Output).order_by(Rating.id)):
                 found[output.arrow].append(Stars(rating.voter, rating.stars, output))
         return dict(found)
+
+
+def _said_by(session: Session, voters: Sequence[str]) -> dict[tuple[str, str, str], Choice]:
+    """Return what voters said: (voter, first, second) -> choice."""
+    said: dict[tuple[str, str, str], Choice] = {}
+    for start in range(0, len(voters), AT_ONCE):
+        asked = select(Vote.voter, Vote.first, Vote.second, Vote.choice).where(Vote.voter.in_(voters[start : start + AT_ONCE]))
+        said |= {(voter, first, second): Choice(choice) for voter, first, second, choice in session.execute(asked)}
+    return said
+
+
+def _unsaid(votes: Sequence[Vote], said: dict[tuple[str, str, str], Choice]) -> list[dict[str, Any]]:
+    """Return the rows of the votes that are new, in one order for all processes: two that store the same would wait for each other for ever."""
+    new: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for vote in votes:
+        place = (vote.voter, vote.first, vote.second)
+        if place not in said:
+            new[place] = {"voter": vote.voter, "first": vote.first, "second": vote.second, "choice": vote.choice, "comment": vote.comment}
+        elif said[place] != vote.choice:
+            raise AlreadyVotedError(vote)
+        said[place] = Choice(vote.choice)
+    return [new[place] for place in sorted(new)]
 
 
 def model_names(outputs: Iterable[Output]) -> dict[tuple[str, str], str]:
