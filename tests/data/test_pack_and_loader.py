@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tonggan.data.loader import Language, Loader, first_caption, hold_out
+from tonggan.data.loader import Language, Loader, all_phrasings, chosen_caption, first_caption, hold_out
 from tonggan.data.order import permuted
-from tonggan.data.pack import Pack, ensure_pack, pack
+from tonggan.data.pack import Pack, PackedRow, ensure_pack, pack
 from tonggan.errors import UserError
 from tonggan.modalities import Framing
+from tonggan.training.recipe import load_recipe
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -48,6 +49,18 @@ def test_phrasings_fill_from_tags_and_skip_what_is_missing(shapes: Path, tmp_pat
     phrasings = {"zh": Language(1.0, ("{none} x", "图：{label.zh}"))}
     assert (first_caption(packed.row(0), "zh", phrasings) or "").startswith("图：")
     assert first_caption(packed.row(0), "fr", phrasings) is None
+
+
+def test_rows_without_the_tags_of_a_recipe_are_phrased_as_they_are() -> None:
+    phrasings = load_recipe("emoji-64").data.loader_phrasings()
+    row = PackedRow("cats/2.jpg", {"en": ("a black cat",), "zh": ("一只黑猫", "黑猫")}, "train", {})
+    drawn = [chosen_caption(row, phrasings, draw) for draw in np.random.default_rng(0).integers(2**63, size=400).tolist()]
+    assert {(caption.language, str(caption)) for caption in drawn} == {("en", "a black cat"), ("zh", "一只黑猫"), ("zh", "黑猫")}
+    assert first_caption(row, "zh", phrasings) == "一只黑猫"
+    assert all_phrasings(row, phrasings) == ["a black cat", "一只黑猫", "黑猫"]
+    korean = PackedRow("cats/3.jpg", {"ko": ("검은 고양이",)}, "train", {})
+    assert chosen_caption(korean, phrasings, 7) == "검은 고양이"
+    assert all_phrasings(korean, phrasings) == ["검은 고양이"]
 
 
 def test_a_pack_is_made_anew_when_a_file_far_down_changes(shapes: Path, tmp_path: Path) -> None:

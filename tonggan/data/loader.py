@@ -69,44 +69,44 @@ def fill(template: str, row: PackedRow, caption: str) -> str | None:
     return None if missing else filled
 
 
-def _choices(row: PackedRow, language: str, templates: Sequence[str], draw: int) -> list[str]:
-    captions = row.captions.get(language, ())
-    if not captions:
-        return []
-    caption = captions[draw // 65_537 % len(captions)]
-    return [filled for template in templates if (filled := fill(template, row, caption)) is not None]
+def _phrased(row: PackedRow, caption: str, templates: Sequence[str]) -> list[str]:
+    """Return a caption in every template that the row can fill; as it is where it can fill none: other data has other tags than a recipe's."""
+    return [filled for template in templates if (filled := fill(template, row, caption)) is not None] or [caption]
+
+
+def _offered(row: PackedRow, phrasings: Phrasings | None) -> Phrasings:
+    """Return the languages of `phrasings` that a row has captions in; all that it has, as they are, where there are none."""
+    found = {name: each for name, each in (phrasings or {}).items() if each.weight > 0 and row.captions.get(name)}
+    return found or {name: AS_IT_IS for name, texts in row.captions.items() if texts}
 
 
 def chosen_caption(row: PackedRow, phrasings: Phrasings | None, draw: int) -> Caption:
-    """Return the caption of a row that the number `draw` (uniform, 63 bits) stands for; a row with nothing that fits gives any caption it has."""
-    offered = phrasings or dict.fromkeys(row.captions, AS_IT_IS)
-    names = [name for name, each in offered.items() if each.weight > 0 and row.captions.get(name)]
-    while names:
-        weights = np.cumsum([offered[name].weight for name in names])
-        point = (draw % 1_000_003) / 1_000_003 * weights[-1]
-        name = names[int(np.searchsorted(weights, point, side="right"))]
-        if options := _choices(row, name, offered[name].templates, draw):
-            return Caption(options[draw // 1_000_003 % len(options)], language=name)
-        names.remove(name)
-    return next((Caption(texts[0], language=name) for name, texts in row.captions.items() if texts), Caption(""))
+    """Return the caption of a row that the number `draw` (uniform, 63 bits) stands for; empty where the row has none."""
+    offered = _offered(row, phrasings)
+    if not offered:
+        return Caption("")
+    weights = np.cumsum([each.weight for each in offered.values()])
+    point = (draw % 1_000_003) / 1_000_003 * weights[-1]
+    name = list(offered)[int(np.searchsorted(weights, point, side="right"))]
+    captions = row.captions[name]
+    options = _phrased(row, captions[draw // 65_537 % len(captions)], offered[name].templates)
+    return Caption(options[draw // 1_000_003 % len(options)], language=name)
 
 
 def first_caption(row: PackedRow, language: str, phrasings: Phrasings | None) -> Caption | None:
     """Return the first phrasing of a language that fits the row (what evaluation uses), or None where the row has no caption in it."""
-    templates = phrasings[language].templates if phrasings and language in phrasings else ("{caption}",)
-    return next((Caption(text, language=language) for text in _choices(row, language, templates, 0)), None)
+    captions = row.captions.get(language)
+    if not captions:
+        return None
+    templates = phrasings[language].templates if phrasings and language in phrasings else AS_IT_IS.templates
+    return Caption(_phrased(row, captions[0], templates)[0], language=language)
 
 
 def all_phrasings(row: PackedRow, phrasings: Phrasings | None) -> list[str]:
     """Return every phrasing of every caption of a row."""
-    offered = phrasings or dict.fromkeys(row.captions, AS_IT_IS)
-    told = (
-        fill(template, row, caption)
-        for language, each in offered.items()
-        for caption in row.captions.get(language, ())
-        for template in each.templates
-    )
-    return list(dict.fromkeys(text for text in told if text is not None))
+    offered = _offered(row, phrasings)
+    told = (text for language, each in offered.items() for caption in row.captions[language] for text in _phrased(row, caption, each.templates))
+    return list(dict.fromkeys(told))
 
 
 def batch_of(
