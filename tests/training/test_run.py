@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from tonggan.errors import UserError
 from tonggan.modalities.image import square
+from tonggan.model_folder import load_model, shipped_models
 from tonggan.pipeline import Tonggan
 from tonggan.training.checkpoint import checkpoint_folders
 from tonggan.training.preflight import dry_run, overfit
@@ -375,3 +376,18 @@ def test_a_walk_begins_and_ends_at_its_captions(small_recipe: Recipe, tmp_path: 
     assert np.abs(frames[-1] - last).max() <= 2
     with pytest.raises(UserError, match="at least 2"):
         model.morph("a", "b", frames=1)
+
+
+@pytest.mark.parametrize(("align", "said"), [(0.0, True), (0.1, False)])
+def test_an_encoder_that_nothing_teaches_is_named(small_recipe: Recipe, tmp_path: Path, align: float, said: bool) -> None:
+    recipe = small_recipe.model_copy(update={"objectives": small_recipe.objectives.model_copy(update={"align": align})})
+    told = StringIO()
+    Run(recipe, tmp_path / "run", resume=False, console=Console(file=told, width=400))
+    assert ("nothing teaches encoders.image" in told.getvalue()) == said
+
+
+def test_every_encoder_of_what_ships_was_taught() -> None:
+    """A convolution that begins as nothing is nothing until it is taught."""
+    for name in shipped_models():
+        for key, tensor in load_model(name).model.encoders.state_dict().items():
+            assert tensor.ndim < 2 or tensor.abs().sum() > 0, f"{name}: {key}"

@@ -7,7 +7,7 @@ import torch
 
 from tonggan.arithmetic import choose_device, choose_dtype
 from tonggan.data.loader import Loader
-from tonggan.model import CrossModalModel
+from tonggan.model import CrossModalModel, ends
 from tonggan.model_folder import Loaded, begin_from, load_model
 from tonggan.parts import Part
 from tonggan.training.fitting import but_refitted, fit_parts
@@ -35,6 +35,18 @@ def begin(recipe: Recipe, loader: Loader, *, samples: int) -> Begun:
     known = [] if initial is None else but_refitted(model, taken, recipe.refit)
     fit_parts(model, loader, samples=samples, known=known)
     return Begun(model, initial, tuple(taken))
+
+
+def untaught(recipe: Recipe, begun: Begun) -> list[str]:
+    """Return the encoders that stay as they were drawn at random: no arrow or prompt uses them, nothing aligns them, and none was taken over."""
+    objectives, model = recipe.objectives, begun.model
+    if objectives.distil is not None or objectives.prefer is not None:  # these move a decoder alone
+        learning = set[str]()
+    else:
+        trained = [ends(arrow) for arrow, weight in objectives.arrows.items() if weight]
+        learning = {source for source, _ in trained} | {kind for way in trained if (kind := model.prompt_kind(*way)) is not None}
+        learning |= set(model.encoders) if objectives.align else set()
+    return [name for name, encoder in model.encoders.items() if name not in learning and encoder not in begun.taken]
 
 
 def companion(recipe: Recipe) -> CrossModalModel | None:

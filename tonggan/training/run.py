@@ -22,7 +22,7 @@ from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_card import model_card
 from tonggan.model_folder import save_model
-from tonggan.training.beginning import begin, chosen_dtype, learner_of, total_samples
+from tonggan.training.beginning import begin, chosen_dtype, learner_of, total_samples, untaught
 from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
 from tonggan.training.journal import Journal
 from tonggan.training.loop import StepReport
@@ -146,6 +146,11 @@ class Run:
             config = begun.initial.config
             self.before = {"model": config["name"], "weights_hash": begun.initial.weights_hash} | dict(config["trained"])
             self.console.print(f"begins from '{self.recipe.initial}': {len(begun.taken)} of {len(list(begun.model.parts()))} parts are the same")
+        for name in untaught(self.recipe, begun):
+            self.console.print(
+                f"nothing teaches encoders.{name}: no arrow begins there, nothing aligns it, and no trained one is taken over. What reads by it "
+                "(search, the best of n) will read nothing."
+            )
         assets = self.out / "assets"
         assets.mkdir(parents=True, exist_ok=True)
         begun.model.save_assets(assets)
