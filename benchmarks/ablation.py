@@ -52,7 +52,7 @@ SMALLER = (
     "model.decoders.text.heads=3",
     "model.decoders.text.vocabulary=4096",
 )
-ALWAYS = ("schedule.epochs=null", "monitor.preview_every=1000000", "monitor.validate_every=1000000")
+ALWAYS = ("device=cpu", "schedule.epochs=null", "monitor.preview_every=1000000", "monitor.validate_every=1000000")
 NEW = ("initial=null", "frozen=[]")
 BOTH = "objectives.arrows={text->image: 1.0, image->text: 0.5}"
 DRAWS = ("objectives.arrows={text->image: 1.0}", "objectives.align=0")
@@ -158,7 +158,7 @@ def main(
                 now=clock_called(clock),
             )
             told = [f"{run.learner.samples:,}", f"{took / 60:.1f}"]
-            losses, model = run.learner.held_out_loss(run.data.held_out), Tonggan.from_pretrained(run.out)
+            losses, model = run.learner.held_out_loss(run.data.held_out), Tonggan.from_pretrained(run.out, device="cpu")
             if asked.tolerance_seconds is None:
                 told += [f"{losses[term]:.4f}" if term in losses else "-" for term in _terms(losses)]
                 told += _judged(model, split=asked.split, limit=limit)

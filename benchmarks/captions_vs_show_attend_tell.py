@@ -44,7 +44,7 @@ def main(
 ) -> None:
     """Train the peer, let both describe a split, print the table."""
     console, now = Console(soft_wrap=True, highlight=False), clock_called(clock)
-    ours = Tonggan.from_pretrained(model)
+    ours = Tonggan.from_pretrained(model, device="cpu")
     data, seed = ours.recipe.data, ours.recipe.seed
     said = data.loader_target_phrasings() or data.loader_phrasings()
     only: Phrasings | None = {language: said[language]} if said else None

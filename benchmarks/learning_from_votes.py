@@ -59,7 +59,7 @@ def main(
     cache: Path = Path("runs/packs"),
 ) -> None:
     """Draw, vote, export, learn, train, judge."""
-    loaded, net = Tonggan.from_pretrained(parent), FeatureNet.load()
+    loaded, net = Tonggan.from_pretrained(parent, device="cpu"), FeatureNet.load()
     loaded.completion = None  # labels alone: what they leave open is what votes are about
     pack = ensure_pack(Path(loaded.recipe.data.path), framing=loaded.framing, cache=cache)
     taste = learn_taste(pack, likes, net=net, cache=out / "features")
@@ -79,12 +79,18 @@ def main(
         )
     if not train:
         return
-    settings = [f"objectives.prefer.preferences={table}", f"initial={parent}", f"data.path={loaded.recipe.data.path}", *(overrides or [])]
+    settings = [
+        "device=cpu",
+        f"objectives.prefer.preferences={table}",
+        f"initial={parent}",
+        f"data.path={loaded.recipe.data.path}",
+        *(overrides or []),
+    ]
     folder = out / "child"
     Run(
         load_recipe(recipe, overrides=settings), folder, resume=bool(checkpoint_folders(folder / "checkpoints")), console=console, cache=cache
     ).train()
-    judge(loaded, Tonggan.from_pretrained(folder), pack, taste, net, out=out, limit=judged, best_of=best_of, reward=reward)
+    judge(loaded, Tonggan.from_pretrained(folder, device="cpu"), pack, taste, net, out=out, limit=judged, best_of=best_of, reward=reward)
 
 
 def labels(pack: Pack, split: str) -> list[str]:

@@ -33,7 +33,7 @@ def main(
 ) -> None:
     """Draw under every combination and print a table."""
     console = Console(soft_wrap=True, highlight=False)
-    loaded, net = Tonggan.from_pretrained(model), FeatureNet.load()
+    loaded, net = Tonggan.from_pretrained(model, device="cpu"), FeatureNet.load()
     data = loaded.recipe.data
     pack = ensure_pack(Path(data.path), framing=data.framing, cache=cache)
     _, held = hold_out(pack, pack.indices(data.train_split), share=data.hold_out, seed=loaded.recipe.seed)

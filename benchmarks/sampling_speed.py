@@ -39,7 +39,7 @@ def main(
     unet: Annotated[bool, typer.Option("--unet", help="Measure diffusers' small UNet, too (needs the pack of emoji-64's data).")] = False,
 ) -> None:
     """Measure and print."""
-    ours = Tonggan.from_pretrained(model)
+    ours = Tonggan.from_pretrained(model, device="cpu")
     source, target = ends(arrow)
     if target not in VARIANTS:
         raise UserError(f"'{arrow}': what is timed here ends in {' or '.join(VARIANTS)}.")

@@ -33,7 +33,7 @@ def matrix_rate(repeats: int = 12, *, now: Callable[[], float] = time.perf_count
 
 def main() -> None:
     """Measure and print."""
-    recipe = load_recipe(sys.argv[1], overrides=sys.argv[2:])
+    recipe = load_recipe(sys.argv[1], overrides=["device=cpu", *sys.argv[2:]])
     data = open_data(recipe, cache=Path("runs/packs"), console=Console())
     learner = trial(recipe, data.loader, samples=4096)
     with FlopCounterMode(display=False) as counter:

@@ -35,7 +35,7 @@ def main(
     cache: Path = Path("runs/packs"),
 ) -> None:
     """Measure and print a table."""
-    ours = Tonggan.from_pretrained(model)
+    ours = Tonggan.from_pretrained(model, device="cpu")
     decoder = ours.model.decoders["audio"]
     if not isinstance(decoder, AudioFlow) or decoder.vocoder is None:
         raise UserError(f"{model} has no vocoder of its own.")

@@ -62,7 +62,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     leaves = tree_leaves((args, kwargs))
     tensors = [each for each in leaves if isinstance(each, Tensor)]
     name = func.overloadpacket.__name__
-    strangers = [each for each in tensors if not isinstance(each, Elsewhere) and each.ndim]
+    # A single number may be on the CPU, but not the count of steps that a fused optimizer reads where it computes.
+    strangers = [each for each in tensors if not isinstance(each, Elsewhere) and (each.ndim or name.startswith("_fused"))]
     crossing = name in CROSSES
     indexing = name in ("index", "index_put_", "index_put", "_unsafe_index")  # places may be on the CPU, as for a GPU
     if strangers and len(strangers) < len(tensors) and not crossing and not (indexing and isinstance(args[0], Elsewhere)):

@@ -50,6 +50,19 @@ def test_an_index_is_kept_current(describer: Tonggan, folder: Path) -> None:
     assert len(found) == len(set(found)) == 16
 
 
+def test_two_that_bring_it_up_at_once_leave_a_whole_index(describer: Tonggan, folder: Path) -> None:
+    one, other = SearchIndex(folder, describer), SearchIndex(folder, describer)
+    assert one.refresh() == (16, 0)
+    assert other.refresh() == (0, 0)
+    assert names(other, "red square") == names(one, "red square")
+    one, other = SearchIndex(folder, describer), SearchIndex(folder, describer)
+    (folder / "red-bar.png").unlink()
+    assert one.refresh() == (0, 1)
+    shutil.copy(folder / "blue-bar.png", folder / "new.png")
+    assert other.refresh() == (1, 0)
+    assert sorted(names(SearchIndex(folder, describer), "red square")) == sorted(path.name for path in folder.glob("*.png"))
+
+
 def test_lines_of_a_file_are_searched(describer: Tonggan, tmp_path: Path) -> None:
     captions = tmp_path / "captions.txt"
     captions.write_text("red square\n\nblue circle\nred square\n", encoding="utf-8")

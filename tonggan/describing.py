@@ -17,6 +17,8 @@ from tonggan.progress import Show
 BATCH = 32
 SAMPLED = {"temperature": 0.8, "top_p": 0.9}
 """How sentences after the first are written, where several are asked for."""
+TRIED = 4
+"""Sentences that are sampled for each that is wanted, so that enough of them differ."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,15 @@ def describe(
 ) -> Iterator[Description]:
     """Yield what the model says of each file, in order; a file that cannot be read is yielded with its problem.
 
-    The first sentence is the likeliest, `n` - 1 others are sampled (row i from `seed` + i) and differ from it where they can.
+    The first sentence is the likeliest, `n` - 1 others are sampled (those of file i from `seed` + i, whatever other files can be read) and differ from it where they can.
     """
     settings = {"language": language} if language else {}
     for start in range(0, len(files), BATCH):
         part = files[start : start + BATCH]
         opened = {file: _open(file) for file in part}
         pictures = {file: picture for file, (picture, _, _) in opened.items() if picture is not None}
-        said = _sentences(model, list(pictures.values()), settings=settings, n=n, seed=seed) if pictures else []
+        places = [start + number for number, file in enumerate(part) if file in pictures]
+        said = _sentences(model, list(pictures.values()), settings=settings, n=n, seeds=[seed + place for place in places]) if pictures else []
         of_file = dict(zip(pictures, said, strict=True))
         for file in part:
             _, problem, notes = opened[file]
@@ -78,12 +81,14 @@ def _open(file: Path) -> tuple[Image.Image | None, str, tuple[str, ...]]:
     return picture, "", (f"{file}: an animation; its first frame was described.",) if animated else ()
 
 
-def _sentences(model: Tonggan, pictures: list[Image.Image], *, settings: dict[str, str], n: int, seed: int) -> list[list[Caption]]:
+def _sentences(model: Tonggan, pictures: list[Image.Image], *, settings: dict[str, str], n: int, seeds: Sequence[int]) -> list[list[Caption]]:
     said = [[best] for best in model.generate(pictures, to="text", settings=settings)]
     if n > 1:
-        others = model.generate(pictures, to="text", n=4 * (n - 1), seed=seed, settings=settings | SAMPLED)
+        tried = TRIED * (n - 1)
+        own = [seed * tried + i for seed in seeds for i in range(tried)]
+        others = model.generate(pictures, to="text", n=tried, seeds=own, settings=settings | SAMPLED)
         for index, sentences in enumerate(said):
-            mine = sorted(others[index * 4 * (n - 1) : (index + 1) * 4 * (n - 1)], key=lambda each: -(each.score or 0))
+            mine = sorted(others[index * tried : (index + 1) * tried], key=lambda each: -(each.score or 0))
             sentences += [each for each in dict.fromkeys(mine) if each != sentences[0]][: n - 1]
     return said
 
@@ -121,7 +126,7 @@ def _mended(out: Path) -> set[str]:
     content = out.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     try:
-        names = {json.loads(line)["file_name"] for line in whole.decode("utf-8").splitlines() if line.strip()}
+        names = {json.loads(line)["file_name"] for line in whole.decode("utf-8").split("\n") if line.strip()}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{out} holds something other than descriptions. Choose another file.") from error
     if len(whole) < len(content):

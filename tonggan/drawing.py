@@ -107,10 +107,13 @@ def draw_one(model: Tonggan, caption: str, output: Path, *, n: int, request: Req
     for line in _notices(model, caption):
         warn(line)
     paths = [output if n == 1 else output.with_stem(f"{output.stem}-{i}") for i in range(n)]
-    drawn = _drawn(model, [caption], request, seeds=[request.seed + i for i in range(n)], n=n)
     references = _looked_at(model, caption, request)
-    for path, each in zip(paths, drawn, strict=True):
-        _save(model, each.output, path, caption=model.completed(caption), references=references, seed=each.seed, request=request)
+    several = n if request.best_of > 1 else BATCH  # the best of all are found among all
+    for start in range(0, n, several):
+        part = paths[start : start + several]
+        drawn = _drawn(model, [caption], request, seeds=[request.seed + start + i for i in range(len(part))], n=len(part))
+        for path, each in zip(part, drawn, strict=True):
+            _save(model, each.output, path, caption=model.completed(caption), references=references, seed=each.seed, request=request)
     return paths
 
 

@@ -4,9 +4,11 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from tonggan.errors import DiskFullError, UserError
 
@@ -65,6 +67,28 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
         else:
             beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def one_at_a_time(lock: Path, *, wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Let one process (and thread) at a time in, by a file that stays; the system frees the lock of one that was killed.
+
+    Others wait, after a call of `wait`. Raises `UserError` where the file cannot be written.
+    """
+    held = FileLock(lock)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire(blocking=False)
+    except Timeout:
+        if wait is not None:
+            wait()
+        held.acquire()
+    except OSError as error:
+        raise UserError(f"{lock.parent} may not be written to ({error.strerror}). Choose another folder.") from error
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def _sync(path: Path) -> None:

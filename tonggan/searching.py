@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tonggan.describing import pictures_in
 from tonggan.errors import UserError
-from tonggan.files import read_text, replacing
+from tonggan.files import one_at_a_time, read_text, replacing
 from tonggan.modalities.image import open_picture
 from tonggan.modalities.text import clean_caption
 from tonggan.pipeline import Tonggan
@@ -164,15 +164,31 @@ class SearchIndex:
     def refresh(self, progress: Show | None = None) -> tuple[int, int]:
         """Bring the index up to what is there now; returns (added, removed), a changed file counting as both. What cannot be read is in `problems`."""
         there = self._there()
-        gone = [number for number, name in self._names.items() if there.get(name) != self._stamps.get(name)]
-        left = set(gone)
-        kept = {name for number, name in self._names.items() if number not in left}
-        new = [name for name in there if name not in kept]
+        gone, new = self._changes(there)
         vectors, names = self._encoded(new, progress)
         if not names and len(gone) == len(self._names):
             raise UserError(f"{self.source}: nothing in it can be read: {next(iter(self.problems.values()), 'it is empty')}")
-        if not gone and not names:
+        if not gone and not names:  # nothing to write: the folder may be one that may only be read
             return 0, 0
+        with one_at_a_time(self.folder / ".lock"):
+            known = (self._names, self._stamps)
+            self._load()
+            if (self._names, self._stamps) != known:  # another process has brought it up meanwhile
+                gone, new = self._changes(there)
+                vectors, names = self._encoded(new, progress)
+            if gone or names:
+                self._follow(gone, vectors, names, there)
+        return len(names), len(gone)
+
+    def _changes(self, there: Mapping[str, Stamp]) -> tuple[list[int], list[str]]:
+        """Return the numbers of what is gone or changed, and the names of what is new or changed."""
+        gone = [number for number, name in self._names.items() if there.get(name) != self._stamps.get(name)]
+        left = set(gone)
+        kept = {name for number, name in self._names.items() if number not in left}
+        return gone, [name for name in there if name not in kept]
+
+    def _follow(self, gone: Sequence[int], vectors: Vectors, names: list[str], there: Mapping[str, Stamp]) -> None:
+        """Take out what is gone, put in what is new, and save."""
         first = max(self._names, default=-1) + 1
         numbers = np.arange(first, first + len(names), dtype=np.int64)
         for number in gone:
@@ -187,7 +203,6 @@ class SearchIndex:
         self._names |= {int(number): name for number, name in zip(numbers, names, strict=True)}
         self._stamps |= {name: there[name] for name in names if name in there}
         self._save()
-        return len(names), len(gone)
 
     def _all_again(self, vectors: Vectors, names: list[str], numbers: npt.NDArray[np.int64]) -> tuple[Vectors, list[str], npt.NDArray[np.int64]]:
         """Return what is to be indexed where an index is made whole: what is indexed already, too."""

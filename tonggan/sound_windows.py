@@ -25,7 +25,7 @@ EDGE_SECONDS = 0.016
 
 def window_seed(seed: int, window: int) -> int:
     """Return the seed of a window: the first has the clip's own."""
-    return seed if window == 0 else (seed + 1) * 1_000_003 + window
+    return seed if window == 0 else ((seed + 1) * 1_000_003 + window) & (2**63 - 1)
 
 
 def windows(frames: Iterator[np.ndarray], framing: Framing) -> Iterator[tuple[int, np.ndarray]]:

@@ -74,7 +74,7 @@ class RecipePeer:
     def _exported(self) -> Tonggan:
         if self._drawing is None or self._drawing[0] != self.learner.step:
             self.run.export(self.run.out / "model")
-            self._drawing = (self.learner.step, Tonggan.from_pretrained(self.run.out / "model"))
+            self._drawing = (self.learner.step, Tonggan.from_pretrained(self.run.out / "model", device="cpu"))
         return self._drawing[1]
 
     def settings(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _resumed(folder: Path) -> Recipe:
 def _planned(recipe: Recipe, arena: Arena) -> Recipe:
     """Return the recipe with as many samples as a few measured steps say the budget holds."""
     monitor = recipe.monitor.model_copy(update={"tensorboard": False})
-    recipe = recipe.model_copy(update={"dtype": arena.dtype, "monitor": monitor})
+    recipe = recipe.model_copy(update={"device": "cpu", "dtype": arena.dtype, "monitor": monitor})
     batch_size = recipe.schedule.batch_size
     samples = max(batch_size, int(_samples_per_second(recipe, arena) * arena.budget_seconds) // batch_size * batch_size)
     warmup = min(recipe.schedule.warmup_samples, int(WARMUP_SHARE * samples))

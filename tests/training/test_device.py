@@ -14,6 +14,7 @@ from tonggan.pipeline import Tonggan
 from tonggan.training.recipe import Recipe, load_recipe
 from tonggan.training.run import Run
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")  # it is called so, and holds numbers nevertheless
 QUIET = Console(quiet=True)
 ALWAYS = ["dtype=float32", "monitor.tensorboard=false", "data.hold_out=0.2", "initial=null", "frozen=[]", "schedule.samples=32"]
 PICTURES = ["data.phrasings=null", "model.encoders.text={kind: text_transformer, width: 64, layers: 1, heads: 2, vocabulary: 300}"]
@@ -46,6 +47,10 @@ def test_training_on_another_device_is_the_same(
     with other_device() as elsewhere:
         run = trained(recipe, tmp_path / "there", elsewhere)
         assert run.learner.model.device.type == elsewhere
+        longer = recipe.model_copy(update={"device": elsewhere})
+        again = Run(longer, tmp_path / "there", resume=True, console=QUIET, cache=tmp_path / "packs").learner
+        again.advance(run.data.loader)
+        assert again.step == run.learner.step + 1
     here, there = (load_file(str(tmp_path / out / "model" / "model.safetensors")) for out in ("here", "there"))
     assert {name: each.shape for name, each in here.items()} == {name: each.shape for name, each in there.items()}
     first, other = (json.loads((tmp_path / out / "journal.jsonl").read_text().splitlines()[0]) for out in ("here", "there"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file
@@ -391,3 +392,13 @@ def test_every_encoder_of_what_ships_was_taught() -> None:
     for name in shipped_models():
         for key, tensor in load_model(name).model.encoders.state_dict().items():
             assert tensor.ndim < 2 or tensor.abs().sum() > 0, f"{name}: {key}"
+
+
+def test_a_folder_in_which_another_process_trains_is_left_alone(small_recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / ".lock"), pytest.raises(UserError, match="another process trains in"):
+        Run(small_recipe, tmp_path / "run", resume=False, console=QUIET)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    Run(small_recipe, tmp_path / "run", resume=False, console=QUIET).train()
+    with FileLock(tmp_path / "run" / ".lock", blocking=False):
+        pass  # a run that has ended lets others in

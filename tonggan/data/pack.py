@@ -3,20 +3,19 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from tonggan.data.forms import FORMS, Column
 from tonggan.data.layouts import recognise
 from tonggan.data.records import Row
 from tonggan.errors import UserError, nearest
-from tonggan.files import replacing
+from tonggan.files import one_at_a_time, replacing
 from tonggan.modalities import AS_PACKED, Framing
 from tonggan.progress import Show
 
@@ -157,7 +156,7 @@ class _Writer:
 
     def add(self, row: Row, items: Mapping[str, np.ndarray]) -> None:
         whole = {"file_name": row.file_name, "captions": row.captions, "split": row.split, "tags": row.tags}
-        line = (json.dumps(whole, ensure_ascii=False, default=str) + "\n").encode()
+        line = (json.dumps(whole, ensure_ascii=False, default=str) + "\n").encode("utf-8", "replace")  # half of a cut emoji is no character
         for name, values in items.items():
             stored = values.tobytes()
             self.columns[name].write(stored)
@@ -265,32 +264,17 @@ def ensure_pack(path: Path, *, framing: Framing = AS_PACKED, cache: Path, max_br
     kept = {name: value for name, value in _kept(framing).items() if name in ("size", "fit") or value != getattr(AS_PACKED, name)}
     fingerprint = hashlib.sha256(f"{path.resolve()} {' '.join(map(str, kept.values()))} {_stamp(path)}".encode()).hexdigest()
     out = cache / f"{path.resolve().name}-{framing.size}-{fingerprint[:8]}"
-    with _alone(out, progress):
+    if is_pack(out):
+        return Pack(out, clip_seconds=framing.clip_seconds)
+
+    def wait() -> None:
+        if progress is not None:
+            progress("waiting for another run that packs the same data", 0, 1)
+
+    with one_at_a_time(out.with_name(f".{out.name}.lock"), wait=wait):
         if is_pack(out):
             return Pack(out, clip_seconds=framing.clip_seconds)
         return pack(path, framing=framing, out=out, max_broken_rate=max_broken_rate, source=fingerprint, progress=progress)
-
-
-@contextmanager
-def _alone(out: Path, progress: Show | None) -> Iterator[None]:
-    """Let one process at a time look for `out` and make it; the system frees the lock of one that was killed."""
-    if is_pack(out):  # nothing to make: a cache on a disk that may only be read is enough
-        yield
-        return
-    lock = FileLock(out.with_name(f".{out.name}.lock"))
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(blocking=False)
-    except Timeout:
-        if progress is not None:
-            progress("waiting for another run that packs the same data", 0, 1)
-        lock.acquire()
-    except OSError as error:
-        raise UserError(f"{out.parent} may not be written to ({error.strerror}). Choose another folder.") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _stamp(path: Path) -> str:

@@ -18,6 +18,7 @@ from tonggan.decoders.flow_sampling import seeded_noise
 from tonggan.errors import UserError
 from tonggan.latent.record import Latent
 from tonggan.layers.reading import Reading
+from tonggan.layers.transformer import twice_differentiable
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, PartConfig, Played
 
@@ -204,7 +205,7 @@ class ImageStylegan(Decoder[ImageStyleganConfig]):
     def _path_length(self, latent: Latent, styles: Tensor, maps: Sequence[Tensor], randomness: torch.Generator) -> LossTerms:
         """Return how far the lengths |J^T y| are from their running mean, y being normal noise in the picture (StyleGAN2, equation 4)."""
         few = torch.arange(max(1, len(styles) // PATH_SHARE), device=styles.device)
-        with torch.autocast(styles.device.type, enabled=False):
+        with twice_differentiable(styles.device.type):
             styles = styles[few].float()
             made = self(Latent(latent.tokens[few].float(), latent.mask[few], latent.pooled[few]), styles, [each[few] for each in maps])
             direction = torch.randn(made.shape, generator=randomness).to(made.device) / self.config.size

@@ -5,7 +5,7 @@ vitals) is in buffers beside the discriminator's weights.
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,7 @@ from tonggan.discriminators.features import FeatureDiscriminator, FeaturesConfig
 from tonggan.discriminators.image import ImageDiscriminator, ImageDiscriminatorConfig
 from tonggan.discriminators.vitals import Vitals, mean_distance
 from tonggan.latent.record import Latent
+from tonggan.layers.transformer import twice_differentiable
 from tonggan.objectives.adversarial import RULES, squared_slopes
 from tonggan.objectives.terms import Checkup, LossTerms
 from tonggan.parts import Played
@@ -106,7 +107,7 @@ class Game(nn.Module):
         at_features = self.discriminator.slopes_at_features
         # Slopes are those at what the discriminator sees: there is no second derivative of resampling.
         shown = self.augment(torch.cat([moves.real, moves.made]), randomness).detach().requires_grad_(penalised and not at_features)
-        with self._exactly(shown.device.type) if penalised else nullcontext():
+        with twice_differentiable(shown.device.type) if penalised else nullcontext():
             latents = moves.latent.rows(torch.arange(2 * count, device=shown.device) % count)
             features = self.discriminator.look(shown, latents)
             features = features.float().detach().requires_grad_(penalised) if at_features else features
@@ -128,11 +129,6 @@ class Game(nn.Module):
         found = self.discriminator.judge(features, moves.latent.rows(other)).float()
         wrong = (moves.rows != moves.rows[other.to(moves.rows.device)]).float().to(real.device)
         return (self.rule.discriminator(real, found) * wrong).sum() / wrong.sum().clamp_min(1)
-
-    @staticmethod
-    def _exactly(device: str) -> AbstractContextManager:
-        """Slopes of slopes are computed in float32."""
-        return torch.autocast(device, enabled=False)
 
     def _note(self, real: Tensor, made: Tensor) -> None:
         self.turns += 1

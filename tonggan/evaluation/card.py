@@ -101,6 +101,12 @@ class MachineFacts:
     processor: str
     threads: int
     system: str
+    device: str = "cpu"
+    """Where outputs were made: the processor, or the name of a GPU."""
+
+    def __str__(self) -> str:
+        where = "" if self.device == "cpu" else f"{self.device}, "
+        return f"{where}{self.processor}, {self.threads} threads, {self.system}"
 
 
 @dataclass(frozen=True)

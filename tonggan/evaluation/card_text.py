@@ -83,7 +83,7 @@ def _conditions(card: Card) -> list[str]:
         "rows": f"{data.samples:,} of '{data.split}', SHA-256 of names, captions and order {data.rows_hash}; listed in rows.jsonl",
         "seeds": f"{card.first_seed} to {card.first_seed + data.samples - 1}, one a row",
         **{f"measured by {net.name}": net_told(net) for net in (card.features, *card.nets)},
-        "machine": f"{machine.processor}, {machine.threads} threads, {machine.system}",
+        "machine": str(machine),
         "versions": ", ".join(f"{name} {version}" for name, version in card.versions.items()),
         "speed": f"{card.speed.pictures_per_second:.2f} a second in batches of {card.speed.batch_size}",
     }

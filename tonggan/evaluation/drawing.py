@@ -48,10 +48,14 @@ class Drawer(Protocol):
 
 @dataclass(frozen=True)
 class BestOf:
-    """A model that draws `count` pictures of each caption and keeps the one that lies nearest to it: picture i is chosen among `seeds[i]` * `count` and following."""
+    """A model that draws `count` pictures of each caption and keeps the one that lies nearest to it, as `draw --best-of` does.
+
+    Picture i of an evaluation is chosen among those from `seed` + i * `count` and following.
+    """
 
     model: Tonggan
     count: int
+    seed: int = 0
 
     @property
     def name(self) -> str:
@@ -77,7 +81,7 @@ class BestOf:
         found: list[Image.Image] = []
         several = max(1, len(inputs) // self.count)  # as many pictures at once as were asked for
         for start in range(0, len(inputs), several):
-            own = [seed * self.count + i for seed in seeds[start : start + several] for i in range(self.count)]
+            own = [self.seed + (seed - self.seed) * self.count + i for seed in seeds[start : start + several] for i in range(self.count)]
             found += [each.output for each in self.model.candidates(inputs[start : start + several], to=to, best_of=self.count, seeds=own)]
         return found
 

@@ -1,4 +1,4 @@
-"""What an evaluation ran on: processor, threads, versions."""
+"""What an evaluation ran on: processor or GPU, threads, versions."""
 
 import importlib.metadata
 import platform
@@ -15,8 +15,9 @@ OPTIONAL = ("torch-fidelity", "transformers")
 
 
 def machine_facts() -> MachineFacts:
-    """Return processor, threads and system of this machine."""
-    return MachineFacts(_processor(), torch.get_num_threads(), f"{platform.system()} {platform.machine()}")
+    """Return processor, threads and system of this machine, and the GPU where this process uses one."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_initialized() else "cpu"
+    return MachineFacts(_processor(), torch.get_num_threads(), f"{platform.system()} {platform.machine()}", device)
 
 
 def _processor() -> str:

@@ -191,7 +191,7 @@ def _conditions(card: Card) -> str:
             ("seeds", f"{card.first_seed} to {card.first_seed + data.samples - 1}, one a row"),
             *((net.name, net_told(net)) for net in (card.features, *card.nets)),
             ("making", f"{speed.drawing_seconds:.1f} s in batches of {speed.batch_size}"),
-            ("machine", f"{card.machine.processor}, {card.machine.threads} threads, {card.machine.system}"),
+            ("machine", str(card.machine)),
             ("versions", packages),
             ("date", card.date),
         ]

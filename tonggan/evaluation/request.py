@@ -94,7 +94,7 @@ def judge(request: Request, *, out: Path, beside: Sequence[Card] = (), download:
     elif request.arrow == "image->text":
         card = evaluate_sentences(model, **options, **seen, java=request.java)
     else:
-        card = evaluate(model if request.best_of == 1 else BestOf(model, request.best_of), **options, **seen, nets=nets)
+        card = evaluate(model if request.best_of == 1 else BestOf(model, request.best_of, request.seed), **options, **seen, nets=nets)
     card = replace(card, request=_plain(asdict(request)))
     save_card(out, card)
     return card
@@ -137,7 +137,10 @@ def _refuse_other(what: str, before: str, now: str) -> None:
 
 def surroundings(card: Card, again: Card) -> dict[str, tuple[str, str]]:
     """Return in what machine and versions two cards differ, as (then, now): what to look at where figures do not repeat."""
-    then, now = ({"machine": each.machine.processor, "threads": str(each.machine.threads), **each.versions} for each in (card, again))
+    then, now = (
+        {"machine": each.machine.processor, "device": each.machine.device, "threads": str(each.machine.threads), **each.versions}
+        for each in (card, again)
+    )
     return {name: (then.get(name, "-"), now.get(name, "-")) for name in {**then, **now} if then.get(name) != now.get(name)}
 
 

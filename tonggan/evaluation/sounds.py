@@ -98,7 +98,8 @@ def _heard(model: Tonggan, frames: torch.Tensor, seeds: Sequence[int], *, batch_
     made: list[torch.Tensor] = []
     for start in range(0, len(frames), batch_size):
         part = slice(start, start + batch_size)
-        made.append(model.model.generate(frames[part], source="video", target="audio", seeds=list(seeds[part]), settings=model.overrides).float())
+        heard = model.model.generate(frames[part], source="video", target="audio", seeds=list(seeds[part]), settings=model.overrides)
+        made.append(heard.float().cpu())
         if progress:
             progress(what, min(start + batch_size, len(frames)), len(frames))
     return torch.cat(made)

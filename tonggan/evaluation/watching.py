@@ -108,7 +108,7 @@ class Watch:
         wanted = [list(onsets(waveform.numpy(), rate)) for waveform in real.waveforms]
 
         def measure(model: CrossModalModel) -> Figures:
-            made = model.generate(real.frames, source="video", target="audio", seeds=self.seeds).float()
+            made = model.generate(real.frames, source="video", target="audio", seeds=self.seeds).float().cpu()
             agreements = [
                 agree(true, list(onsets(waveform.numpy(), rate)), tolerance_seconds=TOLERANCE_SECONDS)
                 for true, waveform in zip(wanted, made, strict=True)

@@ -65,7 +65,7 @@ def _features(model: Tonggan, preferences: Preferences, asked: str, made: str, p
         pairs = preferences.at(range(start, min(start + BATCH, len(preferences))))
         prompt = model.model.encode(pairs.prompts, asked).latent
         both = (model.model.encode(each, made).latent for each in (pairs.chosen, pairs.rejected))
-        found.append(torch.stack([RewardHead.features(each, prompt) for each in both], dim=1))
+        found.append(torch.stack([RewardHead.features(each, prompt).cpu() for each in both], dim=1))
         if progress is not None:
             progress("looking", min(start + BATCH, len(preferences)), len(preferences))
     return torch.cat(found) if found else torch.zeros(0, 2, 3 * model.model.config.space.width)

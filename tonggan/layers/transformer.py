@@ -1,10 +1,13 @@
 """Transformer blocks that encoders and decoders share: RMS norms, rotary positions, attention that may also read a context."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,13 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -
     if bias is not None:
         scores = scores + bias
     return scores.softmax(-1).to(values.dtype) @ values
+
+
+@contextmanager
+def twice_differentiable(device: str) -> Iterator[None]:
+    """Compute in float32, with attention whose gradient has a gradient: fused kernels have none."""
+    with torch.autocast(device, enabled=False), sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 def axial_angles(rows: int, columns: int, head_width: int) -> Tensor:

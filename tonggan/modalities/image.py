@@ -192,7 +192,7 @@ def _to_outputs(made: Tensor, framing: Framing) -> list[Any]:
 
 
 def _closeness(made: Tensor, truth: Tensor) -> tuple[float, str, float]:
-    return psnr(made, truth), "dB", MEMORISED_PSNR
+    return psnr(made.cpu(), truth.cpu()), "dB", MEMORISED_PSNR
 
 
 def to_float(pictures: Tensor) -> Tensor:

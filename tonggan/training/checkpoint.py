@@ -74,5 +74,5 @@ def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], prefi
         start = f"{prefix}.{index}."
         for name, value in tensors.items():
             if name.startswith(start):
-                fitting = empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.clone()
+                fitting = empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.to(parameter.device, copy=True)
                 optimizer.state[parameter][name.removeprefix(start)] = fitting.detach()

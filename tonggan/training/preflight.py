@@ -1,11 +1,13 @@
 """Before a long run: does it learn a few samples by heart, and what will it cost here?"""
 
-import resource
+import sys
 import time
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
+from tonggan.arithmetic import choose_device
 from tonggan.data.loader import Language, Loader, Phrasings, batch_of, chosen_caption
 from tonggan.errors import UserError
 from tonggan.modalities import modalities
@@ -80,6 +82,7 @@ def _one_of(phrasings: Phrasings | None) -> Phrasings | None:
 
 def dry_run(recipe: Recipe, *, cache: Path, console: Console, steps: int = 3) -> None:
     """Print parameters, peak memory and time, as measured by a few steps."""
+    choose_device(recipe.device)
     data = open_data(recipe, cache=cache, console=console)
     learner = trial(recipe, data.loader)
     learner.advance(data.loader)
@@ -89,7 +92,18 @@ def dry_run(recipe: Recipe, *, cache: Path, console: Console, steps: int = 3) ->
     seconds = (time.perf_counter() - began) / steps
     samples = total_samples(recipe, data.count)
     parameters = sum(parameter.numel() for parameter in learner.model.parameters())
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    console.print(f"{parameters / 1e6:.1f} M parameters, peak memory {memory:.1f} GiB, {learner.dtype}")
+    console.print(f"{parameters / 1e6:.1f} M parameters, peak memory {_peak_memory(learner.device)}, {learner.dtype} on {learner.device}")
     rate = recipe.schedule.batch_size / seconds
     console.print(f"{seconds * 1000 / 60:.1f} min per 1,000 steps ({rate:.1f} samples/s); {samples / rate / 3600:.1f} h for all {samples:,} samples")
+
+
+def _peak_memory(device: str) -> str:
+    """Return the most that was taken so far: of the GPU's memory, or of this process where it is computed by the CPU."""
+    if torch.device(device).type == "cuda":
+        return f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB of the GPU"
+    try:
+        import resource
+    except ImportError:  # Windows
+        return "not known here"
+    in_bytes = 1 if sys.platform == "darwin" else 1024
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * in_bytes / 2**30:.1f} GiB"

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tonggan import __version__
+from tonggan.arithmetic import choose_device
 from tonggan.errors import UserError, nearest
 from tonggan.files import replacing
 from tonggan.modalities import modalities
@@ -70,6 +72,7 @@ class Run:
         cache: Path | None = None,
         judging: Callable[[Recipe, Data], Judge] | None = None,
     ) -> None:
+        choose_device(recipe.device)  # what is not there is said before anything is packed
         self.out, self.console = out, console
         self.checkpoints = out / "checkpoints"
         recorded = out / "run.json"
@@ -77,6 +80,7 @@ class Run:
             recipe = self._recorded(recorded, recipe)
         elif checkpoint_folders(self.checkpoints):
             raise UserError(f"{out} holds a run already. Go on with --resume, or choose another folder.")
+        self._hold()
         self.recipe = recipe
         self.data = open_data(recipe, cache=cache or out.parent / "packs", console=console)
         self.judge = judging(recipe, self.data) if judging and recipe.monitor.evaluate_every else None
@@ -104,6 +108,16 @@ class Run:
         after = None if checkpoint is None else checkpoint.step
         self.journal = Journal(out, tensorboard=recipe.monitor.tensorboard, after_step=after)
         self.stop_asked = False
+        self._measured: tuple[int, dict[str, float]] = (-1, {})
+
+    def _hold(self) -> None:
+        """Keep other processes out of the folder until the run has ended; raises `UserError` where one is in it."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.lock = FileLock(self.out / ".lock", is_singleton=True)
+        try:
+            self.lock.acquire(blocking=False)
+        except Timeout:
+            raise UserError(f"another process trains in {self.out}. Let it end (Ctrl-C writes a checkpoint), or choose another folder.") from None
 
     def _recorded(self, recorded: Path, asked: Recipe) -> Recipe:
         if not recorded.is_file() or not checkpoint_folders(self.checkpoints):
@@ -162,6 +176,7 @@ class Run:
             self._to_the_end()
         finally:
             self.journal.close()
+            self.lock.release(force=True)
 
     def _to_the_end(self) -> None:
         monitor, learner = self.recipe.monitor, self.learner
@@ -224,11 +239,17 @@ class Run:
 
     def _validate(self) -> None:
         learner, best_by = self.learner, self.recipe.monitor.best_by
-        losses = learner.held_out_loss(self.data.held_out)
+        losses = self._held_out_losses()
         self.journal.write(learner.step, "held_out", {name: round(value, 6) for name, value in losses.items()})
         self._look()
         if best_by in UNMEASURED:
             self._keep_best(losses["loss"] if best_by == "loss" else -learner.step)
+
+    def _held_out_losses(self) -> dict[str, float]:
+        """Return the average's losses on held-out rows, measured once a step."""
+        if self._measured[0] != self.learner.step:
+            self._measured = (self.learner.step, self.learner.held_out_loss(self.data.held_out))
+        return self._measured[1]
 
     def _look(self) -> None:
         """Look at the players; raises `UserError`, after a checkpoint, where one is in such trouble that going on is of no use."""
@@ -265,7 +286,7 @@ class Run:
     def export(self, folder: Path) -> None:
         """Write the averaged weights as a model folder."""
         learner, best_by = self.learner, self.recipe.monitor.best_by
-        loss = learner.best if best_by == "loss" else learner.held_out_loss(self.data.held_out)["loss"]
+        loss = learner.best if best_by == "loss" else self._held_out_losses()["loss"]
         trained: dict[str, Any] = {
             "samples": learner.samples,
             "hours": round(learner.trained_seconds / 3600, 3),
