@@ -36,6 +36,7 @@ format: .venv/dev.stamp
 
 docs: .venv/dev.stamp
 	$(BIN)/python -m typer tonggan.cli utils docs --name tonggan --output docs/cli.md
+	$(BIN)/python scripts/settings_page.py
 
 clean:
 	rm -rf .venv out runs

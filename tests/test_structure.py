@@ -84,6 +84,16 @@ def test_the_page_of_commands_is_what_help_says(tmp_path: Path) -> None:
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == (tmp_path / "cli.md").read_text(encoding="utf-8"), "run make docs"
 
 
+def test_the_page_of_settings_is_what_the_code_reads_and_says_what_each_is(tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "scripts" / "settings_page.py", tmp_path / "settings.md"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    page = (tmp_path / "settings.md").read_text(encoding="utf-8")
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page, "run make docs"
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert len(rows) > 150
+    assert [row for row in rows if row.endswith("|  |")] == []
+
+
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "docs/tour.md"])
 def test_links_and_files_named_exist(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")

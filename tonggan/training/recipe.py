@@ -22,6 +22,7 @@ class LanguageConfig(Strict):
     """How often a language is drawn and in which phrasings."""
 
     weight: float = 1.0
+    """How often it is drawn, relative to the other languages that a row has."""
     templates: tuple[str, ...] = ("{caption}",)
     """`{caption}` is one of the row's captions in this language; any other name is looked up in the row's tags (`{label.en}`, `{style}`)."""
 
@@ -30,13 +31,21 @@ class AugmentConfig(Strict):
     """How training pictures are changed; the settings of `tonggan.data.augment.Augmentation`."""
 
     probability: float = 0.12
+    """Share of the pictures that each change is made to."""
     flip: bool = False
+    """Mirror left and right: not where text or direction matters."""
     shift: float = 0.0
+    """Largest shift, as a share of the side."""
     scale: float = 0.0
+    """Largest change of size, as a share."""
     rotate: float = 0.0
+    """Largest turn in degrees."""
     brightness: float = 0.0
+    """Largest change of brightness, as a share."""
     saturation: float = 0.0
+    """Largest change of saturation, as a share."""
     background: Literal["white", "mirror"] = "white"
+    """What stands where nothing was: white for drawings, the mirrored picture for photographs."""
 
 
 class DataConfig(Strict):
@@ -47,15 +56,21 @@ class DataConfig(Strict):
     source: str = ""
     """Origin and licence of the data, for the card of the model."""
     size: int = Field(default=64, gt=0)
+    """Pixels a side that pictures and frames are brought to."""
     fit: Literal["crop", "pad"] = "crop"
+    """Not square: cut to the middle square, or padded with white."""
     frames_per_second: float = Field(default=25.0, gt=0)
+    """Rate that clips are brought to, by time stamp."""
     sample_rate_hz: int = Field(default=16_000, gt=0)
+    """Rate that sounds are brought to."""
     clip_seconds: float = Field(default=2.56, gt=0)
     """Length of what is seen and made at once, of videos and sounds: training takes a window of so many seconds from anywhere in a longer clip."""
     train_split: str = "train"
+    """The split that is trained on."""
     hold_out: float = Field(default=0.02, ge=0, lt=1)
     """Share of the training split that is never trained on: held-out loss and the choice of the best checkpoint use it, so that test splits stay untouched."""
     max_broken_rate: float = 0.01
+    """Share of files that may be unreadable; above it nothing is trained."""
     phrasings: dict[str, LanguageConfig] | None = None
     """How captions are phrased for encoders, by language."""
     target_phrasings: dict[str, LanguageConfig] | None = None
@@ -94,20 +109,30 @@ class OptimizerConfig(Strict):
     kind: Literal["adam", "adamw", "muon"] = "adamw"
     """`muon` moves the matrices of the blocks by Muon (Jordan 2024; arXiv:2502.16982) and all else by AdamW."""
     learning_rate: float = 5e-4
+    """Peak rate of Adam and AdamW."""
     betas: tuple[float, float] = (0.9, 0.99)
+    """Decay rates of the two moments."""
     weight_decay: float = 0.01
+    """Decoupled decay of matrices."""
     muon_learning_rate: float = 2e-3
+    """Peak rate of Muon."""
     clip_norm: float = 1.0
+    """Largest norm of the gradient."""
 
 
 class ScheduleConfig(Strict):
     """How long, counted in samples seen; the learning rate warms up, stays, and falls linearly to zero over the last share."""
 
     samples: int | None = Field(default=None, gt=0)
+    """Samples that are seen in all; or `epochs`."""
     epochs: float | None = Field(default=None, gt=0)
+    """Passes over the training rows; or `samples`."""
     batch_size: int = Field(default=128, gt=0)
+    """Samples a step."""
     warmup_samples: int = Field(default=20_000, ge=0)
+    """Samples over which the rate rises from zero."""
     decay_share: float = Field(default=0.3, ge=0, le=1)
+    """Last share of the samples, over which the rate falls to zero."""
 
     @model_validator(mode="after")
     def _one_length(self) -> "ScheduleConfig":
@@ -120,18 +145,27 @@ class MonitorConfig(Strict):
     """What is written while training, every so many optimizer steps."""
 
     log_every: int = Field(default=10, gt=0)
+    """A line in journal.jsonl and TensorBoard."""
     validate_every: int = Field(default=200, gt=0)
+    """Held-out loss; the best average so far becomes `model/`."""
     preview_every: int = Field(default=400, gt=0)
+    """Outputs for a few held-out rows, in `samples/`."""
     checkpoint_every: int = Field(default=200, gt=0)
+    """What `--resume` goes on from."""
     keep: int = Field(default=2, gt=0)
+    """Checkpoints that stay."""
     previews: int = Field(default=16, gt=0)
+    """Rows that previews are made for."""
     validation_samples: int = Field(default=256, gt=0)
+    """Held-out rows of a validation."""
     tensorboard: bool = True
+    """Write for TensorBoard where it is installed."""
     max_dropped_rate: float = 0.02
     """Share of steps with a non-finite loss above which the run ends."""
     evaluate_every: int = Field(default=0, ge=0)
     """Outputs for a few held-out rows, the same at every call, are made and measured every so many steps; 0 for never."""
     evaluate_rows: int = Field(default=32, ge=2)
+    """Rows of `evaluate_every`."""
     best_by: str = "loss"
     """What the best average is chosen by: `loss`, held out; a figure that `evaluate_every` measures, such as `recall_at_5` or `onset_f1`; or `latest`, the
     newest one, where a loss says nothing, as in an adversarial game."""
@@ -141,6 +175,7 @@ class Recipe(Strict):
     """All that a run depends on; the resolved recipe is stored beside the weights and alone rebuilds the model."""
 
     name: str
+    """What the model is called."""
     initial: str | None = None
     """A model (by name or folder) whose encoders, decoders and space training starts from, as far as this one has the same."""
     refit: tuple[str, ...] = ()
@@ -148,11 +183,13 @@ class Recipe(Strict):
     frozen: tuple[str, ...] = ()
     """What does not move: names of parts or of what is in them, such as `encoders.text`, `space.tokens.text` or `decoders`."""
     seed: int = Field(default=0, ge=0)
+    """Of everything random: weights, order, noise."""
     device: str = "auto"
     """Where it is trained: `cpu`, `cuda`, `cuda:1`; `auto` is a GPU where PyTorch sees one. A run may go on elsewhere, if not to the same bits."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of training; `auto` measures this machine. Weights, EMA and optimizer state are always float32."""
     ema_decay: float = 0.9995
+    """Decay a step of the moving average, which is what is kept: about 1 / (1 - decay) steps long."""
     data: DataConfig
     model: ModelConfig
     objectives: ObjectivesConfig = ObjectivesConfig()
