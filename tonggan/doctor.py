@@ -18,6 +18,10 @@ OPTIONAL = {
     "tensorboard": "tensorboard",
     "faiss-cpu": "search",
     "torchvision": "augmentation",
+    "fastapi": "arena",
+    "psycopg": "postgresql",
+    "torch-fidelity": "fid",
+    "pycocoevalcap": "java",
 }
 """Package -> the extra that brings it."""
 
