@@ -221,3 +221,37 @@ def test_check_names_what_is_odd_and_what_is_broken(tmp_path: Path) -> None:
     assert expected == report.remarks
     assert ("same.png", "same2.png") in [names[-2:] for names in report.duplicates]
     assert report.has_errors
+
+
+def test_pictures_within_parquet_shards(shapes: Path, tmp_path: Path) -> None:
+    """As `datasets` writes them: bytes and path in the table, a shard's split in its name, several row groups."""
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pictures = sorted(shapes.glob("*.png"))[:5]
+    cells = [{"bytes": path.read_bytes(), "path": path.name if number else None} for number, path in enumerate(pictures)]
+    table = arrow.table({"image": cells, "text": [f"a {path.stem}" for path in pictures], "size": list(range(5))})
+    (tmp_path / "set" / "data").mkdir(parents=True)
+    parquet.write_table(table.slice(0, 4), tmp_path / "set" / "data" / "train-00000-of-00001-0a1b.parquet", row_group_size=3)
+    parquet.write_table(table.slice(4), tmp_path / "set" / "data" / "validation-00000-of-00001.parquet")
+    dataset = recognise(tmp_path / "set")
+    rows = list(dataset.rows())
+    assert [row.file_name for row in rows] == ["train-00000-of-00001-0a1b/000001", *(path.name for path in pictures[1:])]
+    assert [row.source.read() for row in rows] == [path.read_bytes() for path in pictures]
+    assert [(row.split, row.captions, row.tags) for row in rows[3:]] == [
+        ("train", {"en": (f"a {pictures[3].stem}",)}, {"size": 3}),
+        ("validation", {"en": (f"a {pictures[4].stem}",)}, {"size": 4}),
+    ]
+    packed = pack(tmp_path / "set", out=tmp_path / "pack")
+    assert [np.asarray(packed.pictures[i]).transpose(1, 2, 0).tolist() for i in (0, 4)] == [
+        np.asarray(Image.open(pictures[i]).convert("RGB")).tolist() for i in (0, 4)
+    ]
+
+
+def test_an_empty_cell_is_a_broken_picture(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.table({"image": [b"x", None], "text": ["one", "two"]}), tmp_path / "metadata.parquet")
+    one, two = recognise(tmp_path).rows()
+    assert one.source.read() == b"x"
+    with pytest.raises(UserError, match="row 2 of row group 1 has nothing in 'image'"):
+        two.source.read()

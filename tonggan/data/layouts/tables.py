@@ -1,12 +1,16 @@
 """Tables: a folder of pictures, clips or sounds with metadata.jsonl, .csv or .parquet (Hugging Face), or any CSV/TSV/JSONL of path and caption.
 
+A parquet table may hold the pictures themselves, as Hugging Face's do (`image: {bytes, path}`), in shards named `train-00000-of-00002.parquet`.
 Tables of clips may name them without ending (the `id` of MMAudio's and av-benchmark's), have a `label` for a caption, or neither. VGGSound's CSV has no
 head and names YouTube's number and second: clips are looked for as `NUMBER_000030.mp4`, in any folder beside or below the table.
 """
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,7 +23,36 @@ SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
 WHAT = {"image": "pictures", "video": "clips", "audio": "sounds"}
 VGGSOUND = ("YouTube's number", "start in seconds", "label", "split")
 """Columns of VGGSound's CSV, which has no head."""
+SHARD = re.compile(r"([a-z]+)-\d{5}-of-\d{5}")
+"""The beginning of a shard's name, its split first."""
 SPLIT_NAMES = {"train": "train", "training": "train", "test": "test", "val": "validation", "validation": "validation", "dev": "validation"}
+
+
+@dataclass(frozen=True)
+class CellSource(FileSource):
+    """A picture within a parquet table: read when it is wanted, a row group at once, since rows are read in order."""
+
+    group: int = 0
+    place: int = 0
+    """Number of the row within its group."""
+    column: str = ""
+    name: str = ""
+    """What the table calls it; empty where it has no name."""
+
+    def read(self) -> bytes:
+        """Return the bytes; raises `UserError` for an empty cell."""
+        cell = _column_of_group(self.path, self.group, self.column)[self.place].as_py()
+        content = cell.get("bytes") if isinstance(cell, Mapping) else cell
+        if not content:
+            raise UserError(f"{self.path}: row {self.place + 1} of row group {self.group + 1} has nothing in '{self.column}'.")
+        return bytes(content)
+
+
+@lru_cache(maxsize=1)
+def _column_of_group(path: Path, group: int, column: str) -> Any:
+    import pyarrow.parquet
+
+    return pyarrow.parquet.ParquetFile(path).read_row_group(group, columns=[column]).column(column)
 
 
 def recognise_table(path: Path) -> Dataset | None:
@@ -28,7 +61,7 @@ def recognise_table(path: Path) -> Dataset | None:
         tables = [path] if path.suffix in SUFFIXES else []
     else:
         tables = _metadata_in(path) or [table for folder in sorted(path.iterdir()) if folder.is_dir() for table in _metadata_in(folder)]
-        tables = tables or _tables_in(path)
+        tables = tables or _shards_in(path) or _shards_in(path / "data") or _tables_in(path)
     if not tables:
         return None
     rows = [row for table in tables for row in _rows(table)]
@@ -45,6 +78,16 @@ def _metadata_in(folder: Path) -> list[Path]:
     return [folder / name for name in METADATA if (folder / name).is_file()][:1]
 
 
+def _shards_in(folder: Path) -> list[Path]:
+    return sorted(table for table in folder.glob("*.parquet") if SHARD.match(table.name))
+
+
+def _split_of(table: Path) -> str:
+    """Return the split that a table's name or its folder's says it is of."""
+    shard = SHARD.match(table.name)
+    return SPLIT_NAMES.get(shard[1] if shard else table.stem) or SPLIT_NAMES.get(table.parent.name, "train")
+
+
 def _tables_in(folder: Path) -> list[Path]:
     """Return the tables of a folder that are named after splits (train.csv, test.csv); without any such, the first table there is."""
     tables = [table for table in sorted(folder.iterdir()) if table.suffix in SUFFIXES and table.is_file()]
@@ -59,7 +102,7 @@ def _unnamed(folder: Path, rows: Iterable[Row], endings: tuple[str, ...]) -> tup
 
 
 def _rows(table: Path) -> Iterator[Row]:
-    split_of_folder = SPLIT_NAMES.get(table.stem) or SPLIT_NAMES.get(table.parent.name, "train")
+    split_of_folder = _split_of(table)
     file_column = caption_column = split_column = None
     clips = Clips(table.parent)
     for number, columns in enumerate(read_table(table), 1):
@@ -68,17 +111,21 @@ def _rows(table: Path) -> Iterator[Row]:
             split_column = next((name for name in SPLIT_COLUMNS if name in columns), None)
             by_language = any(is_by_language(value) for value in columns.values())
             caption_column = next((name for name in CAPTION_COLUMNS if name in columns), None)
-            source = clips.find(str(columns.get(file_column)))
+            source = clips.source(columns.get(file_column))
             if caption_column is None and isinstance(columns.get(LABEL_COLUMN), str):
                 caption_column = LABEL_COLUMN
-            if caption_column is None and not by_language and modality_of(source.name) in ("image", None):
+            if caption_column is None and not by_language and modality_of(source.path.name) in ("image", None):
                 find_column(list(columns), CAPTION_COLUMNS, what="caption", where=str(table))
-        name = str(columns.get(file_column) or f"row {number} without {file_column}")
-        source = clips.find(name)
-        sound = sound_beside(source) if modality_of(source.name) == "video" else None
-        tags = {key: value for key, value in columns.items() if key not in (file_column, caption_column, split_column)}
+        cell = columns.get(file_column)
+        name = str(cell or f"row {number} without {file_column}")
+        if isinstance(cell, CellSource):
+            name = cell.name or f"{table.stem}/{number:06d}"
+        source = clips.source(cell or name)
+        sound = sound_beside(source.path) if modality_of(source.path.name) == "video" else None
+        named = (file_column, caption_column, split_column)
+        tags = {key: value for key, value in columns.items() if key not in named and not isinstance(value, CellSource)}
         split = str(columns.get(split_column) or split_of_folder) if split_column else split_of_folder
-        yield Row(name, FileSource(source), captions_of(columns, caption_column), split, tags, sound)
+        yield Row(name, source, captions_of(columns, caption_column), split, tags, sound)
 
 
 class Clips:
@@ -87,6 +134,10 @@ class Clips:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._below: dict[str, Path] | None = None
+
+    def source(self, cell: Any) -> FileSource:
+        """Return where the bytes of a table's cell are: in the cell itself, or in the file that it names."""
+        return cell if isinstance(cell, CellSource) else FileSource(self.find(str(cell)))
 
     def find(self, name: str) -> Path:
         """Return the file of a name, which for clips may lack its ending, its folder or both."""
@@ -164,10 +215,25 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
     except ImportError as error:
         raise UserError(f"{path}: reading parquet needs pyarrow: pip install pyarrow (the extra 'parquet')") from error
     try:
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
-            yield from batch.to_pylist()
+        file = pyarrow.parquet.ParquetFile(path)
+        within = {field.name: field.type for field in file.schema_arrow if _holds_bytes(field.type)}
+        wanted = [name for name in file.schema_arrow.names if name not in within]
+        wanted += [f"{name}.path" for name, kind in within.items() if pyarrow.types.is_struct(kind) and kind.get_field_index("path") >= 0]
+        for group in range(file.num_row_groups):
+            rows = (row for batch in file.iter_batches(row_groups=[group], columns=wanted) for row in batch.to_pylist())
+            for place, row in enumerate(rows):
+                names = {name: str((row.get(name) or {}).get("path") or "") for name in within}
+                yield row | {name: CellSource(path, group=group, place=place, column=name, name=names[name]) for name in within}
     except pyarrow.lib.ArrowException as error:
         raise UserError(f"{path}: not a parquet file that can be read ({error}).") from error
+
+
+def _holds_bytes(kind: Any) -> bool:
+    """Return whether a column holds files themselves: bytes, or Hugging Face's bytes and path."""
+    import pyarrow
+
+    bare = pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)
+    return bare or (pyarrow.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
 
 
 READERS: dict[str, Callable[[Path], Iterator[dict[str, Any]]]] = {
