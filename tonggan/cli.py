@@ -17,6 +17,7 @@ from tonggan.cli_evaluate import compare, evaluate
 from tonggan.cli_votes import arena, votes_app
 from tonggan.errors import UserError
 from tonggan.progress import progress_bars, warn
+from tonggan.strict import LARGEST_SEED
 
 if TYPE_CHECKING:
     from tonggan.drawing import Request
@@ -149,7 +150,7 @@ def draw(
     caption: Annotated[str | None, typer.Argument(help="What to draw.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="PNG, JPEG or WebP; with -n the number is added.")] = Path("out/picture.png"),
     n: Annotated[int, typer.Option("-n", min=1, help="How many pictures.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Picture i is drawn from seed + i.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Picture i is drawn from seed + i.")] = 0,
     model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
     guidance_scale: Annotated[float | None, typer.Option(help="How closely the caption is followed; 1 is unguided.")] = None,
     num_inference_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the solver.")] = None,
@@ -227,7 +228,7 @@ def sound(
         Path, typer.Option("-o", "--output", help="MP4, MOV, MKV or WebM (pictures copied), WAV or FLAC; with -n the number is added.")
     ] = Path("out/sound.mp4"),
     n: Annotated[int, typer.Option("-n", min=1, help="How many sounds.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Sound i is made from seed + i.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Sound i is made from seed + i.")] = 0,
     prompt: Annotated[str | None, typer.Option(help="What is to be heard, in words; for models that take a prompt.")] = None,
     mix: Annotated[float, typer.Option(help="Share of the clip's own sound in what is heard.")] = 0.0,
     keep_original: Annotated[bool, typer.Option("--keep-original", help="Keep the clip's own sound as a further track.")] = False,
@@ -259,7 +260,7 @@ def morph(
     second: Annotated[str, typer.Argument(help="The caption, or the file of a picture, at the other end.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="GIF, WebP or PNG.")] = Path("out/morph.gif"),
     frames: Annotated[int, typer.Option(min=2, help="Pictures from one end to the other.")] = 24,
-    seed: Annotated[int, typer.Option(min=0, help="All pictures are drawn from this seed.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="All pictures are drawn from this seed.")] = 0,
     model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
 ) -> None:
     """Draw a walk through the shared space from one caption or picture to another, and back, as an animation."""

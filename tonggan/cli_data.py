@@ -9,6 +9,7 @@ from rich.console import Console
 
 from tonggan.errors import UserError
 from tonggan.progress import progress_bars
+from tonggan.strict import LARGEST_SEED
 
 data_app = typer.Typer(no_args_is_help=True, help="Check, pack and make data sets.")
 synth_app = typer.Typer(no_args_is_help=True, help="Make data sets by code: any amount, nothing to download.")
@@ -62,7 +63,7 @@ def pack(
 def foley(
     out: Annotated[Path, typer.Option(help="The new folder.")],
     clips: Annotated[int, typer.Option(help="How many clips.")] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="Clip i is a function of (seed, i).")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Clip i is a function of (seed, i).")] = 0,
 ) -> None:
     """Make clips of things that fall, bounce, slide and shatter, with sound and the exact second of everything that is heard."""
     from tonggan.data.synthesis.foley import make_foley

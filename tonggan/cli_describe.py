@@ -9,13 +9,14 @@ import typer
 
 from tonggan.errors import DiskFullError, UserError
 from tonggan.progress import progress_bars, warn
+from tonggan.strict import LARGEST_SEED
 
 
 def describe(
     files: Annotated[list[str], typer.Argument(help="Pictures, folders, or - for file names on standard input.")],
     language: Annotated[str | None, typer.Option(help="Language of the sentences (default: the model's first).")] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Sentences a picture: the likeliest, then others.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the others.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the others.")] = 0,
     model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
 ) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from tonggan.errors import UserError
 from tonggan.progress import progress_bars
+from tonggan.strict import LARGEST_SEED
 
 if TYPE_CHECKING:
     from tonggan.evaluation.card import Card
@@ -28,7 +29,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder for card.json, card.md, report.html, rows.jsonl and what was made.")] = None,
     split: Annotated[str, typer.Option(help="Which rows are drawn.")] = "test",
     language: Annotated[str, typer.Option(help="Language of the captions.")] = "en",
-    seed: Annotated[int, typer.Option(help="Row i is drawn from seed + i.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Row i is drawn from seed + i.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Only so many rows.")] = None,
     beside: Annotated[list[Path] | None, typer.Option(help="Cards to show beside this one.")] = None,
     arrow: Annotated[str, typer.Option(help="text->image, image->text, or video->audio.")] = "text->image",

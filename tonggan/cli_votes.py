@@ -12,6 +12,7 @@ from rich.console import Console
 
 from tonggan.errors import UserError
 from tonggan.progress import progress_bars
+from tonggan.strict import LARGEST_SEED
 
 if TYPE_CHECKING:
     from tonggan.feedback.votes import VoteStore
@@ -31,7 +32,7 @@ def arena(
     arrow: Annotated[str, typer.Option(help="What is judged, such as text->image or image->text.")] = "text->image",
     out: Annotated[Path, typer.Option(help="Folder for outputs and votes; the same folder goes on where it stopped.")] = FOLDER,
     votes: Votes = None,
-    seed: Annotated[int, typer.Option(min=0, help="Prompt i is answered by every model from seed + i.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Prompt i is answered by every model from seed + i.")] = 0,
     on_demand: Annotated[bool, typer.Option("--on-demand", help="Make outputs when a voter comes to them, not beforehand.")] = False,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets phones of the same network in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.")] = 8000,

@@ -13,6 +13,7 @@ from tonggan.modalities.image import ENDINGS, inspect_picture, open_picture
 from tonggan.modalities.text import Caption
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
+from tonggan.strict import LARGEST_SEED
 
 BATCH = 32
 SAMPLED = {"temperature": 0.8, "top_p": 0.9}
@@ -85,7 +86,7 @@ def _sentences(model: Tonggan, pictures: list[Image.Image], *, settings: dict[st
     said = [[best] for best in model.generate(pictures, to="text", settings=settings)]
     if n > 1:
         tried = TRIED * (n - 1)
-        own = [seed * tried + i for seed in seeds for i in range(tried)]
+        own = [(seed * tried + i) & LARGEST_SEED for seed in seeds for i in range(tried)]
         others = model.generate(pictures, to="text", n=tried, seeds=own, settings=settings | SAMPLED)
         for index, sentences in enumerate(said):
             mine = sorted(others[index * tried : (index + 1) * tried], key=lambda each: -(each.score or 0))

@@ -20,6 +20,7 @@ from tonggan.modalities.sheet import contact_sheet
 from tonggan.modalities.text import clean_caption
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
+from tonggan.strict import LARGEST_SEED
 
 BATCH = 32
 
@@ -86,7 +87,7 @@ def parse_layer_seeds(text: str) -> list[int | None]:
     """Return the seeds that `-,-,7` names, None for each -; raises `UserError` for anything else."""
     words = [word.strip() for word in text.split(",")]
     for word in words:
-        if word != "-" and not word.isdecimal():
+        if word != "-" and not (word.isdecimal() and int(word) <= LARGEST_SEED):
             raise UserError(f"--layer-seeds: '{word}' is neither a seed nor -. Write them as -,-,-,7.")
     return [None if word == "-" else int(word) for word in words]
 

@@ -13,6 +13,7 @@ from tonggan.errors import UserError
 from tonggan.files import replacing
 from tonggan.modalities import Framing
 from tonggan.modalities.audio import Sound
+from tonggan.strict import LARGEST_SEED
 
 OVERLAP = 0.25
 """Share of a window that the next one goes on from."""
@@ -25,7 +26,7 @@ EDGE_SECONDS = 0.016
 
 def window_seed(seed: int, window: int) -> int:
     """Return the seed of a window: the first has the clip's own."""
-    return seed if window == 0 else ((seed + 1) * 1_000_003 + window) & (2**63 - 1)
+    return seed if window == 0 else ((seed + 1) * 1_000_003 + window) & LARGEST_SEED
 
 
 def windows(frames: Iterator[np.ndarray], framing: Framing) -> Iterator[tuple[int, np.ndarray]]:

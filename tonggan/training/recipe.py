@@ -15,7 +15,7 @@ from tonggan.errors import UserError, nearest
 from tonggan.goals import ObjectivesConfig
 from tonggan.modalities import Framing
 from tonggan.model import ModelConfig
-from tonggan.strict import Strict
+from tonggan.strict import LARGEST_SEED, Strict
 
 
 class LanguageConfig(Strict):
@@ -182,7 +182,7 @@ class Recipe(Strict):
     """Parts of `initial`, such as `decoders.audio`, that learn from this data anew what gradients do not teach: where it is louder or of other words."""
     frozen: tuple[str, ...] = ()
     """What does not move: names of parts or of what is in them, such as `encoders.text`, `space.tokens.text` or `decoders`."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     """Of everything random: weights, order, noise."""
     device: str = "auto"
     """Where it is trained: `cpu`, `cuda`, `cuda:1`; `auto` is a GPU where PyTorch sees one. A run may go on elsewhere, if not to the same bits."""

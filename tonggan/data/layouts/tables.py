@@ -111,12 +111,17 @@ def _rows(table: Path) -> Iterator[Row]:
             split_column = next((name for name in SPLIT_COLUMNS if name in columns), None)
             by_language = any(is_by_language(value) for value in columns.values())
             caption_column = next((name for name in CAPTION_COLUMNS if name in columns), None)
-            source = clips.source(columns.get(file_column))
+            cell = columns.get(file_column)
+            source = clips.source(cell if isinstance(cell, (str, CellSource)) else "")
             if caption_column is None and isinstance(columns.get(LABEL_COLUMN), str):
                 caption_column = LABEL_COLUMN
             if caption_column is None and not by_language and modality_of(source.path.name) in ("image", None):
                 find_column(list(columns), CAPTION_COLUMNS, what="caption", where=str(table))
         cell = columns.get(file_column)
+        if isinstance(cell, (Mapping, list, bytes)):
+            raise UserError(
+                f"{table}, row {number}: '{file_column}' should hold a file's name, and holds {type(cell).__name__}. Write the name there."
+            )
         name = str(cell or f"row {number} without {file_column}")
         if isinstance(cell, CellSource):
             name = cell.name or f"{table.stem}/{number:06d}"
