@@ -1,6 +1,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -34,6 +35,20 @@ def test_every_picture_gets_its_sentences_and_a_bad_file_stops_nothing(describer
     assert "red" in sentences[0]
     assert len(set(sentences)) == len(sentences)
     assert "blue" in said["blue-bar.png"].sentences[0]
+
+
+def test_a_bad_file_does_not_move_the_seeds_of_others(describer: Tonggan, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[list[int]] = []
+    generate = describer.generate
+
+    def noted(*inputs: Any, seeds: list[int] | None = None, **how: Any) -> list[Any]:
+        used.extend([seeds] if seeds else [])
+        return generate(*inputs, seeds=seeds, **how)
+
+    monkeypatch.setattr(describer, "generate", noted)
+    for between in ("pixel.png", "broken.png"):
+        list(describe(describer, [folder / name for name in ("red-circle.png", between, "blue-bar.png")], n=2, seed=5))
+    assert used == [list(range(20, 32)), [*range(20, 24), *range(28, 32)]]
 
 
 def test_a_language_that_was_not_learned(describer: Tonggan, folder: Path) -> None:
