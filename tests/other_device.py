@@ -17,7 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 NAME = "meta"
-CROSSES = ("_to_copy", "copy_", "_copy_from", "to")
+CROSSES = ("_to_copy", "copy_")
+"""What leads from one device to another."""
+PLACES = ("index", "index_put", "index_put_", "_unsafe_index")
+"""What takes places that are on the CPU, as a GPU does."""
 
 
 class Elsewhere(Tensor):
@@ -59,33 +62,29 @@ def _named(kwargs: dict[str, Any]) -> bool:
 
 
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    leaves = tree_leaves((args, kwargs))
-    tensors = [each for each in leaves if isinstance(each, Tensor)]
+    """Compute on what is held, and say of what comes out where it is."""
     name = func.overloadpacket.__name__
-    # A single number may be on the CPU, but not the count of steps that a fused optimizer reads where it computes.
-    strangers = [each for each in tensors if not isinstance(each, Elsewhere) and (each.ndim or name.startswith("_fused"))]
-    crossing = name in CROSSES
-    indexing = name in ("index", "index_put_", "index_put", "_unsafe_index")  # places may be on the CPU, as for a GPU
-    if strangers and len(strangers) < len(tensors) and not crossing and not (indexing and isinstance(args[0], Elsewhere)):
-        raise RuntimeError(f"{func}: tensors of two devices, one of shape {tuple(strangers[0].shape)} is on the CPU")
-    there = _named(kwargs) or (kwargs.get("device") is None and any(isinstance(each, Elsewhere) for each in tensors))
-    if name == "copy_":
-        there = isinstance(args[0], Elsewhere)
-    plain = tree_map(lambda each: each.held if isinstance(each, Elsewhere) else each, (args, dict(kwargs)))
-    if _named(kwargs):
-        plain[1]["device"] = "cpu"
-    made = func(*plain[0], **plain[1])
-    if torch.Tag.inplace_view in func.tags:  # what the tensor says of its own shape has to follow
+    tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+    there = [each for each in tensors if isinstance(each, Elsewhere)]
+    _refuse_strangers(name, args, tensors)
+    held, options = tree_map(lambda each: each.held if isinstance(each, Elsewhere) else each, (args, kwargs))
+    made = func(*held, **(options | {"device": "cpu"} if _named(kwargs) else options))
+    if torch.Tag.inplace_view in func.tags:  # what a tensor says of its own shape has to follow
         with no_dispatch():
             func(*args, **kwargs)
-    originals = {id(each.held): each for each in tensors if isinstance(each, Elsewhere)}
+    stays = isinstance(args[0], Elsewhere) if name == "copy_" else kwargs.get("device") is None and bool(there)
+    if not stays and not _named(kwargs):
+        return made
+    known = {id(each.held): each for each in there}  # what was changed in place is the tensor that it was
+    return tree_map(lambda each: (known[id(each)] if id(each) in known else Elsewhere(each)) if isinstance(each, Tensor) else each, made)
 
-    def back(each: Any) -> Any:
-        if not isinstance(each, Tensor) or not there:
-            return each
-        return originals[id(each)] if id(each) in originals else Elsewhere(each)
 
-    return tree_map(back, made)
+def _refuse_strangers(name: str, args: Any, tensors: list[Tensor]) -> None:
+    """Raise `RuntimeError` as a GPU does for tensors of two devices. A single number may be on the CPU, but not the count that a fused optimizer reads."""
+    strangers = [each for each in tensors if not isinstance(each, Elsewhere) and (each.ndim or name.startswith("_fused"))]
+    if not strangers or len(strangers) == len(tensors) or name in CROSSES or (name in PLACES and isinstance(args[0], Elsewhere)):
+        return
+    raise RuntimeError(f"{name}: tensors of two devices, one of shape {tuple(strangers[0].shape)} is on the CPU")
 
 
 @contextmanager

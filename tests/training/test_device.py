@@ -3,12 +3,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from other_device import other_device
 from rich.console import Console
 from safetensors.torch import load_file
 
 from tonggan.arithmetic import choose_device
+from tonggan.data.pack import ensure_pack
 from tonggan.errors import UserError
+from tonggan.evaluation.sounds import evaluate_sounds
+from tonggan.evaluation.watching import Watch
+from tonggan.feedback.reward import learn_reward
+from tonggan.modalities import modalities
 from tonggan.modalities.video import open_clip
 from tonggan.pipeline import Tonggan
 from tonggan.training.recipe import Recipe, load_recipe
@@ -17,12 +23,14 @@ from tonggan.training.run import Run
 pytestmark = pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")  # it is called so, and holds numbers nevertheless
 QUIET = Console(quiet=True)
 ALWAYS = ["dtype=float32", "monitor.tensorboard=false", "data.hold_out=0.2", "initial=null", "frozen=[]", "schedule.samples=32"]
+WATCHED = ["monitor.evaluate_every=4", "monitor.evaluate_rows=2"]
 PICTURES = ["data.phrasings=null", "model.encoders.text={kind: text_transformer, width: 64, layers: 1, heads: 2, vocabulary: 300}"]
 WORDS = [*PICTURES, "data.target_phrasings=null", "model.decoders.text.vocabulary=300", "model.decoders.text.languages=[en, zh]"]
 
 
 def trained(recipe: Recipe, out: Path, device: str) -> Run:
-    run = Run(recipe.model_copy(update={"device": device}), out, resume=False, console=QUIET, cache=out.parent / "packs")
+    recipe = recipe.model_copy(update={"device": device})
+    run = Run(recipe, out, resume=False, console=QUIET, cache=out.parent / "packs", judging=Watch if recipe.monitor.evaluate_every else None)
     run.train()
     return run
 
@@ -30,11 +38,11 @@ def trained(recipe: Recipe, out: Path, device: str) -> Run:
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [
-        ("emoji-64-words", ["objectives.arrows={text->image: 1.0, image->text: 1.0}", *WORDS]),
+        ("emoji-64-words", ["objectives.arrows={text->image: 1.0, image->text: 1.0}", *WATCHED, *WORDS]),
         ("emoji-64-gan", PICTURES),
         ("emoji-64-preferred", ["objectives.prefer.preferences=PREFERENCES", *PICTURES]),
         ("emoji-64-one", ["objectives.distil.teacher=DRAWER", "objectives.adversarial.features={blocks: [0], width: 16}", *PICTURES]),
-        ("foley", []),
+        ("foley", [*WATCHED]),
     ],
 )
 def test_training_on_another_device_is_the_same(
@@ -68,6 +76,22 @@ def test_a_device_that_is_not_there_is_said() -> None:
             choose_device(name)
 
 
+def test_closeness_to_the_truth_is_told_across_devices() -> None:
+    truth = torch.zeros(2, 3, 8, 8)
+    with other_device() as elsewhere:
+        for modality in ("image", "audio"):
+            closeness = modalities()[modality].closeness
+            assert closeness is not None
+            target = truth if modality == "image" else torch.randn(2, 8000)
+            assert closeness(target.to(elsewhere), target)[0] > 50
+
+
+def test_votes_are_learned_from_on_another_device(drawer: Path, preferences: Path, tmp_path: Path) -> None:
+    with other_device() as elsewhere:
+        learned = learn_reward(Tonggan.from_pretrained(drawer, device=elsewhere), preferences, tmp_path / "reward.safetensors")
+    assert learned.agreed > 0.5
+
+
 def test_outputs_are_made_on_another_device(drawer: Path, describer: Tonggan, sounder: Tonggan, clips: Path, tmp_path: Path) -> None:
     here = Tonggan.from_pretrained(drawer).generate("red square", to="image", seed=3, negative="blue circle")[0]
     with other_device() as elsewhere:
@@ -85,4 +109,8 @@ def test_outputs_are_made_on_another_device(drawer: Path, describer: Tonggan, so
     heard = sounder.generate(clip, to="audio", seed=3)[0]
     with other_device() as elsewhere:
         there = Tonggan.from_pretrained(tmp_path / "sounder", device=elsewhere).generate(clip, to="audio", seed=3)[0]
+        pack = ensure_pack(clips, framing=sounder.framing, cache=tmp_path)
+        model = Tonggan.from_pretrained(tmp_path / "sounder", device=elsewhere)
+        card = evaluate_sounds(model, pack=pack, split="train", out=tmp_path / "evaluated", limit=2)
     assert np.abs(there.samples - heard.samples).max() < 1e-3
+    assert np.isfinite(card.figure("mel_distance").value)
