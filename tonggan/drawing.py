@@ -109,7 +109,7 @@ def draw_one(model: Tonggan, caption: str, output: Path, *, n: int, request: Req
         warn(line)
     paths = [output if n == 1 else output.with_stem(f"{output.stem}-{i}") for i in range(n)]
     references = _looked_at(model, caption, request)
-    several = n if request.best_of > 1 else BATCH  # the best of all are found among all
+    several = n if request.best_of > 1 else BATCH  # the best are found among all
     for start in range(0, n, several):
         part = paths[start : start + several]
         drawn = _drawn(model, [caption], request, seeds=[request.seed + start + i for i in range(len(part))], n=len(part))

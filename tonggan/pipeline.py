@@ -18,6 +18,8 @@ from tonggan.model_folder import MEMORY_OF, Loaded, Storage, load_model, save_mo
 from tonggan.training.recipe import parse_recipe
 
 MORPH_BATCH = 16
+AT_ONCE = 64
+"""Outputs that are made in one batch; more of them take their turn, so that memory does not grow with what is asked for."""
 
 
 class Tonggan:
@@ -159,15 +161,21 @@ class Tonggan:
         begin = start if given_as_is else target.to_inputs([start] * len(chosen), self.framing)
         shown = None if not references else target.to_inputs(list(references), self.framing)
         latent = self._latent(given, to, shown=shown, prompt=prompt).repeat(n)
-        made = self.model.decode(
-            latent,
-            target=to,
-            seeds=chosen,
-            settings=self.overrides | dict(settings or {}),
-            against=None if negative is None else self._latent([negative]).repeat(len(chosen)),
-            start=begin,
-        )
-        return target, made, latent, chosen
+        away = None if negative is None else self._latent([negative])
+        parts = []
+        for first in range(0, len(chosen), AT_ONCE):
+            rows = torch.arange(first, min(first + AT_ONCE, len(chosen)), device=latent.tokens.device)
+            own = chosen[first : first + AT_ONCE]
+            made = self.model.decode(
+                latent.rows(rows),
+                target=to,
+                seeds=own,
+                settings=self.overrides | dict(settings or {}),
+                against=None if away is None else away.repeat(len(own)),
+                start=None if begin is None else begin[first : first + AT_ONCE],
+            )
+            parts.append(made)
+        return target, torch.cat(parts) if isinstance(parts[0], torch.Tensor) else [each for part in parts for each in part], latent, chosen
 
     def morph(
         self, first: Any, second: Any, *, to: str = "image", frames: int = 24, seed: int = 0, settings: Mapping[str, Any] | None = None
