@@ -1,7 +1,7 @@
 """Judging a model that draws: rows of a split are drawn, measured against their ground truths, and written down with the floors beside."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ def evaluate(
     cache: Path | None = None,
     shuffled: int = SHUFFLED,
     journal: Path | None = None,
+    request: Mapping[str, Any] | None = None,
     progress: Show | None = None,
 ) -> Card:
     """Draw the captions of a split, measure the pictures, and write card.json, card.md, rows.jsonl, report.html and pictures/ into `out`.
@@ -67,6 +68,7 @@ def evaluate(
         shuffled: captions that are drawn once more with another row's words, from the same seed, and (up to 64 of them) from another seed; 0 leaves
             both checks out.
         journal: journal of the run that the model comes from, for its curves.
+        request: what the card keeps to be repeated by; see `tonggan.evaluation.request`.
         progress: called with (what, done, total).
 
     Raises `UserError` for a pack without pictures, an unknown split, a language without captions, a limit below two, a full disk, a feature network
@@ -108,6 +110,7 @@ def evaluate(
         groups=groups(chosen.samples, measured.ranks),
         warnings=warnings(chosen, drawn, measured, by_net, pack=pack, split=split, language=language, reference=reference),
         beside=beside,
+        request=request,
     )
     remove_earlier(out)
     save_pictures(out / "pictures", chosen.samples, drawn.pictures)

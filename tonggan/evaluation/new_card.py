@@ -44,6 +44,7 @@ def new_card(
     groups: Sequence[Group] = (),
     warnings: Sequence[str] = (),
     beside: Sequence[Card] = (),
+    request: Mapping[str, Any] | None = None,
 ) -> Card:
     """Return the card of an evaluation of the rows `chosen`; making their outputs took so many `seconds`, `beside` are earlier cards to show beside."""
     count = len(chosen.samples)
@@ -64,5 +65,6 @@ def new_card(
         warnings=tuple(warnings),
         definitions={figure.name: FIGURES[figure.name].meaning for figure in figures},
         nets=tuple(nets),
+        request=dict(request or {}),
     )
     return replace(card, beside=tuple(column_of(other, card=card) for other in beside))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,6 @@ from pydantic import TypeAdapter, ValidationError
 from tonggan.data.pack import Pack, ensure_pack
 from tonggan.errors import UserError, nearest
 from tonggan.evaluation.card import Card, Column, Figure
-from tonggan.evaluation.card_text import save_card
 from tonggan.evaluation.curves import journal_of
 from tonggan.evaluation.drawing import BestOf
 from tonggan.evaluation.evaluate import evaluate
@@ -86,18 +85,15 @@ def judge(request: Request, *, out: Path, beside: Sequence[Card] = (), download:
         "beside": beside,
         "progress": progress,
         "journal": journal_of(request.model),
+        "request": _plain(asdict(request)),
     }
     seen: dict[str, Any] = {"language": request.language, "cache": out.parent / "features"}
     if request.arrow == "video->audio":
         kind: Truth = request.truth
-        card = evaluate_sounds(model, **options, truth=kind, tolerance_seconds=request.tolerance_seconds)
-    elif request.arrow == "image->text":
-        card = evaluate_sentences(model, **options, **seen, java=request.java)
-    else:
-        card = evaluate(model if request.best_of == 1 else BestOf(model, request.best_of, request.seed), **options, **seen, nets=nets)
-    card = replace(card, request=_plain(asdict(request)))
-    save_card(out, card)
-    return card
+        return evaluate_sounds(model, **options, truth=kind, tolerance_seconds=request.tolerance_seconds)
+    if request.arrow == "image->text":
+        return evaluate_sentences(model, **options, **seen, java=request.java)
+    return evaluate(model if request.best_of == 1 else BestOf(model, request.best_of, request.seed), **options, **seen, nets=nets)
 
 
 def _pack_of(request: Request, model: Tonggan, out: Path, progress: Show | None) -> Pack:

@@ -135,19 +135,19 @@ def evaluate_sentences(
     seed: int = 0,
     limit: int | None = None,
     batch_size: int = 64,
-    settings: Mapping[str, Any] | None = None,
     reference: str = "train",
     beside: Sequence[Card] = (),
     net: FeatureExtractor | None = None,
     cache: Path | None = None,
     java: Sequence[str] = (),
     journal: Path | None = None,
+    request: Mapping[str, Any] | None = None,
     progress: Show | None = None,
 ) -> Card:
     """Describe the pictures of a split in `language`, measure the sentences, and write card.json, card.md, rows.jsonl and report.html into `out`.
 
-    Beside the model stands what `_columns` has, and `beside`, earlier cards. `settings` are the decoder's, `java` names metrics that need Java (`meteor`,
-    `spice`), `journal` is that of the model's run. Raises `UserError` as `evaluate` does, for a language that the decoder was not trained on, and for
+    Beside the model stands what `_columns` has, and `beside`, earlier cards. `java` names metrics that need Java (`meteor`, `spice`), `journal` is that of
+    the model's run, `request` what a card keeps to be repeated by. Raises `UserError` as `evaluate` does, for a language that the decoder was not trained on, and for
     Java where it is wanted and missing.
     """
     pack.require("image", arrow="image->text")
@@ -157,7 +157,7 @@ def evaluate_sentences(
     phrasings = model.recipe.data.loader_target_phrasings()
     chosen = choose(pack, split=split, language=language, phrasings=phrasings, seed=seed, limit=limit)
     rows = [Row.of(pack.row(sample.index), language, phrasings) for sample in chosen.samples]
-    wishes = dict(settings or {}) | {"language": language}
+    wishes = {"language": language}
     sentences, seconds = _describe(model, pack, chosen, settings=wishes, batch_size=batch_size, progress=progress)
     measures = measure(sentences, rows, java=java)
     ranks = retrieval_ranks(model, pack, chosen, rows, batch_size=batch_size)
@@ -177,6 +177,7 @@ def evaluate_sentences(
         features=facts_of(ruler.net),
         warnings=_warnings(chosen, split=split, language=language, reference=reference if baselines else None),
         beside=beside,
+        request=request,
     )
     nearest = next(iter(baselines.values()), [""] * len(rows))
     by_row = {**measures.by_row, **{f"{name}_at_{k}": each.hits(k) for name, each in ranks.items() for k in RECALLS}}

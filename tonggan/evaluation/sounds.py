@@ -1,7 +1,7 @@
 """Judging a model that gives clips their sound: windows of a split are heard, measured against what is true of them, and floors set beside."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -48,11 +48,13 @@ def evaluate_sounds(
     reference: str = "train",
     beside: Sequence[Card] = (),
     journal: Path | None = None,
+    request: Mapping[str, Any] | None = None,
     progress: Show | None = None,
 ) -> Card:
     """Give the clips of a split their sound, and write card.json, card.md, rows.jsonl, report.html and sounds/ into `out`.
 
-    `truth` are the seconds of the rows' tag `events`, or the onsets of the true sounds. Beside the model stand `_floors`, and `beside`, earlier cards.
+    `truth` are the seconds of the rows' tag `events`, or the onsets of the true sounds. Beside the model stand `_floors`, and `beside`, earlier cards;
+    `request` is what the card keeps to be repeated by.
     Raises `UserError` for a pack without clips, an unknown split, a limit below two, and events that are not there.
     """
     pack.require("video", arrow="video->audio")
@@ -81,6 +83,7 @@ def evaluate_sounds(
         nets=[statistics_facts(rate), *([embedding_facts(rate)] if len(_training(pack, reference)) else [])],
         warnings=_warnings(pack, len(chosen.samples), split=split, reference=reference),
         beside=beside,
+        request=request,
     )
     remove_earlier(out)
     _save_sounds(out, chosen, made, rate)
