@@ -16,6 +16,8 @@ from tonggan.evaluation.kinds import FIGURES
 from tonggan.files import replacing
 from tonggan.modalities.sheet import contact_sheet
 
+SAME = ("processor", "dtype", "threads", "clock", "content_hash", "budget_minutes")
+"""What all competitors of a table have in common."""
 SHOWN = ("kernel_distance", "frechet_distance", "recall_at_1", "recall_at_5")
 
 
@@ -36,6 +38,13 @@ def read_records(results: Path, *, field: str = "peers") -> list[Record]:
     through = [json.loads(path.read_text(encoding="utf-8")) for path in files if path.is_file()]
     if not through:
         raise UserError(f"nothing to report: {results} holds no competitor that is through. Race first.")
+    first = through[0]
+    for record in through[1:]:
+        if differing := [name for name in SAME if _same(record, name) != _same(first, name)]:
+            raise UserError(
+                f"'{record['name']}' and '{first['name']}' raced under other conditions ({', '.join(differing)}): one table would compare what does not. "
+                "Race again what is of the other machine."
+            )
     return through
 
 
@@ -55,8 +64,9 @@ def section(records: Sequence[Record], *, split: str, field: str = "peers") -> s
     machine, captions = first["machine"], first["captions"]
     threads = f"{first['threads']} thread{'s' if first['threads'] > 1 else ''}"
     clock = "Minutes are wall-clock" if first["clock"] == "wall" else f"Minutes are processor time over {threads}, others side by side"
+    equal = "wall-clock" if first["clock"] == "wall" else "processor time"
     lines = [
-        f"## Text to picture at equal wall-clock{'' if field == 'peers' else f', {field}'} ({first['budget_minutes']:g} minutes)",
+        f"## Text to picture at equal {equal}{'' if field == 'peers' else f', {field}'} ({first['budget_minutes']:g} minutes)",
         "",
         f"`{first['command']}`; {first['date'][:10]}; {machine['processor']}, {threads}, {machine['system']};"
         f" torch {first['versions']['torch']}, {first['dtype']}. Same rows, phrasings and pack ({first['content_hash'][:12]}). {clock}; they hold packing, tokenizer,"
@@ -75,6 +85,10 @@ def section(records: Sequence[Record], *, split: str, field: str = "peers") -> s
         f"![pictures of every competitor]({field}-pictures.png)",
     ]
     return "\n".join(lines)
+
+
+def _same(record: Record, name: str) -> Any:
+    return record["machine"]["processor"] if name == "processor" else record[name]
 
 
 def shown(name: str, value: float) -> str:

@@ -17,7 +17,7 @@ from peers.field import ADVERSARIAL, FIELD
 from peers.judging import Judge
 from peers.peer import Arena, Entry, Pace, Peer, PeerDrawer, tensors_hash
 from peers.race import Clock, Course, has_checkpoint, resume, run_race, save
-from peers.report import inserted, section
+from peers.report import inserted, read_records, section
 from peers.results import keep, kept_record, strip_pictures
 from text_to_image_vs_peers import make_arena
 
@@ -182,6 +182,17 @@ def test_section_holds_every_competitor_and_replaces_the_last_one() -> None:
     once = inserted("# Benchmarks\n\nbefore\n", made)
     assert inserted(once, made) == once
     assert inserted(once + "after\n", "new").endswith("<!-- peers -->\nnew\n<!-- /peers -->\nafter\n")
+
+
+def test_records_of_two_machines_are_no_table(tmp_path: Path) -> None:
+    record = {"machine": {"processor": "p"}, "dtype": "float32", "threads": 1, "clock": "wall", "content_hash": "a", "budget_minutes": 30}
+    for name, other in (("tonggan", {}), ("df-gan", {}), ("article", {"machine": {"processor": "q"}, "dtype": "bfloat16"})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text(json.dumps(record | {"name": name} | other))
+    with pytest.raises(UserError, match=r"'article' and 'tonggan' raced under other conditions \(processor, dtype\)"):
+        read_records(tmp_path)
+    (tmp_path / "article" / "result.json").unlink()
+    assert [each["name"] for each in read_records(tmp_path)] == ["tonggan", "df-gan"]
 
 
 def test_what_is_kept_of_a_race(tmp_path: Path) -> None:

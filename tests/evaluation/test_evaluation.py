@@ -39,6 +39,9 @@ def test_a_perfect_drawer_gets_perfect_figures(shapes: Path, tmp_path: Path) -> 
     packed = pack(shapes, out=tmp_path / "pack")
     card = evaluate(Copyist(packed), pack=packed, split="train", out=tmp_path / "out", shuffled=4)
     figures = {figure.name: figure.value for figure in card.figures}
+    assert figures["caption_sensitivity"] == pytest.approx(1.0)
+    assert figures["copy_rate"] == 1
+    assert figures["frechet_distance"] == pytest.approx(0, abs=1e-3)
     perfect = ("recall_at_1", "recall_at_5", "rank_percentile", "precision", "recall", "coverage")
     assert {name: figures[name] for name in perfect} == pytest.approx(dict.fromkeys(perfect, 1.0))
     assert figures["sliced_distance"] == 0

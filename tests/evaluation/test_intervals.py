@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tonggan.evaluation.intervals import mean_interval, ratio_interval, resample_weights
+from tonggan.evaluation.intervals import mean_interval, ratio_interval, resample_weights, share_interval
 
 
 def test_the_interval_of_a_mean_is_the_known_one() -> None:
@@ -28,3 +28,12 @@ def test_a_ratio_of_proportional_numbers_is_exact() -> None:
         ratio_interval([1.0], [0.0])
     with pytest.raises(ValueError, match="at least one"):
         mean_interval([])
+
+
+@pytest.mark.parametrize(
+    ("hits", "count", "low", "high"),
+    [(0, 24, 0.0, 0.1380), (5, 10, 0.2366, 0.7634), (81, 263, 0.2553, 0.3662), (1, 1, 0.2065, 1.0)],  # Newcombe 1998, table I, and Wilson's formula
+)
+def test_the_interval_of_a_share_is_wilsons(hits: int, count: int, low: float, high: float) -> None:
+    found = share_interval([1.0] * hits + [0.0] * (count - hits))
+    assert (found.value, found.low, found.high) == pytest.approx((hits / count, low, high), abs=1e-4)

@@ -81,6 +81,19 @@ def test_standard_error_of_a_sliced_distance_is_what_other_samples_would_change(
     assert np.mean([each.standard_error for each in found]) == pytest.approx(spread, rel=0.3)
 
 
+def test_standard_error_of_a_frechet_distance_is_what_other_samples_would_change() -> None:
+    found = [frechet_distance(features(400, width=8, seed=i), features(400, width=8, shift=0.5, seed=1000 + i)) for i in range(60)]
+    spread = np.std([each.interval.value for each in found])
+    assert np.mean([each.standard_error for each in found]) == pytest.approx(spread, rel=0.3)
+
+
+def test_the_interval_of_a_kernel_distance_is_what_other_samples_would_change() -> None:
+    pairs = [(features(200, width=8, seed=i), features(200, width=8, shift=0.5, seed=1000 + i)) for i in range(40)]
+    found = [kernel_distance(*pair, subsets=2, seed=i).interval for i, pair in enumerate(pairs)]
+    spread = np.std([each.value for each in found])
+    assert np.mean([(each.high - each.low) / (2 * 1.96) for each in found]) == pytest.approx(spread, rel=0.3)
+
+
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_few_samples_give_numbers(count: int) -> None:
     one, two = features(count, width=300), features(count, width=300, seed=1)

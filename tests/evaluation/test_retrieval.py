@@ -1,7 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from tonggan.evaluation.retrieval import caption_sensitivity, ground_truth_ranks, nearest_training, other_captions, seed_diversity
+from tonggan.data.pack import pack
+from tonggan.evaluation.drawing import Sample, choose, picture_paths
+from tonggan.evaluation.findings import groups
+from tonggan.evaluation.retrieval import Ranks, caption_sensitivity, ground_truth_ranks, nearest_training, other_captions, seed_diversity
 
 
 def on_circle(*degrees: float) -> np.ndarray:
@@ -64,3 +69,44 @@ def test_diversity_is_that_of_seeds_over_that_of_captions() -> None:
     moved = truths[:2] + np.array([[0, 0, 1, 0], [0, 0, 0, 1]], dtype=np.float32) * 2**0.5
     assert seed_diversity(truths, moved, truths).value == pytest.approx(1)
     assert seed_diversity(truths, truths, np.ones((4, 4), dtype=np.float32)) is None
+
+
+def test_r_precision_is_the_mean_over_distractors_that_are_drawn() -> None:
+    """AttnGAN draws 99 others; what `chosen_of` computes is what many such draws give, ties broken at random."""
+    random = np.random.default_rng(0)
+    gallery, distractors = 120, 99
+    closer, tied = np.array([0, 1, 3, 0, 2]), np.array([1, 1, 2, 3, 1])
+    ranks = Ranks(closer, tied, np.zeros(5), gallery)
+    drawn = np.zeros(5)
+    for _ in range(20_000):
+        others = random.permutation(gallery - 1)[:distractors]
+        for row, (nearer, same) in enumerate(zip(closer, tied - 1, strict=True)):
+            ahead, beside = (others < nearer).sum(), ((others >= nearer) & (others < nearer + same)).sum()
+            drawn[row] += (ahead == 0) / (beside + 1)
+    found = ranks.chosen_of(distractors)
+    assert found is not None
+    assert found == pytest.approx(drawn / 20_000, abs=0.01)
+    assert Ranks(closer, tied, np.zeros(5), 99).chosen_of(distractors) is None
+
+
+def test_groups_are_the_rows_of_a_tag() -> None:
+    styles = ["flat"] * 6 + ["round"] * 6 + ["rare"] * 2
+    samples = [Sample(i, f"{i}.png", "x", i, {"style": style, "label": {"en": "x"}}) for i, style in enumerate(styles)]
+    closer = np.array([0] * 6 + [9] * 6 + [0] * 2)
+    found = {group.value: group for group in groups(samples, Ranks(closer, np.ones(14, dtype=np.int64), np.zeros(14), 14))}
+    assert sorted(found) == ["flat", "round"]
+    assert {value: (group.samples, group.recall_at_5.value) for value, group in found.items()} == {"flat": (6, 1.0), "round": (6, 0.0)}
+
+
+def test_names_lead_nowhere_but_below_the_folder() -> None:
+    names = ["a.png", "../../a.png", "/a.jpg", "b/c.webp", "B/C.webp.png", "..", "C:\\x\\y.png"]
+    paths = picture_paths([Sample(i, name, "x", i, {}) for i, name in enumerate(names)])
+    assert [str(path) for path in paths] == ["a.png", "a-2.png", "a.jpg.png", "b/c.webp.png", "B/C.webp-2.png", "picture.png", "x/y.png"]
+
+
+def test_a_limit_is_the_beginning_of_the_whole(shapes: Path, tmp_path: Path) -> None:
+    packed = pack(shapes, out=tmp_path / "pack")
+    whole, few = (choose(packed, split="train", language="en", phrasings=None, seed=3, limit=limit) for limit in (None, 5))
+    assert few.samples == whole.samples[:5]
+    assert [sample.seed for sample in few.samples] == [3, 4, 5, 6, 7]
+    assert len({sample.index for sample in whole.samples}) == whole.split_rows == 12

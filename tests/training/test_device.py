@@ -97,7 +97,8 @@ def test_outputs_are_made_on_another_device(drawer: Path, describer: Tonggan, so
     with other_device() as elsewhere:
         model = Tonggan.from_pretrained(drawer, device=elsewhere)
         assert model.model.device.type == elsewhere
-        assert model.generate("red square", to="image", seed=3, negative="blue circle")[0].tobytes() == here.tobytes()
+        there = model.generate("red square", to="image", seed=3, negative="blue circle")[0]
+        assert max(abs(a - b) for a, b in zip(here.tobytes(), there.tobytes(), strict=True)) <= 1
         started = model.generate("red square", to="image", seed=3, start=here, references=[here], settings={"strength": 0.5})
         assert started[0].size == here.size
     describer.save_pretrained(tmp_path / "describer")
@@ -108,9 +109,9 @@ def test_outputs_are_made_on_another_device(drawer: Path, describer: Tonggan, so
     clip = open_clip(next(clips.rglob("*.mp4")), sounder.framing)
     heard = sounder.generate(clip, to="audio", seed=3)[0]
     with other_device() as elsewhere:
-        there = Tonggan.from_pretrained(tmp_path / "sounder", device=elsewhere).generate(clip, to="audio", seed=3)[0]
+        made = Tonggan.from_pretrained(tmp_path / "sounder", device=elsewhere).generate(clip, to="audio", seed=3)[0]
         pack = ensure_pack(clips, framing=sounder.framing, cache=tmp_path)
         model = Tonggan.from_pretrained(tmp_path / "sounder", device=elsewhere)
         card = evaluate_sounds(model, pack=pack, split="train", out=tmp_path / "evaluated", limit=2)
-    assert np.abs(there.samples - heard.samples).max() < 1e-3
+    assert np.abs(made.samples - heard.samples).max() < 1e-3
     assert np.isfinite(card.figure("mel_distance").value)

@@ -305,8 +305,8 @@ def test_distilling_trains_the_decoder_alone(small_recipe: Recipe, tmp_path: Pat
     for name, tensor in teacher.model.state_dict().items():
         if not name.startswith("decoders."):
             assert torch.equal(student.model.state_dict()[name], tensor), name
-    one = student.generate("red square", to="image", seed=1)[0].tobytes()
-    assert student.generate(["blue circle", "red square"], to="image", seeds=[5, 1])[1].tobytes() == one
+    one, two = student.generate("red square", to="image", seed=1)[0], student.generate(["blue circle", "red square"], to="image", seeds=[5, 1])[1]
+    assert max(abs(a - b) for a, b in zip(one.tobytes(), two.tobytes(), strict=True)) <= 1
 
 
 def test_a_run_begins_from_a_trained_model(small_recipe: Recipe, tmp_path: Path) -> None:

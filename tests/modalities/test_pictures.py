@@ -1,0 +1,65 @@
+"""Pixels of pictures that are not square RGB: what is packed is what a person sees."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tonggan.modalities.image import open_picture, square
+
+RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
+
+
+def halves(mode: str = "RGB", size: tuple[int, int] = (8, 4)) -> Image.Image:
+    """Red on the left, blue on the right."""
+    picture = Image.new("RGB", size, RED)
+    picture.paste(BLUE, (size[0] // 2, 0, *size))
+    return picture.convert(mode)
+
+
+def stored(picture: Image.Image, format: str = "PNG", **how: Any) -> Image.Image:
+    file = io.BytesIO()
+    picture.save(file, format=format, **how)
+    return open_picture(file.getvalue(), name="x")
+
+
+def test_a_turned_photograph_is_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held so that the picture has to be turned by a quarter, clockwise
+    upright = stored(halves(), exif=exif)
+    assert upright.size == (4, 8)
+    assert upright.getpixel((0, 0)) == RED
+    assert upright.getpixel((0, 7)) == BLUE
+
+
+def test_transparency_is_laid_on_white() -> None:
+    clear = halves("RGBA")
+    clear.putpixel((0, 0), (0, 0, 0, 0))
+    clear.putpixel((1, 0), (0, 0, 0, 128))
+    assert [stored(clear).getpixel((x, 0)) for x in range(4)] == [WHITE, (127, 127, 127), RED, RED]
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([255, 0, 0, 0, 0, 255])
+    palette.putdata([0, 1])
+    assert [stored(palette, transparency=1).getpixel((x, 0)) for x in (0, 1)] == [RED, WHITE]
+
+
+def test_sixteen_bits_are_scaled_not_cut() -> None:
+    greys = Image.fromarray(np.array([[0, 32768, 65535]], dtype=np.uint16))
+    assert [stored(greys).getpixel((x, 0)) for x in range(3)] == [(0, 0, 0), (127, 127, 127), WHITE]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+def test_colours_stay(mode: str) -> None:
+    found = stored(halves(mode), "TIFF")
+    assert (found.getpixel((1, 1)), found.getpixel((6, 1))) == (RED, BLUE)
+
+
+def test_what_is_not_square_is_cut_to_its_middle_or_padded_with_white() -> None:
+    wide = halves(size=(16, 8))
+    cut, padded = square(wide, 8, fit="crop"), square(wide, 8, fit="pad")
+    assert cut.size == padded.size == (8, 8)
+    assert (cut.getpixel((0, 0)), cut.getpixel((7, 7))) == (RED, BLUE)
+    assert [padded.getpixel((0, y)) for y in (0, 1, 6, 7)] == [WHITE] * 4
+    assert (padded.getpixel((0, 4)), padded.getpixel((7, 4))) == (RED, BLUE)
