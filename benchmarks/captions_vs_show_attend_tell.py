@@ -1,10 +1,11 @@
-"""Picture to sentence, ours against Show, Attend and Tell at equal wall-clock: python benchmarks/captions_vs_show_attend_tell.py MODEL [--language en]
+"""Picture to sentence, ours against Show, Attend and Tell at equal wall-clock: python benchmarks/captions_vs_show_attend_tell.py MODEL --minutes M
 
-The peer trains on the rows and sentences that MODEL trained on, in the one language (ours learned all of its languages in that time), for the minutes
-that MODEL's training took on this machine, at the best of three learning rates (pilots, told apart). Both write greedy sentences for all of a split;
-the package's caption metrics judge them. Prints a table. Alone on the machine.
+The peer trains on the rows and sentences that MODEL trained on, in the one language (ours learned all of its languages in that time), for so many minutes
+(those that MODEL's words took, every sitting of them; its card has the hours), in the arithmetic that is fast here, at the best of three learning rates
+(pilots, told apart). Both write greedy sentences for all of a split; the package's caption metrics judge them. Prints a table. Alone on the machine.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from peers.peer import Pace
 from peers.show_attend_tell import ShowAttendTell
 from rich.console import Console
 
+from tonggan.arithmetic import choose_dtype
 from tonggan.data.loader import Loader, Phrasings, hold_out
 from tonggan.data.pack import Pack, ensure_pack
 from tonggan.errors import UserError
@@ -35,9 +37,9 @@ SHOWN = ("exact_label", "exact", "cider_d", "bleu_4", "rouge_l")
 
 def main(
     model: str,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Wall-clock of the peer.")],
     language: str = "en",
     split: str = "test_pair",
-    minutes: Annotated[float | None, typer.Option(help="Wall-clock of the peer (default: what the model's training took).")] = None,
     pilot_minutes: Annotated[float, typer.Option(min=0)] = 1.0,
     cache: Path = Path("runs/packs"),
     clock: Annotated[str, typer.Option(help="wall, or processor (over threads) where other work runs beside.")] = "wall",
@@ -51,17 +53,17 @@ def main(
     pack = ensure_pack(Path(data.path), framing=data.framing, cache=cache)
     rows, held = hold_out(pack, pack.indices(data.train_split), share=data.hold_out, seed=seed)
     loader, watched = (Loader(pack, each, batch_size=BATCH, seed=seed, phrasings=only) for each in (rows, held))
-    seconds = 60 * minutes if minutes is not None else 3600 * float(ours.config["trained"]["hours"])
+    seconds = 60 * minutes
     began = now()
     vocabulary = Vocabulary.train(
         (text for number in range(300) for text in loader.batch(number * BATCH).inputs["text"]), size=PIECES, lowercase=False
     )
     prepared = now() - began
-    rate = (
-        min(LEARNING_RATES, key=lambda each: _trained(vocabulary, loader, watched, rate=each, seconds=60 * pilot_minutes, now=now)[1])
-        if pilot_minutes
-        else 1e-3
-    )
+    rate = LEARNING_RATES[0]
+    if pilot_minutes:
+        found = {each: _trained(vocabulary, loader, watched, rate=each, seconds=60 * pilot_minutes, now=now)[1] for each in LEARNING_RATES}
+        rate = min(found, key=lambda each: found[each] if math.isfinite(found[each]) else math.inf)
+        console.print("pilots: " + ", ".join(f"{each:g} gives {loss:.3f}" for each, loss in found.items()))
     peer, loss, samples = _trained(vocabulary, loader, watched, rate=rate, seconds=seconds - prepared, now=now)
     console.print(f"Show, Attend and Tell: {samples:,} samples in {seconds / 60:.1f} min at {rate:g}, held-out loss {loss:.3f}")
     chosen = choose(pack, split=split, language=language, phrasings=only, seed=0, limit=None)
@@ -82,14 +84,15 @@ def _trained(
 ) -> tuple[Descent, float, int]:
     """Return the peer after so many seconds, its held-out loss, and the samples it saw."""
     torch.manual_seed(0)
-    descent = Descent(ShowAttendTell(vocabulary, pieces=PIECES), OptimizerConfig(learning_rate=rate), dtype="float32")
+    descent = Descent(ShowAttendTell(vocabulary, pieces=PIECES), OptimizerConfig(learning_rate=rate), dtype=choose_dtype().dtype)
     step, began = 0, now()
     while (share := (now() - began) / seconds) < 1:
         batch = loader.batch(step * BATCH)
-        loss = descent.module.loss(batch.inputs["image"], batch.inputs["text"])
+        with descent.autocast():
+            loss = descent.module.loss(batch.inputs["image"], batch.inputs["text"])
         descent.descend(loss, step=step, factor=Pace(step, share).factor)
         step += 1
-    with descent.averaged():
+    with descent.averaged(), descent.autocast():
         batches = [watched.batch(number * BATCH) for number in range(4)]
         held_out = sum(float(descent.module.loss(batch.inputs["image"], batch.inputs["text"])) for batch in batches) / len(batches)
     return descent, held_out, step * BATCH

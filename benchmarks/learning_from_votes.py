@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -64,6 +64,9 @@ def main(
     pack = ensure_pack(Path(loaded.recipe.data.path), framing=loaded.framing, cache=cache)
     taste = learn_taste(pack, likes, net=net, cache=out / "features")
     console.print(f"the voter tells the style of {taste.accuracy:.1%} of held-out drawings")
+    _same_question(
+        out / "asked.json", {"parent": parent, "likes": likes, "recipe": recipe, "prompts": prompts, "pictures": pictures, "overrides": overrides}
+    )
     votes, table, reward = out / "arena", out / "preferences" / "train.jsonl", out / "reward.safetensors"
     asked = labels(pack, loaded.recipe.data.train_split)[:prompts]
     if not table.is_file():
@@ -91,6 +94,15 @@ def main(
         load_recipe(recipe, overrides=settings), folder, resume=bool(checkpoint_folders(folder / "checkpoints")), console=console, cache=cache
     ).train()
     judge(loaded, Tonggan.from_pretrained(folder, device="cpu"), pack, taste, net, out=out, limit=judged, best_of=best_of, reward=reward)
+
+
+def _same_question(file: Path, asked: dict[str, Any]) -> None:
+    """Write down what is asked; raises `UserError` where the folder holds the answers to something else."""
+    if file.is_file() and (before := json.loads(file.read_text(encoding="utf-8"))) != asked:
+        differing = ", ".join(name for name in asked if before.get(name) != asked[name])
+        raise UserError(f"{file.parent} holds the votes of another question ({differing}). Choose another --out, or remove it.")
+    with replacing(file) as beside:
+        beside.write_text(json.dumps(asked, indent=1), encoding="utf-8")
 
 
 def labels(pack: Pack, split: str) -> list[str]:
