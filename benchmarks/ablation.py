@@ -12,6 +12,8 @@ drawn (features of EfficientNet-Lite0); of sounds, the figures of `tonggan evalu
 `--out`, and the same command goes on with the next.
 """
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -146,17 +148,13 @@ def main(
     console, asked = Console(soft_wrap=True, highlight=False), STUDIES[study]
     columns = COLUMNS if asked.tolerance_seconds is None else SOUND_COLUMNS
     console.print(f"| {study} | {' | '.join(columns)} |\n{'|---' * (len(columns) + 1)}|")
-    for number, (name, overrides) in enumerate(asked.variants.items()):
-        folder = out / f"{study}-{minutes:g}{'-whole' * whole}" / f"{number}"
+    for number, (name, own) in enumerate(asked.variants.items()):
+        overrides = [*ALWAYS, *asked.overrides, *own, *(() if whole else asked.smaller)]
+        question = hashlib.sha256(json.dumps([asked.recipe, overrides, asked.split, limit, clock]).encode()).hexdigest()[:8]
+        folder = out / f"{study}-{minutes:g}" / f"{number}-{question}"
         row = folder / "row.md"
         if not row.is_file():
-            run, took = _trained(
-                asked.recipe,
-                [*ALWAYS, *asked.overrides, *overrides, *(() if whole else asked.smaller)],
-                seconds=60 * minutes,
-                out=folder,
-                now=clock_called(clock),
-            )
+            run, took = _trained(asked.recipe, overrides, seconds=60 * minutes, out=folder, now=clock_called(clock))
             told = [f"{run.learner.samples:,}", f"{took / 60:.1f}"]
             losses, model = run.learner.held_out_loss(run.data.held_out), Tonggan.from_pretrained(run.out, device="cpu")
             if asked.tolerance_seconds is None:
@@ -176,7 +174,7 @@ def _terms(losses: dict[str, float]) -> tuple[str, str]:
 
 
 def _trained(recipe_name: str, overrides: Sequence[str], *, seconds: float, out: Path, now: Callable[[], float]) -> tuple[Run, float]:
-    """Return the run of a variant, as many samples long as `seconds` last at the rate of its first steps, and the seconds that it took."""
+    """Return the run of a variant, its average exported, and the seconds that it took: the end of its schedule moves to where they end."""
     quiet = Console(quiet=True)
     pilot = Run(load_recipe(recipe_name, overrides=[*overrides, "schedule.samples=1000000"]), out / "pilot", resume=False, console=quiet, cache=PACKS)
     pilot.learner.advance(pilot.data.loader)
@@ -186,10 +184,15 @@ def _trained(recipe_name: str, overrides: Sequence[str], *, seconds: float, out:
     samples = int(PILOT_STEPS * pilot.recipe.schedule.batch_size / (now() - began) * seconds)
     recipe = load_recipe(recipe_name, overrides=[*overrides, f"schedule.samples={samples}", f"schedule.warmup_samples={samples // 20}"])
     shutil.rmtree(out / "run", ignore_errors=True)  # of a sitting that was cut off: equal minutes are minutes in one piece
-    run = Run(recipe, out / "run", resume=False, console=quiet, cache=PACKS)
-    began = now()
-    run.train()
-    return run, now() - began
+    run, began = Run(recipe, out / "run", resume=False, console=quiet, cache=PACKS), now()
+    learner, batch = run.learner, recipe.schedule.batch_size
+    while (spent := now() - began) < seconds:
+        if learner.samples:
+            learner.total_samples = max(learner.samples + batch, round(learner.samples * seconds / spent))
+        learner.advance(run.data.loader)
+        learner.check_dropped()
+    run.export(run.out / "model")
+    return run, spent
 
 
 def _judged(model: Tonggan, *, split: str, limit: int) -> list[str]:
