@@ -15,7 +15,7 @@ FIELD: tuple[Entry, ...] = (
     Entry("unet", "diffusers UNet, size of its example", "UNet2DConditionModel, DDPM (arXiv:2006.11239)", unet, (1e-4, 5e-5, 2e-4)),
     Entry("df-gan", "DF-GAN", "arXiv:2008.05865", df_gan, (1e-4, 5e-5, 2e-4)),
     Entry("article", "the article's system", "recipe `article`", shipped("article")),
-    Entry("retrieval", "nearest training caption", "frozen MiniLM (arXiv:2002.10957)", retrieval, trains=False),
+    Entry("retrieval", "nearest training caption by MiniLM", "frozen MiniLM (arXiv:2002.10957)", retrieval, trains=False),
 )
 
 _KNOWN = {entry.name: entry for entry in FIELD}
