@@ -80,11 +80,11 @@ class Run:
             recipe = self._recorded(recorded, recipe)
         elif checkpoint_folders(self.checkpoints):
             raise UserError(f"{out} holds a run already. Go on with --resume, or choose another folder.")
-        self._hold()
         self.recipe = recipe
         self.data = open_data(recipe, cache=cache or out.parent / "packs", console=console)
         self.judge = judging(recipe, self.data) if judging and recipe.monitor.evaluate_every else None
         self._check_best_by()
+        self._hold()  # nothing is written before: what is refused leaves no folder
         self.before: dict[str, Any] | None = None
         if resume:
             checkpoint = load_checkpoint(self.checkpoints)
