@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tonggan.data.loader import Language, Loader, all_phrasings, chosen_caption, first_caption, hold_out
+from tonggan.data.loader import Balance, Language, Loader, all_phrasings, chosen_caption, first_caption, hold_out
 from tonggan.data.order import permuted
 from tonggan.data.pack import Pack, PackedRow, ensure_pack, pack
 from tonggan.errors import UserError
@@ -34,6 +34,28 @@ def test_samples_depend_on_seed_and_position_alone(shapes: Path, tmp_path: Path)
     singles = [one.batch(position) for position in range(7, 27)]
     assert batch.inputs["text"] == [single.inputs["text"][0] for single in singles]
     assert batch.indices.tolist() == [int(single.indices[0]) for single in singles]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+def test_small_groups_are_drawn_more_often(shapes: Path, tmp_path: Path, alpha: float) -> None:
+    packed = pack(shapes, out=tmp_path / "pack")
+    rows = packed.indices("train")
+    rows = np.concatenate([np.repeat(rows[:1], 9), rows[1:]])  # the first is a group of nine
+    loader = Loader(packed, rows, batch_size=len(rows), seed=3, balance=Balance("{label.zh}", alpha))
+    epochs = 60
+    drawn = np.concatenate([loader.batch(epoch * len(rows)).indices for epoch in range(epochs)])
+    total = 9**alpha + len(rows) - 9
+    for row in set(rows.tolist()):
+        expected = epochs * len(rows) * (9**alpha if row == rows[0] else 1) / total
+        assert abs((drawn == row).sum() - expected) < 0.1 * expected
+    one = Loader(packed, rows, batch_size=1, seed=3, balance=Balance("{label.zh}", alpha))
+    assert [int(one.batch(position).indices[0]) for position in range(9)] == drawn[:9].tolist()
+
+
+def test_balance_by_what_no_row_has_says_so(shapes: Path, tmp_path: Path) -> None:
+    packed = pack(shapes, out=tmp_path / "pack")
+    with pytest.raises(UserError, match=r"no row to train on has what '\{colour\}' asks for"):
+        Loader(packed, packed.indices("train"), batch_size=2, seed=3, balance=Balance("{colour}"))
 
 
 def test_a_packed_picture_is_the_picture(shapes: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The loader: which sample comes when, and with which caption, is a function of (seed, position) alone."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -134,10 +135,31 @@ def hold_out(pack: Pack, indices: np.ndarray, *, share: float, seed: int) -> tup
     return indices[~held], indices[held]
 
 
+@dataclass(frozen=True)
+class Balance:
+    """Rows that fill the template `by` the same are one group; a group's share of the samples goes by its number of rows to the power `alpha`.
+
+    1 is the data as it is, 0 gives every group as many samples; 0.5 is between (Mahajan et al. 2018, arXiv:1805.00932, section 2.2, square root).
+    """
+
+    by: str
+    alpha: float = 0.5
+
+    def weights(self, pack: Pack, indices: np.ndarray) -> np.ndarray:
+        """Return the share of samples of each of `indices`; raises `UserError` where no row can fill the template."""
+        groups = [fill(self.by, pack.row(int(index)), "") for index in indices]
+        if not any(groups):
+            raise UserError(f"data.balance.by: no row to train on has what '{self.by}' asks for. Name other columns of the data set.")
+        sizes = Counter(groups)
+        raw = np.asarray([1.0 if group is None else sizes[group] ** (self.alpha - 1) for group in groups])
+        return raw / raw.sum()
+
+
 class Loader:
     """An endless stream of samples: epoch after epoch, each in its own order; a batch may straddle two.
 
-    Of clips that are longer than a window, it takes one from anywhere, or the first; with `shifts`, what is heard at another time comes beside. With
+    With a `balance`, an epoch has as many samples as there are rows, and each row as many of them as its share comes to, up or down to the next whole
+    number by chance. Of clips that are longer than a window, it takes one from anywhere, or the first; with `shifts`, what is heard at another time comes beside. With
     `preferences`, as many of those come beside the samples. Raises `UserError` for `shifts` that no clip has room for.
     """
 
@@ -154,18 +176,19 @@ class Loader:
         windows: Literal["anywhere", "first"] = "anywhere",
         preferences: Preferences | None = None,
         shifts: Shifts | None = None,
+        balance: Balance | None = None,
     ) -> None:
         self.pack, self.rows, self.augmentation, self.windows, self.preferences = pack, indices, augmentation, windows, preferences
         self.batch_size, self.seed, self.phrasings, self.target_phrasings = batch_size, seed, phrasings, target_phrasings
         self.shifts = shifts
+        self._ends = None if balance is None else np.cumsum(balance.weights(pack, indices))
         if shifts is not None:
             shifts.check_room(pack, indices)
 
     def batch(self, position: int) -> Batch:
         """Return samples number `position` to `position + batch_size - 1`."""
         positions = np.arange(position, position + self.batch_size, dtype=np.int64)
-        places = permuted(positions % len(self.rows), len(self.rows), seed=self.seed, epochs=positions // len(self.rows))
-        indices = np.asarray(self.rows[places])
+        indices = np.asarray(self.rows[self._places(positions)])
         with np.errstate(over="ignore"):
             draws = mix(positions.astype(np.uint64) * np.uint64(2) + mix(np.asarray([self.seed], dtype=np.uint64))) >> np.uint64(1)
         rows = [self.pack.row(int(index)) for index in indices]
@@ -181,6 +204,17 @@ class Loader:
         if self.preferences is not None:
             batch = replace(batch, pairs=self.preferences.pairs(positions, seed=self.seed))
         return batch if self.augmentation is None else self._augmented(batch, self.augmentation, draws)
+
+    def _places(self, positions: np.ndarray) -> np.ndarray:
+        """Return the places among `rows` of samples."""
+        count, epochs = len(self.rows), positions // len(self.rows)
+        places = permuted(positions % count, count, seed=self.seed, epochs=epochs)
+        if self._ends is None:
+            return places
+        # Systematic sampling: one point in each count-th part of the shares, moved by the same chance in one epoch.
+        with np.errstate(over="ignore"):
+            moved = uniform(mix(epochs.astype(np.uint64) + mix(np.asarray([self.seed], dtype=np.uint64))))
+        return np.minimum(np.searchsorted(self._ends, (places + moved) / count, side="right"), count - 1)
 
     def _augmented(self, batch: Batch, augmentation: Augmentation, draws: np.ndarray) -> Batch:
         with np.errstate(over="ignore"):

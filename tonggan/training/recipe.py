@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from tonggan.data.augment import Augmentation
-from tonggan.data.loader import Language, Phrasings
+from tonggan.data.loader import Balance, Language, Phrasings
 from tonggan.errors import UserError, nearest
 from tonggan.goals import ObjectivesConfig
 from tonggan.modalities import Framing
@@ -48,6 +48,15 @@ class AugmentConfig(Strict):
     """What stands where nothing was: white for drawings, the mirrored picture for photographs."""
 
 
+class BalanceConfig(Strict):
+    """Which rows are drawn more often than others; the settings of `tonggan.data.loader.Balance`."""
+
+    by: str
+    """A template over the row's tags, as in phrasings: rows that fill it the same are one group. Rows that cannot are each their own."""
+    alpha: float = Field(default=0.5, ge=0, le=1)
+    """A group's share of the samples goes by its number of rows to this power: 1 leaves the data as it is, 0 gives every group as many samples."""
+
+
 class DataConfig(Strict):
     """What is trained on."""
 
@@ -76,6 +85,8 @@ class DataConfig(Strict):
     target_phrasings: dict[str, LanguageConfig] | None = None
     """How captions are phrased for decoders that should say them; as for encoders unless set."""
 
+    balance: BalanceConfig | None = None
+    """Samples of small groups are drawn more often, of large ones less; every row as often as the next unless set."""
     augment: AugmentConfig | None = None
     """How training pictures are changed; the decoder is told what was done where it takes `augmentation_labels`."""
 
@@ -87,6 +98,10 @@ class DataConfig(Strict):
     def augmentation(self) -> Augmentation | None:
         """Return the augmentation as the loader takes it."""
         return None if self.augment is None else Augmentation(**self.augment.model_dump())
+
+    def loader_balance(self) -> Balance | None:
+        """Return the balance as the loader takes it."""
+        return None if self.balance is None else Balance(**self.balance.model_dump())
 
     def loader_phrasings(self) -> Phrasings | None:
         """Return the phrasings for encoders as the loader takes them."""

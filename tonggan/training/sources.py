@@ -64,6 +64,7 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
         augmentation=recipe.data.augmentation(),
         preferences=learned,
         shifts=recipe.objectives.shifts(),
+        balance=recipe.data.loader_balance(),
     )
     fixed = held if len(held) else train
     size = recipe.schedule.batch_size
