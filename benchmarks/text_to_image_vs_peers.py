@@ -14,14 +14,13 @@ import json
 import shlex
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from peers.clock import choose_clock
+from peers.clock import choose_clock, spent_seconds
 from peers.contest import Wishes, contest
 from peers.diffusion import load_diffusers
 from peers.field import FIELDS
@@ -122,7 +121,7 @@ def _arena(data: Path | None, out: Path, *, minutes: float, clock: str, smoke: b
     """Open or make the pack (timed: it counts against every budget), choose the arithmetic, and fix both for all sittings of this folder."""
     recipe = load_recipe("emoji-64", smoke=smoke)
     source = data or Path(recipe.data.path)
-    began = time.perf_counter()
+    began = spent_seconds()
     pack = ensure_pack(source, framing=recipe.data.framing, cache=out / "packs")
     kept = out / "preparation.json"
     fresh = {"minutes": minutes, "clock": clock, "smoke": smoke, "content_hash": pack.content_hash}
@@ -132,7 +131,7 @@ def _arena(data: Path | None, out: Path, *, minutes: float, clock: str, smoke: b
         if differing:
             raise UserError(f"{out} holds a race with other {' and '.join(differing)}. Choose another --out, or remove it.")
     else:
-        preparation = fresh | {"pack_seconds": time.perf_counter() - began}
+        preparation = fresh | {"pack_seconds": spent_seconds() - began}
         choice = choose_dtype()
         preparation |= {"dtype": choice.dtype, "dtype_reason": choice.reason}
         with replacing(kept) as beside:

@@ -22,6 +22,8 @@ from tonggan.errors import UserError
 from tonggan.evaluation.machine import machine_facts, versions
 from tonggan.files import replacing
 
+COUNTED_STEPS = 4
+"""Steps whose operations are counted: a discriminator's penalties come every fourth step (`objectives.adversarial.penalty_every`)."""
 DRIFT = 0.05
 """Change of the machine's matrix rate over a race from which its figures are flagged."""
 
@@ -123,11 +125,13 @@ def _pilots(entry: Entry, *, arena: Arena, judge: Judge, out: Path, wishes: Wish
 
 
 def _gflop_per_sample(peer: Peer, arena: Arena, progress: Progress, clock: Clock) -> float:
-    """Take the first step of the race with the operations counted (torch's FlopCounterMode: matrix products and convolutions)."""
+    """Take the first steps of the race with the operations counted (torch's FlopCounterMode: matrix products and convolutions)."""
+    loader = arena.loader(peer.batch_size)
     with FlopCounterMode(display=False) as counter:
-        progress.loss = peer.step(arena.loader(peer.batch_size).batch(0), Pace(0, clock.seconds / arena.budget_seconds))
-    progress.step = 1
-    return counter.get_total_flops() / peer.batch_size / 1e9
+        for step in range(COUNTED_STEPS):
+            progress.loss = peer.step(loader.batch(step * peer.batch_size), Pace(step, clock.seconds / arena.budget_seconds))
+            progress.step = step + 1
+    return counter.get_total_flops() / progress.samples(peer) / 1e9
 
 
 def _facts(peer: Peer, progress: Progress, arena: Arena, wishes: Wishes) -> dict[str, Any]:
@@ -153,13 +157,13 @@ def _facts(peer: Peer, progress: Progress, arena: Arena, wishes: Wishes) -> dict
 
 
 def _last_look(peer: Peer, progress: Progress, judge: Judge, folder: Path, *, tuned: float) -> dict[str, Any]:
-    """Choose guidance on held-out rows, then draw the split: the figures of its first captions end the curve, those of all are the result."""
+    """End the curve as it was drawn on the way, then choose guidance on held-out rows and draw the whole split: that is the result."""
+    minutes, phrasings = progress.spent_seconds / 60, judge.arena.phrasings
+    at_the_end = {"minutes": minutes, "samples": progress.samples(peer), **judge.look(PeerDrawer(peer, phrasings), folder / "marks" / "end")}
     began = spent_seconds()
     guidance = judge.tune_guidance(peer)
     seconds = spent_seconds() - began if guidance else 0.0
-    drawer, minutes = PeerDrawer(peer, judge.arena.phrasings), progress.spent_seconds / 60
-    at_the_end = {"minutes": minutes, "samples": progress.samples(peer), **judge.look(drawer, folder / "marks" / "end")}
-    card = judge.card(drawer, folder / "final", limit=judge.final_limit)
+    card = judge.card(PeerDrawer(peer, phrasings), folder / "final", limit=judge.final_limit)
     figures = {figure.name: asdict(figure) for figure in card.figures}
     judge.arena.console.print(f"{peer.name}, all of {card.data.samples} captions: {_told({name: each['value'] for name, each in figures.items()})}")
     return {

@@ -22,11 +22,13 @@ def machine_facts() -> MachineFacts:
 
 def _processor() -> str:
     described = Path("/proc/cpuinfo")
+    told = dict[str, str]()
     if described.is_file():
-        for line in described.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+        first = described.read_text(errors="replace").partition("\n\n")[0]
+        told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+    name = told.get("model name") or platform.processor() or platform.machine()
+    # Virtual machines call processors of several generations by one name.
+    return f"{name} (family {told['cpu family']}, model {told['model']})" if {"cpu family", "model"} <= told.keys() else name
 
 
 def versions() -> dict[str, str]:
