@@ -2,7 +2,8 @@
 
 End to end (caption to picture, or picture to sentence), alone on the machine, at batch 1 and 64: pictures at the default settings and in 4, 2 and 1 steps,
 sentences at the default beam and greedy. Prints the median seconds of a call, outputs a second and, for pictures, how often the network ran for one (a
-guided step counts as two). `--unet` adds diffusers' small UNet at 25 guided steps of DPM-Solver++, its weights untrained: its speed does not depend on them.
+guided step counts as two). `--unet` adds diffusers' small UNet in the same arithmetic at 25 guided steps of DPM-Solver++,
+its weights untrained: its speed does not depend on them.
 """
 
 import statistics
@@ -15,7 +16,6 @@ import typer
 from peers.clock import awake_seconds
 from rich.console import Console
 
-from tonggan.arithmetic import choose_dtype
 from tonggan.data.pack import ensure_pack
 from tonggan.errors import UserError
 from tonggan.modalities import modalities
@@ -56,7 +56,7 @@ def main(
             median = _median(lambda given=inputs, how=settings: ours.generate(given, to=target, settings=how), repeats)
             print(f"| {name} | {batch} | {median:.3f} | {batch / median:.1f} | {f'{runs[0] / batch / repeats:g}' if runs[0] else '-'} |", flush=True)
     if unet:
-        _measure_unet(repeats)
+        _measure_unet(dtype, repeats)
 
 
 def _median(call: Callable[[], Any], repeats: int) -> float:
@@ -89,18 +89,20 @@ def _inputs(model: Tonggan, source: str, batch: int) -> list[Any]:
     return modalities()[source].to_outputs(noise, model.framing)
 
 
-def _measure_unet(repeats: int) -> None:
+def _measure_unet(dtype: str, repeats: int) -> None:
     from peers.diffusion import unet_small
     from text_to_image_vs_peers import make_arena
 
     recipe = load_recipe("emoji-64")
     pack = ensure_pack(Path(recipe.data.path), framing=recipe.data.framing, cache=PACKS)
-    arena = make_arena(recipe, pack, dtype=choose_dtype().dtype, budget_seconds=60, smoke=False, console=Console(quiet=True))
+    arena = make_arena(recipe, pack, dtype=dtype, budget_seconds=60, smoke=False, console=Console(quiet=True))
     peer = unet_small(arena, Path("runs"), 1e-3, False)
     for batch in BATCHES:
         captions, seeds = [f"red heart number {index}" for index in range(batch)], list(range(batch))
-        peer.draw(captions[:1], seeds[:1])
-        median = _median(lambda given=captions, its=seeds: peer.draw(given, its), 1 if batch > 1 else repeats)
+        steps, peer.steps = peer.steps, 1
+        peer.draw(captions, seeds)
+        peer.steps = steps
+        median = _median(lambda given=captions, its=seeds: peer.draw(given, its), repeats)
         print(f"| diffusers' small UNet, {peer.steps} guided steps | {batch} | {median:.3f} | {batch / median:.2f} | {2 * peer.steps} |", flush=True)
 
 

@@ -37,6 +37,12 @@ def test_a_card_is_repeated_figure_by_figure(card: Path, tmp_path: Path) -> None
     assert (found.column, found.key, found.before) == ("the model", "sharpness", other.value)
 
 
+def test_rows_and_page_name_the_seeds_of_the_best_of_several(card: Path) -> None:
+    rows = [json.loads(line) for line in (card.parent / "rows.jsonl").read_text().splitlines()]
+    assert [row["seed"] for row in rows] == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert "0 to 15, the best of 2 a row" in (card.parent / "report.html").read_text()
+
+
 def test_what_cannot_be_repeated_is_said(card: Path, tmp_path: Path) -> None:
     before = Card.load(card)
     with pytest.raises(UserError, match="does not say how it was asked for"):

@@ -4,6 +4,7 @@ The network is Vocos (Siuzdak 2023, arXiv:2306.00814): ConvNeXt blocks at the ra
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -107,6 +108,12 @@ def spectral_distance(made: Tensor, truth: Tensor, resolutions: Sequence[tuple[i
     return torch.stack(distances).mean()
 
 
+@cache
+def _bins_of_bands(mel: Mel) -> Tensor:
+    """Return the pseudo-inverse of the filters (bins, bands): it takes longer than the iterations."""
+    return torch.linalg.pinv(filters(mel).double()).float()
+
+
 @torch.no_grad()
 def griffin_lim(levels: Tensor, mel: Mel, *, iterations: int = 32) -> Tensor:
     """Return a waveform (batch, samples) whose magnitudes are those of a log-mel spectrogram (batch, bands, frames), its phases found by turns.
@@ -115,7 +122,7 @@ def griffin_lim(levels: Tensor, mel: Mel, *, iterations: int = 32) -> Tensor:
     """
     frames = levels.shape[-1]
     bands = F.pad(levels, (0, 1), mode="replicate").exp()
-    loud = (torch.linalg.pinv(filters(mel).double()).float().to(levels.device) @ bands).clamp_min(0)
+    loud = (_bins_of_bands(mel).to(levels.device) @ bands).clamp_min(0)
     turns = torch.rand(loud.shape[1:], generator=torch.Generator().manual_seed(0)).to(loud.device)
     phases = torch.polar(torch.ones_like(loud), (2 * torch.pi * turns).expand_as(loud))  # the same for every row: its place in the batch is nothing
     before = torch.zeros_like(phases)

@@ -115,7 +115,7 @@ def evaluate(
     remove_earlier(out)
     save_pictures(out / "pictures", chosen.samples, drawn.pictures)
     shown = gallery_sections(card, gallery(chosen, drawn, measured, pack=pack)) + retrieval_sections(_curves(measured)) + training_sections(journal)
-    save_evaluation(out, card, rows=_rows(chosen, measured, by_net, pack=pack), shown=shown)
+    save_evaluation(out, card, rows=_rows(chosen, measured, by_net, pack=pack, best_of=int(card.model.settings.get("best_of", 1))), shown=shown)
     return card
 
 
@@ -124,8 +124,12 @@ def _curves(measured: Measured) -> dict[str, Ranks]:
     return found if measured.retrieved is None else found | {"nearest training caption": ground_truth_ranks(measured.retrieved, measured.truths)}
 
 
-def _rows(chosen: Chosen, measured: Measured, by_net: Sequence[ByNet], *, pack: Pack) -> Iterator[dict[str, Any]]:
-    """Yield what is known of each drawn picture, so that a figure can be looked into, computed anew in another way, or compared row by row."""
+def _rows(chosen: Chosen, measured: Measured, by_net: Sequence[ByNet], *, pack: Pack, best_of: int) -> Iterator[dict[str, Any]]:
+    """Yield what is known of each drawn picture, so that a figure can be looked into, computed anew in another way, or compared row by row.
+
+    Where it is the best of several, `seed` is the first of theirs.
+    """
+    first_seed = chosen.samples[0].seed
     known, nearness = measured.reference, measured.nearness
     values = _row_values(measured, by_net)
     for number, (sample, path) in enumerate(zip(chosen.samples, picture_paths(chosen.samples), strict=True)):
@@ -133,7 +137,7 @@ def _rows(chosen: Chosen, measured: Measured, by_net: Sequence[ByNet], *, pack: 
             "file_name": sample.file_name,
             "picture": f"pictures/{path}",
             "caption": sample.caption,
-            "seed": sample.seed,
+            "seed": first_seed + (sample.seed - first_seed) * best_of,
             "rank": int(measured.ranks.closer[number]) + 1,
             "similarity": round(float(measured.ranks.similarity[number]), 6),
         }

@@ -180,7 +180,7 @@ def _definitions(card: Card) -> str:
 
 
 def _conditions(card: Card) -> str:
-    data, speed = card.data, card.speed
+    data, speed, best_of = card.data, card.speed, int(card.model.settings.get("best_of", 1))
     packages = ", ".join(f"{name} {version}" for name, version in card.versions.items())
     return facts(
         [
@@ -188,7 +188,10 @@ def _conditions(card: Card) -> str:
             ("settings", json.dumps(card.model.settings, ensure_ascii=False)),
             ("data", f"pack {data.content_hash}, pictures {data.picture_size}x{data.picture_size}"),
             ("rows", f"{data.rows_hash}, listed in rows.jsonl beside this page"),
-            ("seeds", f"{card.first_seed} to {card.first_seed + data.samples - 1}, one a row"),
+            (
+                "seeds",
+                f"{card.first_seed} to {card.first_seed + data.samples * best_of - 1}, {'one' if best_of == 1 else f'the best of {best_of}'} a row",
+            ),
             *((net.name, net_told(net)) for net in (card.features, *card.nets)),
             ("making", f"{speed.drawing_seconds:.1f} s in batches of {speed.batch_size}"),
             ("machine", str(card.machine)),
