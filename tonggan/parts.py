@@ -105,7 +105,7 @@ class Decoder(Part[C]):
 
     def finish(self, latent: Latent, target: Any, *, against: Latent, teacher: Any, how: Any, randomness: Any) -> Played:
         """Return an output a row, made as in drawing, in few steps, and what `distil` would return; for decoders that can be distilled."""
-        raise NotImplementedError
+        raise UserError(f"a decoder of kind '{self.config.kind}' cannot be distilled; leave out objectives.distil.")
 
     def feature_network(self) -> Any:
         """Return the network whose features a discriminator can be built on, and how many blocks it has."""

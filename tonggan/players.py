@@ -13,7 +13,7 @@ from tonggan.decoders import DECODERS
 from tonggan.discriminators import DISCRIMINATORS
 from tonggan.discriminators.features import FeatureDiscriminator
 from tonggan.discriminators.game import AdversarialConfig, Game
-from tonggan.discriminators.vitals import PLAYERS
+from tonggan.discriminators.vitals import DISCRIMINATOR
 from tonggan.errors import UserError, nearest
 from tonggan.goals import DistilConfig, ObjectivesConfig, PreferConfig
 from tonggan.model import CrossModalModel, ends
@@ -85,19 +85,25 @@ def _adversaries(model: CrossModalModel, objectives: ObjectivesConfig, how: Adve
 def _against(model: CrossModalModel, game: Game, module: nn.Module, loss: Loss, source: str, target: str) -> list[Player]:
     """Return the player of `module` and, second, the discriminator of a game about what the decoder of `target` makes of `source`."""
     decoder, rate = cast(Decoder, model.decoders[target]), game.config.learning_rate
-    noted = [partial(game.vitals.moved, number) for number in range(len(PLAYERS))]
 
     def look(batches: Sequence[Batch]) -> Checkup:
         inputs, real = batches[0].inputs[source][:LOOKED_AT], batches[0].targets[target][:LOOKED_AT]
         latent, count = model.latent(inputs, source=source, target=target), len(real)
         seeds = range(SEEDS_LOOKED_AT if decoder.seeded else 1)
-        made = [model.decode(latent, target=target, seeds=[seed * count + row for row in range(count)]) for seed in seeds]
+        made = [model.decode(latent, target=target, seeds=[seed] * count) for seed in seeds]
         return game.look(real, latent, torch.stack(made), seeded=decoder.seeded)
 
     otherwise = {"kind": "adam", "betas": (0.0, 0.99)} | ({} if rate is None else {"learning_rate": rate})
     return [
-        Player("model", module, loss, moved=noted[0]),
-        Player("discriminator", game, lambda batch, randomness: game.turn(randomness), optimizer=otherwise, moved=noted[1], look=look),
+        Player("model", module, loss),
+        Player(
+            "discriminator",
+            game,
+            lambda batch, randomness: game.turn(randomness),
+            optimizer=otherwise,
+            moved=partial(game.vitals.moved, DISCRIMINATOR),
+            look=look,
+        ),
     ]
 
 
@@ -148,13 +154,30 @@ def _check(model: CrossModalModel, objectives: ObjectivesConfig) -> None:
 
 
 def _check_adversarial(model: CrossModalModel, objectives: ObjectivesConfig) -> None:
-    judged = objectives.judged()
-    if judged is not None and objectives.distil is None:
-        _check_judged(model, judged, objectives)
+    judged, how = objectives.judged(), objectives.adversarial
+    if how is not None and judged is None:
+        raise UserError("objectives.adversarial: no arrow is trained whose outputs could be judged. Give one in objectives.arrows a weight.")
+    if judged is not None and how is not None:
+        _check_idle(how, distilled=objectives.distil is not None)
+        if objectives.distil is None:
+            _check_judged(model, judged, objectives)
     for arrow, weight in objectives.arrows.items():
         decoder = cast(Decoder, model.decoders[ends(arrow)[1]])
         if weight and arrow != judged and decoder.adversarial == "must":
             raise UserError(f"{arrow}: '{decoder.config.kind}' learns from a discriminator alone. Give the recipe objectives.adversarial.")
+
+
+def _check_idle(how: AdversarialConfig, *, distilled: bool) -> None:
+    """Raise `UserError` for settings that nothing would go by: features are judged beside `objectives.distil`, outputs without it."""
+    usual = AdversarialConfig()
+    for name in ("augment", "discriminator") if distilled else ("features",):
+        if getattr(how, name) != getattr(usual, name):
+            without = (
+                "beside objectives.distil, where the teacher's features are judged"
+                if distilled
+                else "without objectives.distil, where outputs are judged"
+            )
+            raise UserError(f"objectives.adversarial.{name} has no use {without}. Leave it out.")
 
 
 def _check_judged(model: CrossModalModel, judged: str, objectives: ObjectivesConfig) -> None:

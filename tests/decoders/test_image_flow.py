@@ -174,3 +174,21 @@ def test_smoothing_levels_grain_and_keeps_edges() -> None:
 def test_smoothing_is_a_setting_of_drawing(decoder: ImageFlow) -> None:
     latent = some(1)
     torch.testing.assert_close(draw(decoder, latent, smoothing=0.2), bilateral(draw(decoder, latent), 0.2))
+
+
+@pytest.mark.parametrize("solver", ["ancestral", "euler"])
+def test_what_a_discriminator_sees_is_what_would_be_drawn(decoder: ImageFlow, solver: str) -> None:
+    made = ImageFlow(SMALL.model_copy(update={"solver": solver, "guidance_scale": 1.0, "num_inference_steps": 3}))
+    made.load_state_dict(decoder.state_dict())
+    latent, how = some(1), DistilConfig(teacher="t", steps=3, stride=1)
+    randomness = torch.Generator().manual_seed(0)
+    played = made.finish(latent, torch.zeros(1, 3, 16, 16), against=latent, teacher=decoder, how=how, randomness=randomness)
+    torch.testing.assert_close(played.made.detach().clamp(-1, 1), draw(made, latent), atol=1e-5, rtol=1e-4)
+    played.made.sum().backward()
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in made.parameters())
+
+
+def test_solvers_that_look_back_are_not_played(decoder: ImageFlow) -> None:
+    made = ImageFlow(SMALL.model_copy(update={"solver": "multistep"}))
+    with pytest.raises(UserError, match=r"set model\.decoders\.image\.solver=ancestral"):
+        made.finish(some(1), torch.zeros(1, 3, 16, 16), against=some(1), teacher=decoder, how=DistilConfig(teacher="t", steps=4), randomness=None)

@@ -3,7 +3,21 @@ import math
 import pytest
 import torch
 
-from tonggan.discriminators.augment import Augment, AugmentConfig, ada, diffaugment, hue, recoloured, resampled, rotation, saturation, scaling, shift
+from tonggan.discriminators.augment import (
+    Augment,
+    AugmentConfig,
+    Draws,
+    ada,
+    diffaugment,
+    hue,
+    luma_flip,
+    recoloured,
+    resampled,
+    rotation,
+    saturation,
+    scaling,
+    shift,
+)
 
 
 def some(count: int, size: int = 16) -> torch.Tensor:
@@ -34,6 +48,44 @@ def test_colours_are_led_as_matrices_say() -> None:
     torch.testing.assert_close(recoloured(pictures, saturation(none), none), grey, atol=1e-6, rtol=0)
     red_to_green = recoloured(pictures, hue(torch.full((2,), 2 * math.pi / 3)), none)
     torch.testing.assert_close(red_to_green, pictures.roll(1, dims=1), atol=1e-5, rtol=0)
+
+
+def test_a_luma_flip_turns_greys_over_and_leaves_what_is_without_them() -> None:
+    pictures, none = some(2), torch.zeros(2)
+    grey = pictures.mean(1, keepdim=True).expand_as(pictures)
+    flipped = recoloured(pictures, luma_flip(torch.tensor([1.0, 0.0])), none)
+    torch.testing.assert_close(flipped[0], (pictures - 2 * grey)[0], atol=1e-6, rtol=0)
+    torch.testing.assert_close(flipped[1], pictures[1], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", [16, 64])
+def test_moves_are_by_whole_pixels_along_both_axes_or_neither(size: int) -> None:
+    moves = Draws(some(400, size), 0.5, generator()).move(0.125, size)
+    pixels = moves[:, :2, 2] * size / 2
+    torch.testing.assert_close(pixels, pixels.round(), atol=1e-4, rtol=0)
+    assert pixels.abs().max() == size // 8
+    assert 0.4 < float((pixels == 0).all(1).float().mean()) < 0.75
+    board = (torch.arange(size)[:, None] + torch.arange(size)).remainder(2).mul(2.0).sub(1).expand(400, 3, size, size)
+    moved = resampled(board, moves, padding="zeros")[:, :, size // 4 : -size // 4, size // 4 : -size // 4]
+    assert moved.abs().min() > 0.99  # half a pixel would make grey of it
+
+
+def test_as_many_pictures_are_turned_as_are_changed_otherwise() -> None:
+    """At probability 0.8 a fifth is not turned at all (two turns at 0.8 each would leave a twenty-fifth)."""
+    draws, turned = Draws(some(4000, 4), 0.8, generator()), 1 - 0.2**0.5
+    both = torch.stack([draws.uniform(-1, 1, probability=turned) for _ in range(2)])
+    assert float((both == 0).all(0).float().mean()) == pytest.approx(0.2, abs=0.03)
+
+
+@pytest.mark.parametrize("config", [AugmentConfig(kind="diffaugment"), AugmentConfig(kind="ada")])
+def test_places_are_exact_in_a_half_precision_step(config: AugmentConfig) -> None:
+    augment, pictures = Augment(config), some(8, 64)
+    augment.probability.fill_(0.7)
+    whole = augment(pictures, generator())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = augment(pictures.bfloat16(), generator())
+    assert half.dtype == torch.float32
+    assert float((half - whole).abs().mean()) < 0.01
 
 
 def test_gradients_pass_and_draws_are_of_the_generator_alone() -> None:

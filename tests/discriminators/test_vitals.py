@@ -37,6 +37,7 @@ def test_a_game_that_goes_well_goes_on() -> None:
         ("seeds", {"seeds": 0.001}, {}),
         ("exploding", {}, {"growth": 1e5}),
         ("vanishing", {}, {"growth": 1e-5}),
+        ("vanishing", {}, {"growth": 0.0}),
         ("memorising", {"held_out": -0.95}, {}),
     ],
 )
@@ -44,6 +45,14 @@ def test_each_trouble_is_told_where_it_stays(trouble: str, found: dict[str, floa
     assert looks(played(**game), **found) == [None, ADVICE[trouble], ADVICE[trouble]]
     assert looks(played(patience=0, **game), **found) == [None, None, None]  # type: ignore[arg-type]
     assert looks(Vitals(patience=2), **found) == [None, None, None]  # too early to tell
+
+
+def test_one_look_suspects_before_several_tell() -> None:
+    vitals = played()
+    assert not vitals.suspected
+    for captions, suspected in ((0.9, False), (0.01, True), (0.9, False)):
+        vitals.trouble(vitals.figures(**(FINE | {"captions": captions})))  # type: ignore[arg-type]
+        assert vitals.suspected is suspected
 
 
 def test_what_passes_is_no_trouble() -> None:

@@ -387,6 +387,17 @@ def test_an_encoder_that_nothing_teaches_is_named(small_recipe: Recipe, tmp_path
     assert ("nothing teaches encoders.image" in told.getvalue()) == said
 
 
+@pytest.mark.parametrize("told_how", [True, False])
+def test_a_decoder_that_is_not_told_what_augmentation_did_is_named(small_recipe: Recipe, tmp_path: Path, told_how: bool) -> None:
+    pytest.importorskip("torchvision")
+    settings = small_recipe.model_dump()
+    settings["data"]["augment"] = {"flip": True}
+    settings["model"]["decoders"]["image"]["augmentation_labels"] = 7 if told_how else 0
+    told = StringIO()
+    Run(Recipe.model_validate(settings), tmp_path / "run", resume=False, console=Console(file=told, width=400))
+    assert ("decoders.image learns to make, and it is not told how" in told.getvalue()) == (not told_how)
+
+
 def test_every_encoder_of_what_ships_was_taught() -> None:
     """A convolution that begins as nothing is nothing until it is taught."""
     for name in shipped_models():

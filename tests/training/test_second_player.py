@@ -106,17 +106,31 @@ def test_a_checkpoint_without_its_discriminator_draws_and_is_not_gone_on_from(sh
     assert again.before is not None
 
 
-def test_a_collapsed_game_ends_with_the_best_state_kept(shapes: Path, tmp_path: Path) -> None:
-    frozen = ["frozen=[decoders.image.linear]", "monitor.validate_every=2", "objectives.adversarial.patience=2"]
-    begun = run(recipe(shapes, *frozen, name="article-gan"), tmp_path / "run")
-    torch.nn.init.zeros_(begun.model.decoders["image"].linear.weight)  # type: ignore[arg-type,union-attr]
-    game = begun.learner.players[1].module
-    game.vitals.norms[:] = torch.tensor([500.0, -1.0, -1.0])  # type: ignore[union-attr,operator,index]
-    with pytest.raises(UserError, match=r"step 4: mode collapse: what is made for different captions.*the best state so far is in"):
+def test_a_game_that_collapses_ends_with_what_was_made_before_it_kept(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ["frozen=[decoders.image.linear]", "monitor.validate_every=2", "schedule.samples=64", "objectives.adversarial.patience=2"]
+    begun = run(recipe(shapes, *settings, name="article-gan"), tmp_path / "run")
+    sound = begun._look
+
+    def look_then_collapse() -> bool:
+        found = sound()
+        if begun.learner.step == 2:
+            torch.nn.init.zeros_(begun.model.decoders["image"].linear.weight)  # type: ignore[arg-type,union-attr]
+            begun.learner.players[1].module.vitals.norms[:] = torch.tensor([500.0, -1.0, -1.0])  # type: ignore[union-attr,operator,index]
+        return found
+
+    monkeypatch.setattr(begun, "_look", look_then_collapse)
+    with pytest.raises(
+        UserError, match=r"step 6: mode collapse: what is made for different captions.*the best state so far is in .*initial=THIS_RUN"
+    ):
         begun.train()
-    assert [line["step"] for line in lines(tmp_path / "run", "discriminator")] == [2, 4]
+    assert [line["step"] for line in lines(tmp_path / "run", "discriminator")] == [2, 4, 6]
     assert Tonggan.from_pretrained(tmp_path / "run").config["trained"]["samples"] == 16
-    assert state(tmp_path / "run").parent.name == "step-000000004"
+    assert state(tmp_path / "run").parent.name == "step-000000006"
+
+
+def test_the_loss_does_not_choose_where_a_discriminator_judges(shapes: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the held-out loss says nothing of a game"):
+        run(recipe(shapes, "monitor.best_by=loss"), tmp_path / "run")
 
 
 def test_mistakes_of_a_recipe(shapes: Path, tmp_path: Path) -> None:
@@ -136,6 +150,14 @@ def test_mistakes_of_a_recipe(shapes: Path, tmp_path: Path) -> None:
         begin("model.decoders.image={kind: image_flow, width: 80, layers: 1}")
     with pytest.raises(UserError, match=r"set model\.space\.condition_dropout=0"):
         begin("model.space.condition_dropout=0.1")
+    with pytest.raises(UserError, match="no arrow is trained whose outputs could be judged"):
+        begin("objectives.arrows={text->image: 0.0}")
+    with pytest.raises(UserError, match=r"objectives\.adversarial\.features has no use without objectives\.distil"):
+        begin("objectives.adversarial.features={width: 64}")
+    with pytest.raises(UserError, match="cannot be split into 3 heads"):
+        begin("objectives.adversarial.discriminator.heads=3")
+    with pytest.raises(UserError, match=r"truncation.*less than or equal to 1"):
+        begin("model.decoders.image.truncation=1.5")
     with pytest.raises(UserError, match="adversarial and prefer are two goals"):
         begin("objectives.prefer={preferences: none.jsonl}")
     with pytest.raises(UserError, match=r"'lates' is not measured.*Did you mean 'latest'"):

@@ -4,7 +4,7 @@ Their networks predict the data (x-prediction, JiT, arXiv:2511.13720); losses an
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -117,8 +117,8 @@ def seeded_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
     return SeededNoise(seeds, shape)()
 
 
-def integrate(field: flow.Velocity, x: Tensor, grid: Tensor, *, solver: str, noise: SeededNoise, bound: float = math.inf) -> Tensor:
-    """Lead x (batch, ...) over `grid` by the solver of that name; `noise` is what x was drawn from, `bound` the largest value that data has."""
+def integrate(field: flow.Velocity, x: Tensor, grid: Tensor, *, solver: str, noise: Callable[[], Tensor], bound: float = math.inf) -> Tensor:
+    """Lead x (batch, ...) over `grid` by the solver of that name; `noise` draws what x was drawn from, anew, `bound` the largest value that data has."""
     if solver == ANCESTRAL:
         return flow.ancestral(field, x, grid, fresh=lambda: noise().to(x.device), bound=bound)
     return flow.SOLVERS[solver](field, x, grid)

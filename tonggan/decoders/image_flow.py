@@ -259,10 +259,11 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         def noise() -> Tensor:
             return torch.randn(target.shape, generator=randomness).to(target.device)
 
+        if self.config.solver not in (ANCESTRAL, "euler"):
+            raise UserError(f"objectives.adversarial with objectives.distil plays step after step: set model.decoders.image.solver={ANCESTRAL}.")
         grid = flow.time_grid(self.config.num_inference_steps, shift=self.config.time_shift)
         with torch.no_grad():
-            ancestral = self.config.solver == ANCESTRAL
-            x = flow.ancestral(field, noise(), grid[:-1], fresh=noise) if ancestral else flow.euler(field, noise(), grid[:-1])
+            x = integrate(field, noise(), grid[:-1], solver=self.config.solver, noise=noise, bound=1.0)
         made = flow.euler(field, x, grid[-2:])
         return Played(made, self.distil(latent, target, against=against, teacher=teacher, how=how, randomness=randomness))
 

@@ -46,7 +46,7 @@ class ImageStyleganConfig(PartConfig):
     heads: int = Field(default=4, gt=0)
     style_mixing: float = Field(default=0.5, ge=0, le=1)
     """Share of the pictures in training whose later layers have the style of another noise (StyleGAN, arXiv:1812.04948, section 3.1)."""
-    truncation: float = 1.0
+    truncation: float = Field(default=1.0, ge=0, le=1)
     """How far styles keep from the mean of those that the caption has: 1 as they are, 0 all the same."""
     path_length: float = Field(default=0.0, ge=0)
     """Weight of path-length regularisation (StyleGAN2, equation 4); 0 for none."""

@@ -44,11 +44,12 @@ class Augment(nn.Module):
         self.register_buffer("sign", torch.zeros(()))
 
     def forward(self, pictures: Tensor, randomness: torch.Generator) -> Tensor:
-        """Change each picture by draws of its own from the CPU generator `randomness`."""
-        if self.config.kind == "diffaugment":
-            return diffaugment(pictures, randomness)
-        probability = float(self.probability)
-        return ada(pictures, probability, randomness) if self.config.kind == "ada" and probability > 0 else pictures
+        """Change each picture by draws of its own from the CPU generator `randomness`, in float32: bfloat16 has no place for a quarter of a pixel."""
+        with torch.autocast(pictures.device.type, enabled=False):
+            if self.config.kind == "diffaugment":
+                return diffaugment(pictures.float(), randomness)
+            probability = float(self.probability)
+            return ada(pictures.float(), probability, randomness) if self.config.kind == "ada" and probability > 0 else pictures
 
     @torch.no_grad()
     def adapt(self, certainty: Tensor) -> None:
@@ -68,21 +69,33 @@ class Draws:
         self.count, self.device = len(pictures), pictures.device
         self.probability, self.randomness = probability, randomness
 
-    def uniform(self, low: float, high: float, *, otherwise: float = 0.0) -> Tensor:
-        """Return (batch,) numbers, uniform with the probability, else `otherwise`."""
-        return self._chosen(low + (high - low) * torch.rand(self.count, generator=self.randomness), otherwise)
+    def uniform(self, low: float, high: float, *, probability: float | None = None) -> Tensor:
+        """Return (batch,) numbers, uniform with the probability (ours unless given), else 0."""
+        return self._chosen(low + (high - low) * torch.rand(self.count, generator=self.randomness), probability)
 
     def normal(self, spread: float) -> Tensor:
         """Return (batch,) numbers, normal with the probability, else 0."""
-        return self._chosen(spread * torch.randn(self.count, generator=self.randomness), 0.0)
+        return self._chosen(spread * torch.randn(self.count, generator=self.randomness))
+
+    def move(self, largest: float, size: int) -> Matrices:
+        """Return shifts by whole pixels of up to `largest` of the side, along both axes with the probability, else none."""
+        pixels = (size * largest * (2 * torch.rand(self.count, 2, generator=self.randomness) - 1)).round()
+        chosen = torch.rand(self.count, generator=self.randomness) < self.probability
+        return shift(*(2 / size * pixels * chosen[:, None]).to(self.device).unbind(1))
+
+    def moved(self, spread: float) -> Matrices:
+        """Return shifts by normal shares of the side, along both axes with the probability, else none."""
+        shares = spread * torch.randn(self.count, 2, generator=self.randomness)
+        chosen = torch.rand(self.count, generator=self.randomness) < self.probability
+        return shift(*(2 * shares * chosen[:, None]).to(self.device).unbind(1))
 
     def whole(self, choices: int) -> Tensor:
         """Return (batch,) whole numbers below `choices` with the probability, else 0."""
-        return self._chosen(torch.randint(choices, (self.count,), generator=self.randomness).float(), 0.0)
+        return self._chosen(torch.randint(choices, (self.count,), generator=self.randomness).float())
 
-    def _chosen(self, values: Tensor, otherwise: float) -> Tensor:
-        chosen = torch.rand(self.count, generator=self.randomness) < self.probability
-        return torch.where(chosen, values, otherwise).to(self.device)
+    def _chosen(self, values: Tensor, probability: float | None = None) -> Tensor:
+        chosen = torch.rand(self.count, generator=self.randomness) < (self.probability if probability is None else probability)
+        return torch.where(chosen, values, 0.0).to(self.device)
 
 
 def ada(pictures: Tensor, probability: float, randomness: torch.Generator) -> Tensor:
@@ -92,15 +105,18 @@ def ada(pictures: Tensor, probability: float, randomness: torch.Generator) -> Te
     flip = 1 - 2 * draws.whole(2)
     one = torch.ones_like(flip)
     quarter = rotation(draws.whole(4) * (math.pi / 2))
-    whole = shift(*((2 * size * draws.uniform(-0.125, 0.125)).round() / size for _ in range(2)))
+    whole = draws.move(0.125, size)
     larger = 2 ** draws.normal(0.2)
-    before, wider = rotation(draws.uniform(-math.pi, math.pi)), 2 ** draws.normal(0.2)
-    after, moved = rotation(draws.uniform(-math.pi, math.pi)), shift(2 * draws.normal(0.125), 2 * draws.normal(0.125))
+    # A picture is turned twice, and stays as it was in the same share as with every other change.
+    turned = 1 - (1 - probability) ** 0.5
+    before, wider = rotation(draws.uniform(-math.pi, math.pi, probability=turned)), 2 ** draws.normal(0.2)
+    after, moved = rotation(draws.uniform(-math.pi, math.pi, probability=turned)), draws.moved(0.125)
     plane = scaling(flip, one) @ quarter @ whole @ scaling(larger, larger) @ before @ scaling(wider, 1 / wider) @ after @ moved
     pictures = resampled(pictures, plane, padding="reflection")
-    colour = hue(draws.uniform(-math.pi, math.pi)) @ saturation(2 ** draws.normal(1.0))
-    contrast, brightness = 2 ** draws.normal(0.5), draws.normal(0.2)
-    return recoloured(pictures, colour * contrast[:, None, None], brightness)
+    # Brightness, contrast, luma flip, hue, saturation, one after the other; greys are turned by the flip alone.
+    brightness, contrast, turned_over = draws.normal(0.2), 2 ** draws.normal(0.5), draws.whole(2)
+    colour = saturation(2 ** draws.normal(1.0)) @ hue(draws.uniform(-math.pi, math.pi)) @ luma_flip(turned_over)
+    return recoloured(pictures, colour * contrast[:, None, None], brightness * contrast * (1 - 2 * turned_over))
 
 
 def diffaugment(pictures: Tensor, randomness: torch.Generator) -> Tensor:
@@ -111,8 +127,7 @@ def diffaugment(pictures: Tensor, randomness: torch.Generator) -> Tensor:
     mean = pictures.mean((1, 2, 3)) + brightness
     # Contrast leaves the mean of the picture where it was.
     pictures = recoloured(pictures, saturation(factor) * contrast[:, None, None], contrast * brightness + (1 - contrast) * mean)
-    moves = ((2 * size * draws.uniform(-0.125, 0.125)).round() / size for _ in range(2))
-    pictures = resampled(pictures, shift(*moves), padding="zeros")
+    pictures = resampled(pictures, draws.move(0.125, size), padding="zeros")
     places = torch.arange(size, device=pictures.device)
     cut = [(places - (size * draws.uniform(0, 1)).floor()[:, None]).add(0.5).abs() < size / 4 for _ in range(2)]
     return pictures * ~(cut[0][:, None, :, None] & cut[1][:, None, None, :])
@@ -137,6 +152,12 @@ def scaling(x: Tensor, y: Tensor) -> Matrices:
 def shift(x: Tensor, y: Tensor) -> Matrices:
     """Return shifts of the plane, in half sides."""
     return matrices([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]])
+
+
+def luma_flip(turned: Tensor) -> Matrices:
+    """Return the reflection of colours at the plane across the axis of greys (Householder), where `turned` (batch,) is 1; nothing where it is 0."""
+    share = 2 / 3 * turned
+    return matrices([[1 - share if i == j else -share for j in range(3)] for i in range(3)])
 
 
 def hue(angles: Tensor) -> Matrices:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tonggan.discriminators.augment import Augment, AugmentConfig
 from tonggan.discriminators.features import FeatureDiscriminator, FeaturesConfig, Renoise
 from tonggan.discriminators.image import ImageDiscriminator, ImageDiscriminatorConfig
-from tonggan.discriminators.vitals import Vitals, mean_distance
+from tonggan.discriminators.vitals import GENERATOR, Vitals, mean_distance
 from tonggan.latent.record import Latent
 from tonggan.layers.transformer import twice_differentiable
 from tonggan.objectives.adversarial import RULES, squared_slopes
@@ -89,8 +89,11 @@ class Game(nn.Module):
         `target` (batch, ...) are real outputs for the same latents, `rows` (batch,) say which latents belong to the same output.
         """
         self.moves = Moves(target, played.made.detach(), latent.seen(), rows)
+        judged = played.made.view_as(played.made)
+        if judged.requires_grad:  # of the verdicts alone: a loss that compares pixels would hide that nothing comes from them any more
+            judged.register_hook(lambda slope: self.vitals.moved(GENERATOR, float(torch.linalg.vector_norm(slope.float()))))
         with still(self.discriminator):
-            made = self.discriminator(self.augment(played.made, randomness), self.moves.latent).float()
+            made = self.discriminator(self.augment(judged, randomness), self.moves.latent).float()
             real = made
             if self.rule.paired:
                 with torch.no_grad():
@@ -115,7 +118,7 @@ class Game(nn.Module):
             real, made = both.chunk(2)
             terms, weights = {"made": self.rule.discriminator(real, made).mean()}, {"made": 1 - share}
             if share:
-                terms["mismatched"], weights["mismatched"] = self._mismatched(moves, features[:count], real), share
+                terms["mismatched"], weights["mismatched"] = self._mismatched(moves, shown[:count], features[:count], real), share
             if penalised:
                 terms["r1"], terms["r2"] = (each.mean() for each in squared_slopes(both, features if at_features else shown).chunk(2))
                 weights |= dict.fromkeys(("r1", "r2"), self.config.penalty / 2 * self.config.penalty_every)
@@ -123,10 +126,13 @@ class Game(nn.Module):
         terms |= {"margin": (real - made).mean().detach(), "augmented": self.augment.probability.clone()}
         return LossTerms(terms, weights | {"margin": 0.0, "augmented": 0.0})
 
-    def _mismatched(self, moves: Moves, features: Tensor, real: Tensor) -> Tensor:
+    def _mismatched(self, moves: Moves, shown: Tensor, features: Tensor, real: Tensor) -> Tensor:
         """Return the loss of telling real outputs beside their own latents from the same beside the next row's."""
         other = torch.arange(len(real), device=real.device).roll(1)
-        found = self.discriminator.judge(features, moves.latent.rows(other)).float()
+        latents = moves.latent.rows(other)
+        if self.discriminator.slopes_at_features:  # features that are seen beside a latent, and are others beside another
+            features = self.discriminator.look(shown, latents).float()
+        found = self.discriminator.judge(features, latents).float()
         wrong = (moves.rows != moves.rows[other.to(moves.rows.device)]).float().to(real.device)
         return (self.rule.discriminator(real, found) * wrong).sum() / wrong.sum().clamp_min(1)
 
@@ -137,10 +143,17 @@ class Game(nn.Module):
 
     @torch.no_grad()
     def look(self, real: Tensor, latent: Latent, made: Tensor, *, seeded: bool) -> Checkup:
-        """Return how the game goes, seen on rows that are not trained on: real outputs (rows, ...), their latents, `made` (seeds, rows, ...) for them."""
+        """Return how the game goes, seen on rows that are not trained on: real outputs (rows, ...), their latents, `made` (seeds, rows, ...) for them.
+
+        Each seed is that of all rows, so that what differs from row to row is the captions' doing.
+        """
         verdicts = self.discriminator(self.augment(real, torch.Generator().manual_seed(0)), latent.seen()).float()
-        usual = max(mean_distance(real), 1e-6)
-        seeds = sum(mean_distance(made[:, row]) for row in range(made.shape[1])) / made.shape[1] / usual if seeded else None
-        figures = self.vitals.figures(held_out=float(verdicts.mean()), captions=mean_distance(made[0]) / usual, seeds=seeds)
+        usual = mean_distance(real)
+        if usual > 0:
+            seeds = sum(mean_distance(made[:, row]) for row in range(made.shape[1])) / made.shape[1] / usual if seeded else None
+            captions = mean_distance(made[0]) / usual
+        else:  # a single row, or rows that are the same: nothing is known of diversity
+            seeds, captions = None, 1.0
+        figures = self.vitals.figures(held_out=float(verdicts.mean()), captions=captions, seeds=seeds)
         figures["augmented"] = float(self.augment.probability)
-        return Checkup(figures, self.vitals.trouble(figures))
+        return Checkup(figures, self.vitals.trouble(figures), self.vitals.suspected)

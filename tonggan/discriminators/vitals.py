@@ -13,6 +13,8 @@ WARM_UP, REFERENCE = 50, 100
 """Turns whose gradients are not looked at, and turns after them that say what size they usually have."""
 GROWN = 1000.0
 """Gradients so many times as long, or as short, as they were are no training any more."""
+NOTHING = 1e-20
+"""A gradient of zero counts as one of this length: where a player has won for good, nothing is left of the other's."""
 ALIKE_CAPTIONS, ALIKE_SEEDS = 0.05, 0.005
 """Pictures that differ by less than this share of what real ones differ by are taken for the same picture."""
 MEMORISED, CERTAIN = 0.9, 0.95
@@ -33,6 +35,7 @@ ADVICE = {
 }
 """What is wrong -> what is said of it."""
 PLAYERS = ("generator", "discriminator")
+GENERATOR, DISCRIMINATOR = range(len(PLAYERS))
 
 
 class Vitals(nn.Module):
@@ -60,11 +63,11 @@ class Vitals(nn.Module):
 
     @torch.no_grad()
     def moved(self, player: int, norm: float) -> None:
-        """Take note of the norm of a player's gradient."""
-        if not math.isfinite(norm) or norm <= 0:
+        """Take note of the norm of a gradient: of the generator's, what verdicts lead to the outputs; of the discriminator's, what its parameters follow."""
+        if not math.isfinite(norm):
             return
         turns, first, lately = self.norms[player].tolist()
-        logarithm, counted = math.log(norm), turns - WARM_UP
+        logarithm, counted = math.log(max(norm, NOTHING)), turns - WARM_UP
         if 0 <= counted < REFERENCE:
             first += (logarithm - first) / (counted + 1)
         lately = logarithm if not turns else lately + LATELY * (logarithm - lately)
@@ -85,6 +88,11 @@ class Vitals(nn.Module):
         figures = {"margin": real - made, "told_apart": told_apart, "memorised": min(max((real - held_out) / max(real - made, 1e-6), 0.0), 1.0)}
         figures |= {f"{name}_gradient_growth": self.growth(player) for player, name in enumerate(PLAYERS)}
         return figures | {"diversity_captions": captions} | ({} if seeds is None else {"diversity_seeds": seeds})
+
+    @property
+    def suspected(self) -> bool:
+        """Whether the last look saw a trouble, though not yet often enough to tell."""
+        return bool(self.strikes.any())
 
     def trouble(self, figures: Mapping[str, float]) -> str | None:
         """Return what to tell the user where the same trouble was seen `patience` looks in a row, else None; 0 never tells."""

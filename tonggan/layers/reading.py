@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from tonggan.errors import UserError
 from tonggan.layers.transformer import RMSNorm, attend, mask_bias
 
 
@@ -11,7 +12,7 @@ class Reading(nn.Module):
     def __init__(self, channels: int, context_width: int, *, heads: int) -> None:
         super().__init__()
         if channels % heads:
-            raise ValueError(f"{channels} channels cannot be split into {heads} heads")
+            raise UserError(f"{channels} channels cannot be split into {heads} heads: choose a number of heads that divides them.")
         self.heads = heads
         self.norm = RMSNorm(channels)
         self.to_queries = nn.Linear(channels, channels, bias=False)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from tonggan.errors import UserError
+
 
 @dataclass(frozen=True)
 class KeysValues:
@@ -111,7 +113,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, *, context_width: int | None = None) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"width {width} cannot be split into {heads} heads")
+            raise UserError(f"a width of {width} cannot be split into {heads} heads: choose a number of heads that divides it.")
         self.heads = heads
         self.to_qkv = nn.Linear(width, 3 * width, bias=False)
         self.query_norm = RMSNorm(width // heads)

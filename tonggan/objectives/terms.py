@@ -33,7 +33,9 @@ class Checkup:
     Attributes:
         figures: numbers by name, for the journal.
         trouble: what is wrong and what to change, in plain words, where the run should end; None where it should go on.
+        suspected: whether this look alone saw a trouble: what the player makes now is not to be kept.
     """
 
     figures: Mapping[str, float]
     trouble: str | None = None
+    suspected: bool = False

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 
@@ -47,6 +48,14 @@ def untaught(recipe: Recipe, begun: Begun) -> list[str]:
         learning = {source for source, _ in trained} | {kind for way in trained if (kind := model.prompt_kind(*way)) is not None}
         learning |= set(model.encoders) if objectives.align else set()
     return [name for name, encoder in model.encoders.items() if name not in learning and encoder not in begun.taken]
+
+
+def untold(recipe: Recipe, model: CrossModalModel) -> list[str]:
+    """Return the trained decoders whose targets augmentation changes and that cannot be told how: they learn to make changed ones, too."""
+    if recipe.data.augment is None:
+        return []
+    targets = dict.fromkeys(ends(arrow)[1] for arrow, weight in recipe.objectives.arrows.items() if weight)
+    return [name for name in targets if name == "image" and not getattr(cast(Part, model.decoders[name]).config, "augmentation_labels", 0)]
 
 
 def companion(recipe: Recipe) -> CrossModalModel | None:

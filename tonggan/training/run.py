@@ -24,7 +24,7 @@ from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_card import model_card
 from tonggan.model_folder import save_model
-from tonggan.training.beginning import begin, chosen_dtype, learner_of, total_samples, untaught
+from tonggan.training.beginning import begin, chosen_dtype, learner_of, total_samples, untaught, untold
 from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
 from tonggan.training.journal import Journal
 from tonggan.training.loop import StepReport
@@ -165,6 +165,11 @@ class Run:
                 f"nothing teaches encoders.{name}: no arrow begins there, nothing aligns it, and no trained one is taken over. What reads by it "
                 "(search, the best of n) will read nothing."
             )
+        for name in untold(self.recipe, begun.model):
+            self.console.print(
+                f"data.augment changes what decoders.{name} learns to make, and it is not told how: it will make changed ones, too. A decoder of kind "
+                "image_flow takes augmentation_labels; beside a discriminator, objectives.adversarial.augment leaks nothing."
+            )
         assets = self.out / "assets"
         assets.mkdir(parents=True, exist_ok=True)
         begun.model.save_assets(assets)
@@ -241,8 +246,8 @@ class Run:
         learner, best_by = self.learner, self.recipe.monitor.best_by
         losses = self._held_out_losses()
         self.journal.write(learner.step, "held_out", {name: round(value, 6) for name, value in losses.items()})
-        self._look()
-        if best_by in UNMEASURED:
+        sound = self._look()
+        if best_by in UNMEASURED and sound:
             self._keep_best(losses["loss"] if best_by == "loss" else -learner.step)
 
     def _held_out_losses(self) -> dict[str, float]:
@@ -251,15 +256,21 @@ class Run:
             self._measured = (self.learner.step, self.learner.held_out_loss(self.data.held_out))
         return self._measured[1]
 
-    def _look(self) -> None:
-        """Look at the players; raises `UserError`, after a checkpoint, where one is in such trouble that going on is of no use."""
+    def _look(self) -> bool:
+        """Look at the players and return whether what they make is worth keeping.
+
+        Raises `UserError`, after a checkpoint, where one is in such trouble that going on is of no use.
+        """
         learner = self.learner
-        for name, found in learner.look(self.data.held_out).items():
+        looks = learner.look(self.data.held_out)
+        for name, found in looks.items():
             self.journal.write(learner.step, name, {figure: round(value, 6) for figure, value in found.figures.items()})
             if found.trouble is not None:
                 self._checkpoint()
                 kept = f"the best state so far is in {self.out / 'model'}" if (self.out / "model").is_dir() else "no state was good enough to be kept"
-                raise UserError(f"step {learner.step:,}: {found.trouble}. The run ends here; {kept}.")
+                how = "Changed settings need a new run (initial=THIS_RUN begins it from there)."
+                raise UserError(f"step {learner.step:,}: {found.trouble}. The run ends here; {kept}. {how}")
+        return not any(found.suspected for found in looks.values())
 
     def _keep_best(self, score: float) -> None:
         """Export the average where its score is the lowest so far."""
@@ -270,6 +281,11 @@ class Run:
     def _check_best_by(self) -> None:
         """Raise `UserError` where the best average is to be chosen by something that is not measured."""
         best_by, measured = self.recipe.monitor.best_by, list(self.judge.higher) if self.judge else []
+        objectives = self.recipe.objectives
+        if best_by == "loss" and objectives.adversarial is not None and objectives.distil is None:
+            raise UserError(
+                "monitor.best_by: the held-out loss says nothing of a game with a discriminator. Set it to latest, or to a figure that is measured."
+            )
         if best_by not in (*UNMEASURED, *measured):
             every = "" if self.judge else " Set monitor.evaluate_every, so that outputs are measured."
             raise UserError(f"monitor.best_by: '{best_by}' is not measured in this run.{nearest(best_by, [*UNMEASURED, *measured])}{every}")
