@@ -112,6 +112,29 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_sound(sounder: Tonggan, tmp_
     assert not (tmp_path / ".again.wav.windows").exists()
 
 
+def test_what_is_stopped_in_its_first_window_leaves_nothing(sounder: Tonggan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = silent(tmp_path / "clip.mp4", 40)
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sounder, "generate", stop)
+    with pytest.raises(KeyboardInterrupt):
+        sound_clip(sounder, clip, tmp_path / "out.wav", request=Request(), warn=print)
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_two_that_make_the_same_file_do_not_meet(sounder: Tonggan, tmp_path: Path) -> None:
+    clip = silent(tmp_path / "clip.mp4", 40)
+
+    def meanwhile(what: str, done: int, total: int) -> None:
+        with pytest.raises(UserError, match=r"another process makes .*out\.wav"):
+            sound_clip(sounder, clip, tmp_path / "out.wav", request=Request(), warn=print)
+
+    sound_clip(sounder, clip, tmp_path / "out.wav", request=Request(), warn=print, progress=meanwhile)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "out.wav"]
+
+
 def test_what_other_wishes_made_is_not_gone_on_with(tmp_path: Path) -> None:
     def opened(seed: int) -> FinishedWindows:
         return FinishedWindows(tmp_path / ".a.windows", made_by={"seed": seed}, sample_rate_hz=100)

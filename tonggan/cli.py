@@ -239,12 +239,14 @@ def sound(
         float | None, typer.Option(help="How closely the prompt is followed (default: as closely as what is seen).")
     ] = None,
     num_inference_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the solver.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, or bfloat16: faster where the processor has it.")] = None,
 ) -> None:
     """Give a silent clip its sound, in time with what is seen; the pictures are copied, not encoded again. Called again after it was stopped, it goes on."""
     from tonggan.pipeline import Tonggan
     from tonggan.sounding import Request, sound_clip
 
-    wishes = {"guidance_scale": guidance_scale, "prompt_guidance_scale": prompt_guidance_scale, "num_inference_steps": num_inference_steps}
+    wishes: dict[str, object] = {"guidance_scale": guidance_scale, "prompt_guidance_scale": prompt_guidance_scale}
+    wishes |= {"num_inference_steps": num_inference_steps, "dtype": dtype}
     if prompt is None and prompt_guidance_scale is not None:
         raise UserError("--prompt-guidance-scale says how closely a prompt is followed: give one with --prompt, or leave it out.")
     request = Request(seed=seed, settings=_chosen(wishes), mix=mix, keep_original=keep_original, prompt=prompt)

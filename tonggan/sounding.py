@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,14 +13,14 @@ import torch
 
 from tonggan import __version__
 from tonggan.errors import DiskFullError, UserError
-from tonggan.files import replacing
+from tonggan.files import one_at_a_time, replacing
 from tonggan.modalities import Framing
 from tonggan.modalities.audio import Sound, fitted, resampled, sound_blocks
 from tonggan.modalities.onsets import onsets
 from tonggan.modalities.provenance import Provenance
 from tonggan.modalities.sound_files import SOUND_FORMATS, check_copy, check_ending, most_channels, mux, save_sound
 from tonggan.modalities.timeline import stacked, timeline
-from tonggan.modalities.video import Clip, frames_at_rate, timed_frames, video_facts
+from tonggan.modalities.video import Clip, VideoFacts, frames_at, frames_at_rate, video_facts
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
 from tonggan.sound_windows import FinishedWindows, first_sample, held_samples, joined, window_seed, windows
@@ -73,6 +74,40 @@ def sound_clip(
             warn(line)
     if preview is not None and preview.suffix.lower() != ".png":
         raise UserError(f"{preview}: a preview is a PNG.")
+    with _alone(output):
+        _make(model, clip, output, paths, request=request, facts=facts, warn=warn, preview=preview, progress=progress)
+    return paths
+
+
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Keep other processes from making the same output; raises `UserError` where one does."""
+
+    def refuse() -> None:
+        raise UserError(f"another process makes {output}. Let it end, or choose another name with -o.")
+
+    lock = output.with_name(f".{output.name}.lock")
+    with one_at_a_time(lock, wait=refuse):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _make(
+    model: Tonggan,
+    clip: Path,
+    output: Path,
+    paths: Sequence[Path],
+    *,
+    request: Request,
+    facts: VideoFacts,
+    warn: Callable[[str], None],
+    preview: Path | None,
+    progress: Show | None,
+) -> None:
+    """Make all windows that are not finished, then the files, then leave nothing else."""
+    n = len(paths)
     finished = _finished(model, clip, output, n=n, request=request)
     if len(finished):
         warn(f"going on behind {len(finished)} finished windows in {finished.folder}.")
@@ -96,9 +131,10 @@ def sound_clip(
     except (KeyboardInterrupt, UserError):
         if len(finished):
             warn(f"{len(finished)} finished windows are kept in {finished.folder}: the same command goes on with them.")
+        else:
+            finished.remove()
         raise
     finished.remove()
-    return paths
 
 
 def _check(clip: Path, paths: Sequence[Path], request: Request, tracks: int, warn: Callable[[str], None], *, sample_rate_hz: int) -> None:
@@ -223,11 +259,7 @@ def _save_preview(path: Path, clip: Path, finished: FinishedWindows, *, n: int) 
     """Write key frames over the waveforms and spectrograms, with the onsets of the first sound; a long clip in rows."""
     rate, length = finished.sample_rate_hz, finished.samples
     rows = min(MOST_ROWS, max(1, math.ceil(length / rate / ROW_SECONDS)))
-    shown: list[np.ndarray] = []
-    for second, frame in timed_frames(clip, KEY_FRAMING):
-        while len(shown) < rows * KEY_FRAMES and second >= len(shown) * length / rate / (rows * KEY_FRAMES):
-            shown.append(frame)
-    shown += [shown[-1]] * (rows * KEY_FRAMES - len(shown))
+    shown = frames_at(clip, KEY_FRAMING, [number * length / rate / (rows * KEY_FRAMES) for number in range(rows * KEY_FRAMES)])
     feeds, drawn = [_Feed(finished.sound(index)) for index in range(n)], []
     for row in range(rows):
         first, last = length * row // rows, length * (row + 1) // rows

@@ -13,12 +13,13 @@ from tonggan.data.synthesis.foley import encode
 from tonggan.errors import UserError
 from tonggan.modalities import Framing, modalities
 from tonggan.modalities.audio import Sound, open_sound
+from tonggan.modalities.clip_facts import inspect_clip
 from tonggan.modalities.inspecting import inspect_file
 from tonggan.modalities.provenance import Provenance
 from tonggan.modalities.sound_files import mux, read_sound_provenance, save_sound
 from tonggan.modalities.spectrogram import Mel, log_mel
 from tonggan.modalities.timeline import stacked, timeline
-from tonggan.modalities.video import Clip, open_clip, timed_frames, video_facts
+from tonggan.modalities.video import Clip, first_second, frames_at, open_clip, timed_frames, video_facts
 
 FRAMING = Framing(size=16, frames_per_second=25.0)
 MADE = Provenance(None, None, 3, "foley", "ab" * 32, {"num_inference_steps": 8}, (16, 16), "tonggan 0", "2026-11-25T00:00:00+00:00")
@@ -155,6 +156,89 @@ def test_pictures_are_copied_and_the_sound_is_in_time(clip_file: Path, tmp_path:
     assert np.array_equal(open_clip(again, FRAMING).frames, open_clip(clip_file, FRAMING).frames)
     assert read_sound_provenance(path) == MADE
     assert inspect_file(path)["made_by_trained_algorithm"]
+
+
+def filmed(path: Path, codec: str, *, frames: int = 20, sound_at: float | None = None, **options: str) -> Path:
+    """A clip of 64 x 64 by any encoder, with a click on the container's own clock where one is asked for."""
+    with av.open(path, "w") as file:
+        pictures = file.add_stream(codec, rate=25, options=options)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 64, "yuv420p"
+        track = file.add_stream("pcm_s16le", rate=16_000) if sound_at is not None else None
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 8 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            file.mux(pictures.encode(frame))
+        file.mux(pictures.encode(None))
+        if track is not None and sound_at is not None:
+            block = av.AudioFrame.from_ndarray((click(sound_at, 0.8).samples * 32767).astype(np.int16), format="s16", layout="mono")
+            block.sample_rate, block.pts, block.time_base = 16_000, 0, Fraction(1, 16_000)
+            file.mux(track.encode(block))
+            file.mux(track.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(("codec", "ending"), [("libsvtav1", ".mp4"), ("libsvtav1", ".webm"), ("mpeg2video", ".mkv")])
+def test_pictures_of_codecs_that_are_only_read_are_copied(codec: str, ending: str, tmp_path: Path) -> None:
+    clip = filmed(tmp_path / "clip.mkv", codec)
+    mux(clip, [click(0.2, 0.8)], tmp_path / f"out{ending}", MADE)
+    assert video_facts(tmp_path / f"out{ending}").codec == video_facts(clip).codec
+    assert np.array_equal(open_clip(tmp_path / f"out{ending}", FRAMING).frames, open_clip(clip, FRAMING).frames)
+    assert loudest(tmp_path / f"out{ending}") == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+def test_frames_that_are_told_out_of_order_begin_when_the_first_is_shown(ending: str, tmp_path: Path) -> None:
+    clip = filmed(tmp_path / "clip.avi", "mpeg4", sound_at=0.4, bf="2")
+    late = first_second(clip)
+    assert late > 0  # what its stream tells is 0
+    assert loudest(clip) == pytest.approx(0.4 - late, abs=2e-3)
+    mux(clip, [click(0.2, 0.8)], tmp_path / f"out{ending}", MADE)
+    assert loudest(tmp_path / f"out{ending}") == pytest.approx(0.2, abs=2e-3)
+
+
+def test_a_title_in_another_encoding_is_no_matter(tmp_path: Path) -> None:
+    clip = filmed(tmp_path / "clip.avi", "mpeg4", sound_at=0.4)
+    with av.open(clip) as source, av.open(tmp_path / "titled.avi", "w") as target:
+        target.metadata["title"] = "Xfxr"
+        copies = {stream: target.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = copies[packet.stream]
+                target.mux(packet)
+    told = (tmp_path / "titled.avi").read_bytes()
+    assert b"Xfxr" in told
+    (tmp_path / "titled.avi").write_bytes(told.replace(b"Xfxr", b"F\xfcr\xe9"))
+    assert video_facts(tmp_path / "titled.avi").size == (64, 64)
+    assert inspect_file(tmp_path / "titled.avi")["provenance"] is None
+    assert not inspect_clip(tmp_path / "titled.avi").problems
+
+
+def test_a_track_that_goes_on_with_fewer_channels_is_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "broadcast.ts"
+    parts = []
+    for number, layout in enumerate(("stereo", "mono")):
+        part = tmp_path / f"{layout}.ts"
+        with av.open(part, "w", format="mpegts") as file:
+            track = file.add_stream("mp2", rate=48_000, bit_rate=128_000)
+            track.layout = layout
+            tone = np.full((len(track.layout.channels), 48_000), 0.25 * (number + 1), np.float32) * np.sin(np.arange(48_000) / 9).astype(np.float32)
+            block = av.AudioFrame.from_ndarray((tone * 32767).astype(np.int16).T.reshape(1, -1).copy(), format="s16", layout=layout)
+            block.sample_rate, block.pts, block.time_base = 48_000, 48_000 * number, Fraction(1, 48_000)
+            file.mux(track.encode(block))
+            file.mux(track.encode(None))
+        parts.append(part.read_bytes())
+    path.write_bytes(b"".join(parts))
+    heard = open_sound(path)
+    assert len(heard.samples) == 2
+    assert heard.seconds == pytest.approx(2.0, abs=0.1)
+    assert np.abs(heard.samples[:, -20_000:-9_000]).max() == pytest.approx(0.5 / 2**0.5, abs=0.03)  # what one channel gives to each of two
+
+
+def test_frames_are_found_at_any_seconds(clip_file: Path) -> None:
+    every = open_clip(clip_file, FRAMING).frames
+    seconds = [0.0, 0.0, 0.07, 0.4, 0.41, 0.79, 5.0]
+    found = frames_at(clip_file, FRAMING, seconds)
+    assert all(np.array_equal(frame, every[min(19, int(second * 25 + 1e-6))]) for frame, second in zip(found, seconds, strict=True))
 
 
 @pytest.mark.parametrize("ending", [".wav", ".flac"])

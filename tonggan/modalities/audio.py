@@ -22,7 +22,7 @@ from tonggan.modalities import Framing, Modality
 from tonggan.modalities.spectrogram import Mel, log_mel
 from tonggan.modalities.timeline import sound_sheet
 from tonggan.modalities.video import ENDINGS as VIDEO_ENDINGS
-from tonggan.modalities.video import encode, opened, shown_frames
+from tonggan.modalities.video import encode, first_second, opened, shown_frames
 
 ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
 """File endings by which sounds are looked for in a folder."""
@@ -62,23 +62,25 @@ class Sound:
         return Sound(np.ascontiguousarray(found.T, dtype=np.float32), sample_rate_hz)
 
 
-def _start(container: av.container.InputContainer) -> float:
-    """Return the second of the container's clock at which the first frame of the video is shown; 0 where there is none."""
-    for stream in container.streams.video:
-        if stream.start_time is not None and stream.time_base is not None:
-            return float(stream.start_time * stream.time_base)
-    return 0.0
-
-
-def _blocks(container: av.container.InputContainer, *, most_channels: int | None) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield (float32 (channels, samples), sample rate) on the video's clock."""
+def _even(container: av.container.InputContainer, *, most_channels: int | None) -> Iterator[av.AudioFrame]:
+    """Yield the first sound track's frames as floats, in the layout and at the rate that it begins with, whatever it goes on with."""
     stream = container.streams.audio[0]
     folded = most_channels is not None and stream.channels > most_channels
-    convert = av.AudioResampler(format="fltp", layout="stereo" if folded else stream.layout.name, rate=stream.rate)
-    start, done, rate = _start(container), 0, int(stream.rate)
+    layout, rate = "stereo" if folded else stream.layout.name, stream.rate
+    came: tuple[str, str, int] | None = None
     for frame in container.decode(stream):
-        for part in convert.resample(frame):
-            block = part.to_ndarray()
+        comes = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if comes != came:  # broadcasts go from stereo to mono and back
+            convert, came = av.AudioResampler(format="fltp", layout=layout, rate=rate), comes
+        yield from convert.resample(frame)
+
+
+def _blocks(container: av.container.InputContainer, *, start: float, most_channels: int | None) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield (float32 (channels, samples), sample rate) on the clock of a video that begins at second `start` of the container's."""
+    done, rate = 0, int(container.streams.audio[0].rate)
+    for part in _even(container, most_channels=most_channels):
+        block = part.to_ndarray()
+        if block.size:
             due = done if part.time is None else round((part.time - start) * rate)
             if due - done > GAP_SECONDS * rate or (done == 0 and due > 0):
                 yield np.zeros((len(block), due - done), dtype=np.float32), rate
@@ -97,7 +99,7 @@ def sound_blocks(path: Path, *, sample_rate_hz: int | None = None, most_channels
     with opened(path) as container:
         if not container.streams.audio:
             return
-        blocks = (Sound(block, rate) for block, rate in _blocks(container, most_channels=most_channels))
+        blocks = (Sound(block, rate) for block, rate in _blocks(container, start=first_second(path), most_channels=most_channels))
         yield from blocks if sample_rate_hz is None else resampled(blocks, sample_rate_hz)
 
 

@@ -17,7 +17,7 @@ from tonggan.errors import UserError
 from tonggan.files import FULL, replacing
 from tonggan.modalities.audio import Sound, resampled
 from tonggan.modalities.provenance import MARK, Provenance, comment_text, provenance_in
-from tonggan.modalities.video import opened, video_stream
+from tonggan.modalities.video import first_second, opened, video_stream
 
 SOUND_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 VIDEO_FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -155,11 +155,11 @@ def _tracks(
 ) -> tuple[Any, dict[int, Any]]:
     """Begin the tracks of `target`: return the encoder of the sound, and by the number of a stream of `source` its copy, pictures first."""
     pictures = video_stream(source, video)
-    copied: dict[int, Any] = {pictures.index: target.add_stream_from_template(pictures)}
+    copied: dict[int, Any] = {pictures.index: target.add_stream_from_template(pictures, opaque=True)}
     encoder: Any = target.add_stream(_codec(target.format.name), rate=sample_rate_hz, bit_rate=BIT_RATE)
     encoder.layout = "mono" if channels == 1 else "stereo"
     for stream in source.streams.audio if keep_original else ():
-        copied[stream.index] = target.add_stream_from_template(stream)
+        copied[stream.index] = target.add_stream_from_template(stream, opaque=True)
     return encoder, copied
 
 
@@ -167,8 +167,7 @@ def _interleaved(
     source: av.container.InputContainer, video: Path, encoder: Any, blocks: Iterator[Sound], copied: dict[int, Any]
 ) -> Iterator[av.Packet]:
     """Yield the packets to copy, each after the sound that is heard before it has been muxed."""
-    pictures = video_stream(source, video)
-    start = float((pictures.start_time or 0) * (pictures.time_base or 0))
+    pictures, start = video_stream(source, video), first_second(video)
     sound = _sound_packets(encoder, blocks, start=start)
     heard: float | None = start
     for packet in _timed(source.demux([source.streams[index] for index in copied]), pictures.index):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty.")
     try:
-        with av.open(path) as container:
+        with av.open(path, metadata_errors="replace") as container:
             yield container
     except av.FFmpegError as error:
         raise UserError(f"{path}: no video or sound that can be read, or cut off ({error.strerror}).") from error
@@ -74,13 +74,29 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
 
 def video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
     """Return the video stream of a file; raises `UserError` where it has none (cover art is none), or ends before what its index names."""
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            named = stream.index_entries
-            if len(named) and named[-1].pos + named[-1].size > container.size:
-                raise UserError(f"{path}: cut off: {container.size:,} bytes of {named[-1].pos + named[-1].size:,} or more. Copy it again.")
-            return stream
-    raise UserError(f"{path}: there is no video in it.")
+    stream = next(_moving(container), None)
+    if stream is None:
+        raise UserError(f"{path}: there is no video in it.")
+    named = stream.index_entries
+    if len(named) and named[-1].pos + named[-1].size > container.size:
+        raise UserError(f"{path}: cut off: {container.size:,} bytes of {named[-1].pos + named[-1].size:,} or more. Copy it again.")
+    return stream
+
+
+def _moving(container: av.container.InputContainer) -> Iterator[av.VideoStream]:
+    """Yield the video streams that are no cover art."""
+    return (stream for stream in container.streams.video if not stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def first_second(path: Path) -> float:
+    """Return the second of a file's clock at which its first frame is shown, 0 where it has none.
+
+    The start that a stream tells is not always that: of an AVI with frames that are told out of order it is earlier.
+    """
+    with opened(path) as container:
+        stream = next(_moving(container), None)
+        first = None if stream is None else next(iter(container.decode(stream)), None)
+        return 0.0 if first is None or first.time is None else float(first.time)
 
 
 def video_facts(path: Path) -> VideoFacts:
@@ -113,7 +129,8 @@ def _array(frame: av.VideoFrame, framing: Framing) -> np.ndarray:
     size = framing.size
     side = min(frame.width, frame.height) if framing.fit == "crop" else max(frame.width, frame.height)
     width, height = (max(1, round(length * size / side)) for length in (frame.width, frame.height))
-    pixels: np.ndarray = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA").to_ndarray()
+    # One thread: a scaler is made anew for every frame, and to start threads for one takes longer than to scale it.
+    pixels: np.ndarray = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA", threads=1).to_ndarray()
     pixels = np.rot90(pixels, k=round(frame.rotation / 90))
     top, left = ((length - size) // 2 for length in pixels.shape[:2])
     if framing.fit == "pad":
@@ -127,40 +144,61 @@ def timed_frames(path: Path, framing: Framing) -> Iterator[tuple[float, np.ndarr
 
     Raises `UserError` where the file cannot be read to its end.
     """
+    return ((second, _array(frame, framing)) for second, frame in _decoded(path, shown_seconds=1 / framing.frames_per_second))
+
+
+def _decoded(path: Path, *, shown_seconds: float) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Yield (second, frame as it is) as `timed_frames` does; the last is shown for `shown_seconds` where the file does not say how long."""
     with opened(path) as container:
         stream = video_stream(container, path)
         stream.thread_type = "AUTO"
         start = None
-        second, pixels, shown = 0.0, None, 1 / framing.frames_per_second
+        second, last, shown = 0.0, None, shown_seconds
         for number, frame in enumerate(container.decode(stream)):
             if frame.time is None:
                 raise UserError(f"{path}: frame {number} has no time stamp. Put the video into a container that has them, such as .mp4.")
             start = frame.time if start is None else start
-            second, pixels = frame.time - start, _array(frame, framing)
+            second, last = frame.time - start, frame
             shown = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else shown
-            yield second, pixels
-        if pixels is None or start is None:
+            yield second, frame
+        if last is None or start is None:
             raise UserError(f"{path}: there is no frame in it.")
         if start + second + shown < _told_end(stream) - CUT_SECONDS:
             raise UserError(f"{path}: cut off: it ends after {start + second + shown:.1f} of {_told_end(stream):.1f} seconds. Copy it again.")
-        yield second + shown, pixels
+        yield second + shown, last
 
 
 def frames_at_rate(path: Path, framing: Framing) -> Iterator[np.ndarray]:
     """Yield what is seen at 0, 1 / `frames_per_second`, ... seconds until the video ends: uint8 (3, size, size) each, one in memory at a time."""
-    before: np.ndarray | None = None
-    number = 0
-    for second, pixels in timed_frames(path, framing):
-        while before is not None and number / framing.frames_per_second < second - TOLERANCE_SECONDS:
-            yield before
-            number += 1
-        before = pixels
+    return _at(path, framing, (number / framing.frames_per_second for number in count()))
+
+
+def frames_at(path: Path, framing: Framing, seconds: Sequence[float]) -> list[np.ndarray]:
+    """Return what is seen at the given rising seconds, uint8 (3, size, size) each; behind the end of the video, its last frame."""
+    return list(_at(path, framing, iter(seconds), behind=True))
+
+
+def _at(path: Path, framing: Framing, seconds: Iterator[float], *, behind: bool = False) -> Iterator[np.ndarray]:
+    """Yield what is seen at each of `seconds` until the video or they end; no frame is scaled that is not seen then, and none twice."""
+    before: av.VideoFrame | None = None
+    pixels: np.ndarray | None = None
+    wanted = next(seconds, None)
+    for second, frame in _decoded(path, shown_seconds=1 / framing.frames_per_second):
+        while before is not None and wanted is not None and wanted < second - TOLERANCE_SECONDS:
+            pixels = _array(before, framing) if pixels is None else pixels
+            yield pixels
+            wanted = next(seconds, None)
+        before, pixels = frame, None
+    while behind and before is not None and wanted is not None:
+        pixels = _array(before, framing) if pixels is None else pixels
+        yield pixels
+        wanted = next(seconds, None)
 
 
 def open_clip(path: Path, framing: Framing, *, seconds: float | None = None) -> Clip:
     """Return a file's frames at the framing's rate, the first `seconds` of it where given."""
-    count = None if seconds is None else round(seconds * framing.frames_per_second)
-    frames = np.stack(list(islice(frames_at_rate(path, framing), count)))
+    most = None if seconds is None else round(seconds * framing.frames_per_second)
+    frames = np.stack(list(islice(frames_at_rate(path, framing), most)))
     return Clip(frames, np.arange(len(frames)) / framing.frames_per_second)
 
 
