@@ -196,7 +196,9 @@ class CrossModalModel(nn.Module):
             decoder, truth = cast(Decoder, self.decoders[target]), given(batch.targets, target)
             if game is not None and self.training and arrow == objectives.judged():
                 played = decoder.play(latent, truth, randomness=randomness)
-                part = game.challenge(played, latent, truth, rows=torch.as_tensor(batch.indices), randomness=randomness)
+                part = game.challenge(
+                    played, latent, truth if played.real is None else played.real, rows=torch.as_tensor(batch.indices), randomness=randomness
+                )
             else:
                 part = decoder.loss(latent, truth, randomness=randomness)
             for name, term in part.terms.items():

@@ -73,10 +73,14 @@ class Encoder(Part[C]):
 
 @dataclass(frozen=True)
 class Played:
-    """What a decoder made in training, (batch, ...) with gradients, for a discriminator to judge; and what it descends besides."""
+    """What a decoder made in training, (batch, ...) with gradients, for a discriminator to judge; and what it descends besides.
+
+    `real` is what it should have been, where that is not the whole target (a segment of it, say).
+    """
 
     made: Tensor
     own: LossTerms
+    real: Tensor | None = None
 
 
 class Decoder(Part[C]):
@@ -98,6 +102,10 @@ class Decoder(Part[C]):
     def play(self, latent: Latent, target: Any, *, randomness: Any) -> Played:
         """Return an output a row, made in one pass, and what `loss` would return; for decoders that a discriminator can teach."""
         raise NotImplementedError
+
+    def audition(self, target: Any) -> Played | None:
+        """Return what `play` lets a discriminator judge of outputs that are not trained on, where that is not what is made of a latent; else None."""
+        return None
 
     def distil(self, latent: Latent, target: Any, *, against: Latent, teacher: Any, how: Any, randomness: Any) -> LossTerms:
         """Return what is to be descended to do in one step what `teacher`, a decoder of this kind, does in many (`how`: `DistilConfig`)."""

@@ -11,8 +11,10 @@ from torch import nn
 from tonggan.data.loader import Batch
 from tonggan.decoders import DECODERS
 from tonggan.discriminators import DISCRIMINATORS
+from tonggan.discriminators.audio import VoiceDiscriminator
 from tonggan.discriminators.features import FeatureDiscriminator
 from tonggan.discriminators.game import AdversarialConfig, Game
+from tonggan.discriminators.image import ImageDiscriminator
 from tonggan.discriminators.vitals import DISCRIMINATOR
 from tonggan.errors import UserError, nearest
 from tonggan.goals import DistilConfig, ObjectivesConfig, PreferConfig
@@ -76,9 +78,11 @@ def players(model: CrossModalModel, objectives: ObjectivesConfig, *, teacher: Cr
 def _adversaries(model: CrossModalModel, objectives: ObjectivesConfig, how: AdversarialConfig) -> list[Player]:
     """Return the model and the discriminator of its judged arrow, which moves second."""
     source, target = ends(cast(str, objectives.judged()))
-    decoder = cast(Decoder, model.decoders[target])
-    size, width = cast(Any, decoder.config).size, model.config.space.width
-    game = Game(how, DISCRIMINATORS[target](how.discriminator, size=size, latent_width=width))
+    if target == "audio":
+        game = Game(how, VoiceDiscriminator(how.voice))
+    else:
+        size = cast(Any, cast(Decoder, model.decoders[target]).config).size
+        game = Game(how, ImageDiscriminator(how.discriminator, size=size, latent_width=model.config.space.width))
     return _against(model, game, model, lambda batch, randomness: model.loss(batch, objectives, randomness=randomness, game=game), source, target)
 
 
@@ -89,6 +93,8 @@ def _against(model: CrossModalModel, game: Game, module: nn.Module, loss: Loss, 
     def look(batches: Sequence[Batch]) -> Checkup:
         inputs, real = batches[0].inputs[source][:LOOKED_AT], batches[0].targets[target][:LOOKED_AT]
         latent, count = model.latent(inputs, source=source, target=target), len(real)
+        if (heard := decoder.audition(real)) is not None:
+            return game.look(cast(torch.Tensor, heard.real), latent, heard.made.unsqueeze(0), seeded=False)
         seeds = range(SEEDS_LOOKED_AT if decoder.seeded else 1)
         made = [model.decode(latent, target=target, seeds=[seed] * count) for seed in seeds]
         return game.look(real, latent, torch.stack(made), seeded=decoder.seeded)
@@ -167,10 +173,18 @@ def _check_adversarial(model: CrossModalModel, objectives: ObjectivesConfig) -> 
             raise UserError(f"{arrow}: '{decoder.config.kind}' learns from a discriminator alone. Give the recipe objectives.adversarial.")
 
 
+def _check_voice(how: AdversarialConfig) -> None:
+    """Raise `UserError` for what is there for pictures alone."""
+    if how.mismatched:
+        raise UserError("objectives.adversarial.mismatched: a voice is judged by itself, whatever its latent. Set it to 0.")
+    if how.augment.kind != "none":
+        raise UserError("objectives.adversarial.augment changes pictures; sounds are judged. Leave it out.")
+
+
 def _check_idle(how: AdversarialConfig, *, distilled: bool) -> None:
     """Raise `UserError` for settings that nothing would go by: features are judged beside `objectives.distil`, outputs without it."""
     usual = AdversarialConfig()
-    for name in ("augment", "discriminator") if distilled else ("features",):
+    for name in ("augment", "discriminator", "voice") if distilled else ("features",):
         if getattr(how, name) != getattr(usual, name):
             without = (
                 "beside objectives.distil, where the teacher's features are judged"
@@ -191,9 +205,11 @@ def _check_judged(model: CrossModalModel, judged: str, objectives: ObjectivesCon
         )
     decoder = cast(Decoder, model.decoders[target])
     if decoder.adversarial == "never":
-        fitting = [kind for kind, part in DECODERS.items() if part.adversarial != "never"]
+        fitting = [kind for kind, part in DECODERS.items() if part.modality == target and part.adversarial != "never"]
         raise UserError(
             f"objectives.adversarial: a decoder of kind '{decoder.config.kind}' cannot be taught by a discriminator; these can: {', '.join(fitting)}."
         )
-    if model.config.space.condition_dropout:
+    if target == "audio":
+        _check_voice(cast(AdversarialConfig, objectives.adversarial))
+    elif model.config.space.condition_dropout:
         raise UserError("objectives.adversarial judges a picture beside its caption: set model.space.condition_dropout=0.")

@@ -200,7 +200,7 @@ def test_a_vocoder_learns() -> None:
     optimizer = torch.optim.AdamW(vocoder.parameters(), lr=3e-3)
     losses = []
     for step in range(40):
-        loss = vocoder.loss(chirps(), randomness=torch.Generator().manual_seed(step)).total
+        loss = vocoder.play(chirps(), randomness=torch.Generator().manual_seed(step)).own.total
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -171,7 +171,7 @@ def smoke_run(name: str, data: Path, out: Path, *, preferences: Path) -> Run:
     return Run(smoke_recipe(name, data, preferences=preferences), out / name, resume=False, console=QUIET, cache=out)
 
 
-OF_CLIPS = ("foley", "game-clips")
+OF_CLIPS = ("foley", "foley-voice", "game-clips")
 
 
 @pytest.fixture
@@ -203,6 +203,7 @@ def test_every_recipe_repeats_its_first_eight_losses(shapes: Path, clips: Path, 
         "emoji-64-words": 8,
         "flickr8k-64": 8,
         "foley": 8,
+        "foley-voice": 8,
         "game-clips": 8,
     }
     if os.environ.get("TONGGAN_WRITE_LOSSES"):

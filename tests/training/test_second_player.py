@@ -133,6 +133,50 @@ def test_the_loss_does_not_choose_where_a_discriminator_judges(shapes: Path, tmp
         run(recipe(shapes, "monitor.best_by=loss"), tmp_path / "run")
 
 
+VOICE = ["dtype=float32", "monitor.tensorboard=false", "data.hold_out=0.2"]
+
+
+def voice(clips: Path, *overrides: str) -> Recipe:
+    return load_recipe("foley-voice", smoke=True, overrides=[f"data.path={clips}", *VOICE, *overrides])
+
+
+def test_a_vocoder_plays_goes_on_with_the_same_bits_and_nothing_else_moves(clips: Path, tmp_path: Path) -> None:
+    settings = ["schedule.samples=48", "monitor.validate_every=2", "monitor.checkpoint_every=2"]
+    whole = run(voice(clips, *settings), tmp_path / "a")
+    before = {name: value.clone() for name, value in whole.model.state_dict().items()}
+    whole.train()
+    moved = {name for name, value in whole.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved
+    assert all(name.startswith("decoders.audio.vocoder.") for name in moved)
+    assert {"video->audio mel", "video->audio spectra", "video->audio adversarial"} <= set(lines(tmp_path / "a", "train")[0])
+    assert {"margin", "diversity_captions", "memorised"} <= set(lines(tmp_path / "a", "discriminator")[0])
+    stopped = run(voice(clips, *settings), tmp_path / "b")
+    real = stopped.learner.advance
+
+    def advance(loader: object) -> object:
+        stopped.stop_asked = stopped.learner.step == 3
+        return real(loader)  # type: ignore[arg-type]
+
+    stopped.learner.advance = advance  # type: ignore[method-assign,assignment]
+    with pytest.raises(InterruptedRunError):
+        stopped.train()
+    run(voice(clips, *settings), tmp_path / "b", resume=True).train()
+    first, second = (load_file(state(tmp_path / name)) for name in "ab")
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+def test_mistakes_of_a_voice(clips: Path, tmp_path: Path) -> None:
+    mistakes = (
+        ("objectives.adversarial.mismatched=0.5", "a voice is judged by itself"),
+        ("objectives.adversarial.augment={kind: ada}", "augment changes pictures; sounds are judged"),
+        ("model.decoders.audio.vocoder=null", "of sounds the vocoder is judged, and this model has none"),
+        ("frozen=[decoders.audio]", "of sounds the vocoder is judged, and this model has none"),
+    )
+    for number, (override, said) in enumerate(mistakes):
+        with pytest.raises(UserError, match=said):
+            run(voice(clips, override), tmp_path / str(number)).train()
+
+
 def test_mistakes_of_a_recipe(shapes: Path, tmp_path: Path) -> None:
     said = "model.decoders.text={kind: text_autoregressive, latent_width: 320, width: 64, layers: 1, heads: 2, vocabulary: 300, languages: [en]}"
     both = "objectives.arrows={text->image: 1.0, image->text: 1.0}"
@@ -140,7 +184,7 @@ def test_mistakes_of_a_recipe(shapes: Path, tmp_path: Path) -> None:
     def begin(*overrides: str, name: str = "emoji-64-gan") -> None:
         run(recipe(shapes, *overrides, name=name), tmp_path / "none")
 
-    with pytest.raises(UserError, match="there is no discriminator for text, only for image"):
+    with pytest.raises(UserError, match="there is no discriminator for text, only for image, audio"):
         begin(said, "model.decoders.image={kind: image_deconv, latent_width: 320}", both, "objectives.adversarial.arrow=image->text")
     with pytest.raises(UserError, match=r"'image->text' is not trained in this recipe\. Known: text->image"):
         begin("objectives.adversarial.arrow=image->text")

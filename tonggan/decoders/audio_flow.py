@@ -6,7 +6,7 @@ What is said (a caption, alone or beside a clip) has no time and is looked at.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import torch
@@ -22,7 +22,7 @@ from tonggan.layers.transformer import KeysValues, ModulatedBlock, RMSNorm, mask
 from tonggan.modalities.spectrogram import Mel, band_statistics, frames_to_tokens, log_mel, token_seconds
 from tonggan.objectives import flow
 from tonggan.objectives.terms import LossTerms
-from tonggan.parts import Decoder
+from tonggan.parts import Decoder, Played
 
 
 class AudioFlowConfig(FlowConfig):
@@ -148,6 +148,7 @@ class AudioFlow(Decoder[AudioFlowConfig]):
 
     modality = "audio"
     Config = AudioFlowConfig
+    adversarial = "may"
     mean: Tensor
     deviation: Tensor
 
@@ -175,19 +176,32 @@ class AudioFlow(Decoder[AudioFlowConfig]):
 
     def loss(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> LossTerms:
         """Descend the velocity of log-mel frames, and the vocoder's distances; the one of the two that is frozen is left out."""
+        terms, voiced = self._terms(latent, target, randomness)
+        return terms if voiced is None else LossTerms({**terms.terms, **voiced.own.terms}, voiced.own.weights)
+
+    def play(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> Played:
+        """Let the vocoder's segments be judged; descend what `loss` does besides. Raises `UserError` where there is no vocoder that learns."""
+        terms, voiced = self._terms(latent, target, randomness)
+        if voiced is None:
+            raise UserError("objectives.adversarial: of sounds the vocoder is judged, and this model has none that learns (decoders.audio.vocoder).")
+        return replace(voiced, own=LossTerms({**terms.terms, **voiced.own.terms}, voiced.own.weights))
+
+    def audition(self, target: Tensor) -> Played | None:
+        """Return segments, always the same of each waveform, and what the vocoder makes of their spectrograms."""
+        return None if self.vocoder is None else self.vocoder.play(target, randomness=torch.Generator().manual_seed(0))
+
+    def _terms(self, latent: Latent, target: Tensor, randomness: torch.Generator) -> tuple[LossTerms, Played | None]:
+        """Return the flow's terms, none where it is frozen, and what the vocoder played, None where it is."""
         if target.shape[-1] != self.samples:
             raise UserError(
                 f"audio_flow: makes {self.samples} samples, the data has windows of {target.shape[-1]}: set data.clip_seconds and clip_seconds alike."
             )
         terms: dict[str, Tensor] = {}
-        weights: dict[str, float] = {}
         if _learns(self.network):
             frames = (log_mel(target, self.config.mel) - self.mean) / self.deviation
             terms["flow"] = velocity_loss(self.network, frames, self.network.prepare(latent), config=self.config, randomness=randomness)
-        if self.vocoder is not None and _learns(self.vocoder):
-            voiced = self.vocoder.loss(target, randomness=randomness)
-            terms, weights = terms | dict(voiced.terms), dict(voiced.weights)
-        return LossTerms(terms, weights)
+        learning = self.vocoder if self.vocoder is not None and _learns(self.vocoder) else None
+        return LossTerms(terms), None if learning is None else learning.play(target, randomness=randomness)
 
     def default_settings(self) -> dict[str, Any]:
         """Steps, guidance and solver as the recipe has them."""

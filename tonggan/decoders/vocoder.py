@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from tonggan.layers.transformer import RMSNorm
 from tonggan.modalities.spectrogram import Mel, filters, log_mel, magnitude, spectrum, window
 from tonggan.objectives.terms import LossTerms
+from tonggan.parts import Played
 from tonggan.strict import Strict
 
 RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))
@@ -75,13 +76,13 @@ class Vocoder(nn.Module):
         found = loud.clamp(max=LOUDEST).exp() * torch.complex(real / length, imaginary / length)
         return inverse(found, self.mel, frames=frames)
 
-    def loss(self, waveform: Tensor, *, randomness: torch.Generator) -> LossTerms:
-        """Compare what is made of a segment's spectrogram with the segment: log-mel distance, and spectra at several resolutions."""
+    def play(self, waveform: Tensor, *, randomness: torch.Generator) -> Played:
+        """Make a segment of each waveform from its spectrogram, and compare: log-mel distance, and spectra at several resolutions."""
         truth = self._segments(waveform, randomness)
         levels = log_mel(truth, self.mel)
         made = self(levels)
         terms = {"mel": (log_mel(made, self.mel) - levels).abs().mean(), "spectra": spectral_distance(made, truth)}
-        return LossTerms(terms, dict.fromkeys(terms, WEIGHT))
+        return Played(made, LossTerms(terms, dict.fromkeys(terms, WEIGHT)), truth)
 
     def _segments(self, waveform: Tensor, randomness: torch.Generator) -> Tensor:
         hop = self.mel.hop_length

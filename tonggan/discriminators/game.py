@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from tonggan.discriminators.audio import VoiceConfig, VoiceDiscriminator
 from tonggan.discriminators.augment import Augment, AugmentConfig
 from tonggan.discriminators.features import FeatureDiscriminator, FeaturesConfig, Renoise
 from tonggan.discriminators.image import ImageDiscriminator, ImageDiscriminatorConfig
@@ -43,6 +44,8 @@ class AdversarialConfig(Strict):
     """Of the discriminator; the generator's unless set."""
     augment: AugmentConfig = AugmentConfig()
     discriminator: ImageDiscriminatorConfig = ImageDiscriminatorConfig()
+    voice: VoiceConfig = VoiceConfig()
+    """The discriminator that takes its place where sounds are judged: what a vocoder makes of true spectrograms, segment by segment."""
     features: FeaturesConfig = FeaturesConfig()
     """The discriminator that takes its place beside `objectives.distil`: on the features of the teacher's network."""
     patience: int = Field(default=3, ge=0)
@@ -74,7 +77,7 @@ class Game(nn.Module):
 
     turns: Tensor
 
-    def __init__(self, config: AdversarialConfig, discriminator: ImageDiscriminator | FeatureDiscriminator) -> None:
+    def __init__(self, config: AdversarialConfig, discriminator: ImageDiscriminator | VoiceDiscriminator | FeatureDiscriminator) -> None:
         super().__init__()
         self.config, self.rule = config, RULES[config.loss]
         self.discriminator = discriminator
