@@ -18,6 +18,7 @@ from peers.clock import spent_seconds
 from peers.judging import Judge
 from peers.peer import Arena, Entry, Pace, Peer, PeerDrawer
 from peers.race import Clock, Course, Progress, has_checkpoint, resume, run_race, save
+from tonggan.data.loader import first_caption
 from tonggan.errors import UserError
 from tonggan.evaluation.machine import machine_facts, versions
 from tonggan.files import replacing
@@ -163,6 +164,7 @@ def _last_look(peer: Peer, progress: Progress, judge: Judge, folder: Path, *, tu
     began = spent_seconds()
     guidance = judge.tune_guidance(peer)
     seconds = spent_seconds() - began if guidance else 0.0
+    rate = _pictures_per_second(peer, judge) if progress.samples(peer) else 0.0
     card = judge.card(PeerDrawer(peer, phrasings), folder / "final", limit=judge.final_limit)
     figures = {figure.name: asdict(figure) for figure in card.figures}
     judge.arena.console.print(f"{peer.name}, all of {card.data.samples} captions: {_told({name: each['value'] for name, each in figures.items()})}")
@@ -171,11 +173,23 @@ def _last_look(peer: Peer, progress: Progress, judge: Judge, folder: Path, *, tu
         "figures": figures,
         "floors": {column.name: {figure.name: figure.value for figure in column.figures} for column in card.columns},
         "captions": card.data.samples,
+        "pictures_per_second": rate,
         "curve_captions": judge.limit,
         "settings": peer.settings(),
         "guidance": guidance,
         "tuning_seconds": tuned + seconds,
     }
+
+
+def _pictures_per_second(peer: Peer, judge: Judge) -> float:
+    """Return how fast a competitor draws a batch of held-out captions, by the race's clock; the second time, for the first is slow."""
+    arena = judge.arena
+    rows = arena.rows[: judge.batch_size]
+    captions = [str(first_caption(arena.pack.row(int(row)), "en", arena.phrasings) or "") for row in rows]
+    peer.draw(captions[:1], [0])
+    began = spent_seconds()
+    peer.draw(captions, list(range(len(captions))))
+    return len(captions) / max(spent_seconds() - began, 1e-9)
 
 
 def _told(figures: dict[str, float]) -> str:

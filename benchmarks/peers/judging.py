@@ -16,6 +16,8 @@ from tonggan.evaluation.features import FeatureNet
 
 FIGURES = ("kernel_distance", "frechet_distance", "recall_at_1", "recall_at_5")
 GUIDANCE_SCALES = (1.5, 3.0, 5.0)
+SHUFFLED = 64
+"""Captions that are drawn once more from another seed, for the diversity, and with another row's words."""
 ALIKE = 2.0
 """Deviation from drawing to drawing, of 255, below which they count as one."""
 
@@ -43,7 +45,7 @@ class Judge:
         """Draw the split's first captions and measure them; the pictures lie in `out`."""
         pack = self.arena.pack
         return evaluate(
-            drawer, pack=pack, split=self.split, out=out, limit=limit, batch_size=self.batch_size, net=self.net, cache=self.cache, shuffled=0
+            drawer, pack=pack, split=self.split, out=out, limit=limit, batch_size=self.batch_size, net=self.net, cache=self.cache, shuffled=SHUFFLED
         )
 
     def look(self, drawer: PeerDrawer, out: Path) -> dict[str, float]:

@@ -18,7 +18,7 @@ from tonggan.modalities.sheet import contact_sheet
 
 SAME = ("processor", "dtype", "threads", "clock", "content_hash", "budget_minutes")
 """What all competitors of a table have in common."""
-SHOWN = ("kernel_distance", "frechet_distance", "recall_at_1", "recall_at_5")
+SHOWN = ("kernel_distance", "frechet_distance", "recall_at_1", "recall_at_5", "seed_diversity", "copy_rate")
 
 
 def write_report(results: Path, *, document: Path, arena: Arena, split: str, field: str = "peers") -> None:
@@ -91,20 +91,20 @@ def _same(record: Record, name: str) -> Any:
     return record["machine"]["processor"] if name == "processor" else record[name]
 
 
-def shown(name: str, value: float) -> str:
-    """Return a figure as cards write it."""
+def shown(name: str, value: float | None) -> str:
+    """Return a figure as cards write it; a dash where there is none."""
     kind = FIGURES[name]
-    return f"{value * kind.factor:.{kind.digits}f}"
+    return "-" if value is None else f"{value * kind.factor:.{kind.digits}f}"
 
 
 def _table(records: Sequence[Record]) -> list[str]:
     heads = [f"{FIGURES[name].label} {FIGURES[name].unit}".strip() for name in SHOWN]
     lines = [
-        f"| | parameters | GFLOP a training sample | samples/s | samples seen | minutes (+ tuning) | {' | '.join(heads)} |",
-        "|---|" + "---|" * (5 + len(SHOWN)),
+        f"| | parameters | GFLOP a training sample | samples/s | samples seen | minutes (+ tuning) | pictures/s | {' | '.join(heads)} |",
+        "|---|" + "---|" * (6 + len(SHOWN)),
     ]
     for record in records:
-        figures = " | ".join(shown(name, record["figures"][name]["value"]) for name in SHOWN)
+        figures = " | ".join(shown(name, record["figures"].get(name, {}).get("value")) for name in SHOWN)
         trained = record["parameters"] > 0
         cells = [
             record["label"],
@@ -113,11 +113,12 @@ def _table(records: Sequence[Record]) -> list[str]:
             f"{record['samples_per_second']:.1f}" if trained else "-",
             f"{record['samples']:,}" if trained else "-",
             f"{record['minutes']:.1f} (+ {record['tuning_seconds'] / 60:.1f})",
+            f"{record['pictures_per_second']:.1f}" if trained and "pictures_per_second" in record else "-",
         ]
         lines.append(f"| {' | '.join(cells)} | {figures} |")
     for name, floor in records[0]["floors"].items():
-        values = " | ".join(shown(figure, floor[figure]) if figure in floor else "-" for figure in SHOWN)
-        lines.append(f"| *{name}* | - | - | - | - | - | {values} |")
+        values = " | ".join(shown(figure, floor.get(figure)) for figure in SHOWN)
+        lines.append(f"| *{name}* | - | - | - | - | - | - | {values} |")
     return lines
 
 

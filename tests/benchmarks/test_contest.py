@@ -73,6 +73,7 @@ def test_a_contest_from_its_pilots_to_its_record(
     assert record["samples"] >= contests.COUNTED_STEPS * record["batch_size"]
     assert record["gflop_per_sample"] > 0
     assert record["captions"] == 4
+    assert record["pictures_per_second"] > 0
     assert record["curve"][-1]["minutes"] == record["minutes"]
     assert set(record["guidance"]) == (set() if build is df_gan else {f"{scale:g}" for scale in GUIDANCE_SCALES})
     assert {"kernel_distance", "recall_at_5"} <= set(record["figures"])

@@ -178,7 +178,7 @@ def test_section_holds_every_competitor_and_replaces_the_last_one() -> None:
     assert made.count("drift above 5 %") == 1
     assert "processor time over 1 thread, others side by side" in made
     assert "| second | 50.00 / 5.0 | 50.00 / 5.0 |" in made
-    assert "| *chance* | - | - | - | - | - | - | - | 10.0 | - |" in made
+    assert "| *chance* | - | - | - | - | - | - | - | - | 10.0 | - | - | - |" in made
     once = inserted("# Benchmarks\n\nbefore\n", made)
     assert inserted(once, made) == once
     assert inserted(once + "after\n", "new").endswith("<!-- peers -->\nnew\n<!-- /peers -->\nafter\n")
