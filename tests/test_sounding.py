@@ -320,6 +320,8 @@ def test_a_split_is_heard_and_judged(sounder: Tonggan, clips: Path, tmp_path: Pa
     assert len(list((tmp_path / "out" / "sounds").glob("*.wav"))) == 6
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "nearest training clip" in page
+    assert columns["class mean"]["onset_f1"].value < columns["true sound"]["onset_f1"].value
+    assert columns["class mean"]["mel_distance"].value > 0.1
     assert page.count("<figure>") == 12  # three worst, three best, the first six
     assert page.count("<audio controls") == page.count("data:audio/flac;base64,") == 24
     assert 0 <= columns["other real clips"]["onset_f1"].value < columns["true sound"]["onset_f1"].value

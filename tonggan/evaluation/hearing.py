@@ -10,6 +10,7 @@ import torch
 from tonggan.data.loader import batch_of
 from tonggan.data.pack import Pack
 from tonggan.data.windows import first_frames
+from tonggan.decoders.vocoder import griffin_lim
 from tonggan.errors import UserError
 from tonggan.evaluation.card import Figure
 from tonggan.evaluation.drawing import Chosen
@@ -27,6 +28,13 @@ EDGE_SECONDS = 0.1
 """Onsets so near to the ends of a window count neither way: what is cut off there cannot be seen."""
 COARSE = 8
 """Pixels a side, of frames as they are compared for the nearest clip."""
+
+
+CLASS_TAGS = ("class", "scenario", "materials")
+"""Columns of a data set that say what kind of clip a row is, the first that it has."""
+CLASS_CLIPS = 64
+"""Clips of a class of which the mean is taken."""
+ANY = "\0any"
 
 
 @dataclass(frozen=True)
@@ -122,6 +130,30 @@ def nearest_windows(pack: Pack, real: Windows, rows: Sequence[int] | np.ndarray)
     asked = _coarse(real.frames)
     distances = (asked**2).sum(1)[:, None] - 2 * asked @ known.T + (known**2).sum(1)
     return Windows.of(pack, np.asarray(rows)[distances.argmin(1)])
+
+
+def class_means(pack: Pack, rows: Sequence[int] | np.ndarray, training: np.ndarray) -> torch.Tensor:
+    """Return for each of `rows` the mean sound of the `training` rows of its class, (rows, samples): mean log-mel spectra, given a voice by Griffin-Lim.
+
+    A row's class is what the first of `CLASS_TAGS` that it has says; of a class that training does not have, the mean is that of all.
+    """
+    mel = Mel(sample_rate_hz=pack.framing.sample_rate_hz)
+    members: dict[str, list[int]] = {}
+    for row in training:
+        members.setdefault(_class_of(pack, int(row)), []).append(int(row))
+    means: dict[str, torch.Tensor] = {}
+    asked = [name if (name := _class_of(pack, int(row))) in members else ANY for row in rows]
+    for name in dict.fromkeys(asked):
+        of_class = np.random.default_rng(0).permutation(members[name] if name != ANY else training)[:CLASS_CLIPS]
+        means[name] = log_mel(Windows.of(pack, of_class).waveforms, mel).mean(0)
+    voiced = griffin_lim(torch.stack(list(means.values())), mel).clamp(-1, 1)
+    length = Windows.of(pack, np.asarray(rows)[:1]).waveforms.shape[1]
+    return voiced[[list(means).index(name) for name in asked], :length]
+
+
+def _class_of(pack: Pack, row: int) -> str:
+    tags = pack.row(row).tags
+    return next((str(tags[name]) for name in CLASS_TAGS if tags.get(name)), "")
 
 
 def _coarse(frames: torch.Tensor) -> np.ndarray:

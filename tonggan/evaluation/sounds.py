@@ -17,7 +17,7 @@ from tonggan.evaluation.drawing import Chosen, Sample, choose
 from tonggan.evaluation.findings import frechet_warning
 from tonggan.evaluation.folder import check_folder, remove_earlier, save_evaluation
 from tonggan.evaluation.gallery import Heard
-from tonggan.evaluation.hearing import Judge, Judgement, Truth, Windows, f1, nearest_windows
+from tonggan.evaluation.hearing import Judge, Judgement, Truth, Windows, class_means, f1, nearest_windows
 from tonggan.evaluation.new_card import new_card
 from tonggan.evaluation.report import sound_sections
 from tonggan.evaluation.sound_embedding import embedding_facts
@@ -60,7 +60,8 @@ def evaluate_sounds(
     pack.require("video", arrow="video->audio")
     check_folder(out)
     chosen = choose(pack, split=split, language=None, phrasings=None, seed=seed, limit=limit)
-    real = Windows.of(pack, np.asarray([sample.index for sample in chosen.samples]))
+    rows = np.asarray([sample.index for sample in chosen.samples])
+    real = Windows.of(pack, rows)
     judge = Judge(pack, chosen, real, truth=truth, tolerance_seconds=tolerance_seconds, reference=reference)
     seeds = [sample.seed for sample in chosen.samples]
     began = time.perf_counter()
@@ -78,7 +79,7 @@ def evaluate_sounds(
         seconds=seconds,
         batch_size=batch_size,
         figures=judged.figures,
-        columns=[Column(name, note, judge(waveforms).figures) for name, (note, waveforms) in _floors(pack, real, others, reference).items()],
+        columns=[Column(name, note, judge(waveforms).figures) for name, (note, waveforms) in _floors(pack, rows, real, others, reference).items()],
         features=_detector(truth, tolerance_seconds, rate),
         nets=[statistics_facts(rate), *([embedding_facts(rate)] if len(_training(pack, reference)) else [])],
         warnings=_warnings(pack, len(chosen.samples), split=split, reference=reference),
@@ -108,12 +109,13 @@ def _heard(model: Tonggan, frames: torch.Tensor, seeds: Sequence[int], *, batch_
     return torch.cat(made)
 
 
-def _floors(pack: Pack, real: Windows, shuffled: torch.Tensor, reference: str) -> Floors:
-    """Return what the model is read beside: the true sounds (a ceiling), those of training clips, its own for other frames, and silence."""
+def _floors(pack: Pack, rows: np.ndarray, real: Windows, shuffled: torch.Tensor, reference: str) -> Floors:
+    """Return what the model is read beside: the true sounds (a ceiling), those of training clips and their means, its own for other frames, and silence."""
     found: Floors = {"true sound": ("what the detector of onsets makes of it", real.waveforms)}
     training = _training(pack, reference)
     if len(training):
         found["nearest training clip"] = "its sound, by its frames", nearest_windows(pack, real, training).waveforms
+        found["class mean"] = "the mean spectrum of training clips of the same kind", class_means(pack, rows, training)
     found["shuffled frames"] = "the model's sound for another row's frames", shuffled
     if len(training):
         # As many as are judged; where there are fewer, some of them again.
