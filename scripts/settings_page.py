@@ -30,7 +30,7 @@ COMMON = {
     "time_spread": "The logit's deviation.",
     "num_inference_steps": "Steps from noise unless a call says otherwise.",
     "guidance_scale": "Classifier-free guidance unless a call says otherwise; 1 is none, and half the work.",
-    "channels": "Channels of the widest layer, or of each.",
+    "channels": "Channels of the finest layer, or of each.",
     "max_channels": "Most channels of a layer.",
     "noise_width": "Numbers of noise that a style is made from.",
     "style_width": "Numbers of a style.",

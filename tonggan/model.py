@@ -206,7 +206,7 @@ class CrossModalModel(nn.Module):
                 weights[f"{arrow} {name}"] = weight * part.weights.get(name, 1.0)
         if objectives.align:
             latents = {name: each.latent for name, each in placed.items()}
-            terms["align"], weights["align"] = self._alignment(latents), objectives.align
+            terms["align"], weights["align"] = self._alignment(latents, torch.as_tensor(batch.indices)), objectives.align
             if objectives.align_time_shifts is not None and batch.shifted is not None:
                 terms["align in time"], weights["align in time"] = self._alignment_in_time(latents, batch.shifted, randomness), objectives.align
         if objectives.kl:
@@ -214,10 +214,10 @@ class CrossModalModel(nn.Module):
             weights["kl"] = objectives.kl
         return LossTerms(terms, weights)
 
-    def _alignment(self, latents: Mapping[str, Latent]) -> Tensor:
+    def _alignment(self, latents: Mapping[str, Latent], rows: Tensor) -> Tensor:
         names = sorted(latents)
         pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-        return torch.stack([self.alignment(latents[a].pooled, latents[b].pooled) for a, b in pairs]).mean()
+        return torch.stack([self.alignment(latents[a].pooled, latents[b].pooled, rows) for a, b in pairs]).mean()
 
     def _alignment_in_time(self, latents: Mapping[str, Latent], shifted: Shifted, randomness: torch.Generator) -> Tensor:
         """Return the mean over all pairs of a modality that is there at another time, too, and one that has time."""

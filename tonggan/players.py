@@ -164,7 +164,7 @@ def _check_adversarial(model: CrossModalModel, objectives: ObjectivesConfig) -> 
     if how is not None and judged is None:
         raise UserError("objectives.adversarial: no arrow is trained whose outputs could be judged. Give one in objectives.arrows a weight.")
     if judged is not None and how is not None:
-        _check_idle(how, distilled=objectives.distil is not None)
+        _check_idle(how, target=ends(judged)[1], distilled=objectives.distil is not None)
         if objectives.distil is None:
             _check_judged(model, judged, objectives)
     for arrow, weight in objectives.arrows.items():
@@ -181,17 +181,15 @@ def _check_voice(how: AdversarialConfig) -> None:
         raise UserError("objectives.adversarial.augment changes pictures; sounds are judged. Leave it out.")
 
 
-def _check_idle(how: AdversarialConfig, *, distilled: bool) -> None:
-    """Raise `UserError` for settings that nothing would go by: features are judged beside `objectives.distil`, outputs without it."""
+def _check_idle(how: AdversarialConfig, *, target: str, distilled: bool) -> None:
+    """Raise `UserError` for settings that nothing would go by: of the three discriminators one is used."""
     usual = AdversarialConfig()
-    for name in ("augment", "discriminator", "voice") if distilled else ("features",):
+    used = "features" if distilled else "voice" if target == "audio" else "discriminator"
+    idle = [name for name in ("discriminator", "voice", "features") if name != used] + (["augment"] if distilled else [])
+    for name in idle:
         if getattr(how, name) != getattr(usual, name):
-            without = (
-                "beside objectives.distil, where the teacher's features are judged"
-                if distilled
-                else "without objectives.distil, where outputs are judged"
-            )
-            raise UserError(f"objectives.adversarial.{name} has no use {without}. Leave it out.")
+            judged = {"features": "the teacher's features are", "voice": "sounds are", "discriminator": "pictures are"}[used]
+            raise UserError(f"objectives.adversarial.{name} has no use here, where {judged} judged (objectives.adversarial.{used}). Leave it out.")
 
 
 def _check_judged(model: CrossModalModel, judged: str, objectives: ObjectivesConfig) -> None:

@@ -184,7 +184,7 @@ def _last_look(peer: Peer, progress: Progress, judge: Judge, folder: Path, *, tu
 def _pictures_per_second(peer: Peer, judge: Judge) -> float:
     """Return how fast a competitor draws a batch of held-out captions, by the race's clock; the second time, for the first is slow."""
     arena = judge.arena
-    rows = arena.rows[: judge.batch_size]
+    rows = (arena.held if len(arena.held) else arena.rows)[: judge.batch_size]
     captions = [str(first_caption(arena.pack.row(int(row)), "en", arena.phrasings) or "") for row in rows]
     peer.draw(captions[:1], [0])
     began = spent_seconds()

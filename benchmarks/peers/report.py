@@ -109,7 +109,7 @@ def _table(records: Sequence[Record]) -> list[str]:
         cells = [
             record["label"],
             f"{record['parameters'] / 1e6:.1f} M" if trained else "-",
-            f"{record['gflop_per_sample']:.1f}" if trained else "-",
+            f"{record['gflop_per_sample']:.1f}" if trained and "gflop_per_sample" in record else "-",
             f"{record['samples_per_second']:.1f}" if trained else "-",
             f"{record['samples']:,}" if trained else "-",
             f"{record['minutes']:.1f} (+ {record['tuning_seconds'] / 60:.1f})",

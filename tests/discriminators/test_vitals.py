@@ -47,6 +47,14 @@ def test_each_trouble_is_told_where_it_stays(trouble: str, found: dict[str, floa
     assert looks(Vitals(patience=2), **found) == [None, None, None]  # too early to tell
 
 
+def test_a_discriminator_that_rests_is_no_trouble_and_a_generator_that_learns_nothing_is() -> None:
+    for player, told in ((1, None), (0, ADVICE["vanishing"])):
+        vitals = played()
+        for turn in range(400):
+            vitals.moved(player, 0.0 if turn % 4 else 0.3)
+        assert looks(vitals)[1] == told
+
+
 def test_one_look_suspects_before_several_tell() -> None:
     vitals = played()
     assert not vitals.suspected

@@ -131,3 +131,14 @@ def test_references_stand_before_others_and_leave_empty_places() -> None:
     alone = some(1, 1).then(None, room=3)
     assert alone.values[0, :, 0].tolist() == [1, 0, 0]
     assert alone.present[0].tolist() == [True, False, False]
+
+
+def test_a_row_that_comes_twice_is_no_negative_of_itself() -> None:
+    torch.manual_seed(0)
+    alignment = Alignment()
+    first, second = (torch.nn.functional.normalize(torch.randn(4, 8), dim=1) for _ in range(2))
+    twice = [torch.cat([each, each[:1]]) for each in (first, second)]
+    rows = torch.tensor([5, 6, 7, 8, 5])
+    told, untold = alignment(*twice, rows), alignment(*twice)
+    assert told < untold
+    torch.testing.assert_close(alignment(first, second, rows[:4]), alignment(first, second))

@@ -167,6 +167,8 @@ def test_a_vocoder_plays_goes_on_with_the_same_bits_and_nothing_else_moves(clips
 
 def test_mistakes_of_a_voice(clips: Path, tmp_path: Path) -> None:
     mistakes = (
+        ("objectives.adversarial.discriminator={channels: 16}", r"adversarial\.discriminator has no use here, where sounds are judged"),
+        ("objectives.adversarial.voice={resolutions: [[256, 0]]}", r"resolutions.*greater than 0"),
         ("objectives.adversarial.mismatched=0.5", "a voice is judged by itself"),
         ("objectives.adversarial.augment={kind: ada}", "augment changes pictures; sounds are judged"),
         ("model.decoders.audio.vocoder=null", "of sounds the vocoder is judged, and this model has none"),
@@ -196,7 +198,7 @@ def test_mistakes_of_a_recipe(shapes: Path, tmp_path: Path) -> None:
         begin("model.space.condition_dropout=0.1")
     with pytest.raises(UserError, match="no arrow is trained whose outputs could be judged"):
         begin("objectives.arrows={text->image: 0.0}")
-    with pytest.raises(UserError, match=r"objectives\.adversarial\.features has no use without objectives\.distil"):
+    with pytest.raises(UserError, match=r"objectives\.adversarial\.features has no use here, where pictures are judged"):
         begin("objectives.adversarial.features={width: 64}")
     with pytest.raises(UserError, match="cannot be split into 3 heads"):
         begin("objectives.adversarial.discriminator.heads=3")

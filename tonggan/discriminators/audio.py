@@ -6,7 +6,7 @@ are seen, are EnCodec's (Défossez et al. 2022, arXiv:2210.13438, section 3.4).
 """
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,7 +23,8 @@ class VoiceConfig(Strict):
     """Settings of `VoiceDiscriminator`."""
 
     channels: int = Field(default=24, gt=0)
-    resolutions: tuple[tuple[int, int], ...] = Field(default=((1024, 256), (512, 128), (256, 64)), min_length=1)
+    """Channels of the first layer; twice as many in those behind it."""
+    resolutions: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(default=((1024, 256), (512, 128), (256, 64)), min_length=1)
     """Window and hop lengths in samples."""
 
 

@@ -14,7 +14,8 @@ WARM_UP, REFERENCE = 50, 100
 GROWN = 1000.0
 """Gradients so many times as long, or as short, as they were are no training any more."""
 NOTHING = 1e-20
-"""A gradient of zero counts as one of this length: where a player has won for good, nothing is left of the other's."""
+"""A generator's gradient of zero counts as one of this length: nothing comes from verdicts any more. A discriminator's is none: by the hinge it rests
+where it is sure, and the generator is taught all the same."""
 ALIKE_CAPTIONS, ALIKE_SEEDS = 0.05, 0.005
 """Pictures that differ by less than this share of what real ones differ by are taken for the same picture."""
 MEMORISED, CERTAIN = 0.9, 0.95
@@ -64,7 +65,7 @@ class Vitals(nn.Module):
     @torch.no_grad()
     def moved(self, player: int, norm: float) -> None:
         """Take note of the norm of a gradient: of the generator's, what verdicts lead to the outputs; of the discriminator's, what its parameters follow."""
-        if not math.isfinite(norm):
+        if not math.isfinite(norm) or (norm <= 0 and player != GENERATOR):
             return
         turns, first, lately = self.norms[player].tolist()
         logarithm, counted = math.log(max(norm, NOTHING)), turns - WARM_UP
@@ -91,8 +92,8 @@ class Vitals(nn.Module):
 
     @property
     def suspected(self) -> bool:
-        """Whether the last look saw a trouble, though not yet often enough to tell."""
-        return bool(self.strikes.any())
+        """Whether the last look saw a trouble, though not yet often enough to tell; never where `patience` is 0."""
+        return self.patience > 0 and bool(self.strikes.any())
 
     def trouble(self, figures: Mapping[str, float]) -> str | None:
         """Return what to tell the user where the same trouble was seen `patience` looks in a row, else None; 0 never tells."""

@@ -18,10 +18,16 @@ class Alignment(nn.Module):
         super().__init__()
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the loss of two batches of unit-length points (batch, width), of which row i of one belongs to row i of the other."""
+    def forward(self, first: Tensor, second: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return the loss of two batches of unit-length points (batch, width), of which row i of one belongs to row i of the other.
+
+        Where two of `rows` (batch,) are the same, neither is a negative of the other.
+        """
         scale = self.logit_scale.exp().clamp(max=self.MAX_SCALE)
         logits = scale * first.float() @ second.float().T
+        if rows is not None:
+            same = (rows[:, None] == rows[None]).fill_diagonal_(False).to(logits.device)
+            logits = logits.masked_fill(same, float("-inf"))
         truth = torch.arange(len(logits), device=logits.device)
         return (F.cross_entropy(logits, truth) + F.cross_entropy(logits.T, truth)) / 2
 

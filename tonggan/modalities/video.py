@@ -89,14 +89,19 @@ def _moving(container: av.container.InputContainer) -> Iterator[av.VideoStream]:
 
 
 def first_second(path: Path) -> float:
-    """Return the second of a file's clock at which its first frame is shown, 0 where it has none.
+    """Return the second of a file's clock at which its first frame is shown, 0 where it has none; what the stream tells where none can be decoded.
 
     The start that a stream tells is not always that: of an AVI with frames that are told out of order it is earlier.
     """
-    with opened(path) as container:
-        stream = next(_moving(container), None)
-        first = None if stream is None else next(iter(container.decode(stream)), None)
-        return 0.0 if first is None or first.time is None else float(first.time)
+    told = 0.0
+    try:
+        with opened(path) as container:
+            stream = next(_moving(container), None)
+            told = 0.0 if stream is None or stream.start_time is None or stream.time_base is None else float(stream.start_time * stream.time_base)
+            first = None if stream is None else next(iter(container.decode(stream)), None)
+            return told if first is None or first.time is None else float(first.time)
+    except UserError:  # pictures that cannot be decoded: the sound beside them may be
+        return told
 
 
 def video_facts(path: Path) -> VideoFacts:

@@ -55,7 +55,11 @@ def untold(recipe: Recipe, model: CrossModalModel) -> list[str]:
     if recipe.data.augment is None:
         return []
     targets = dict.fromkeys(ends(arrow)[1] for arrow, weight in recipe.objectives.arrows.items() if weight)
-    return [name for name in targets if name == "image" and not getattr(cast(Part, model.decoders[name]).config, "augmentation_labels", 0)]
+    return [
+        name
+        for name in targets
+        if name == "image" and name in model.decoders and not getattr(cast(Part, model.decoders[name]).config, "augmentation_labels", 0)
+    ]
 
 
 def companion(recipe: Recipe) -> CrossModalModel | None:

@@ -83,7 +83,7 @@ class Run:
         self.recipe = recipe
         self.data = open_data(recipe, cache=cache or out.parent / "packs", console=console)
         self.judge = judging(recipe, self.data) if judging and recipe.monitor.evaluate_every else None
-        self._check_best_by()
+        self._check_best_by(resume=resume)
         self._hold()  # nothing is written before: what is refused leaves no folder
         self.before: dict[str, Any] | None = None
         if resume:
@@ -227,8 +227,13 @@ class Run:
         hours = learner.trained_seconds / 3600
         best_by = self.recipe.monitor.best_by
         best = "held-out loss" if best_by == "loss" else best_by
-        best = "the latest average" if best_by == "latest" else f"best {best} {abs(learner.best):.4f}"
-        self.console.print(f"done: {learner.samples:,} samples in {hours:.2f} h, {best}, model in {self.out / 'model'}")
+        if not math.isfinite(learner.best):
+            kept = "no average was worth keeping: every look saw a trouble"
+        elif best_by == "latest":  # which is chosen as if its step, negative, were its score
+            kept = f"the average of step {-learner.best:,.0f}, model in {self.out / 'model'}"
+        else:
+            kept = f"best {best} {abs(learner.best):.4f}, model in {self.out / 'model'}"
+        self.console.print(f"done: {learner.samples:,} samples in {hours:.2f} h, {kept}")
 
     def _log(self, report: StepReport) -> None:
         batch = self.recipe.schedule.batch_size
@@ -278,11 +283,11 @@ class Run:
             self.learner.best = score
             self.export(self.out / "model")
 
-    def _check_best_by(self) -> None:
+    def _check_best_by(self, *, resume: bool) -> None:
         """Raise `UserError` where the best average is to be chosen by something that is not measured."""
         best_by, measured = self.recipe.monitor.best_by, list(self.judge.higher) if self.judge else []
         objectives = self.recipe.objectives
-        if best_by == "loss" and objectives.adversarial is not None and objectives.distil is None:
+        if best_by == "loss" and objectives.adversarial is not None and objectives.distil is None and not resume:  # what began so may end so
             raise UserError(
                 "monitor.best_by: the held-out loss says nothing of a game with a discriminator. Set it to latest, or to a figure that is measured."
             )

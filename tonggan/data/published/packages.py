@@ -4,8 +4,8 @@ import hashlib
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +72,8 @@ def archives(wanted: Sequence[Package], folder: Path, *, progress: Show | None =
 
 def _fetch(npm: str, package: Package, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with _beside(folder) as beside:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as temporary:
+        beside = Path(temporary)
         command = [npm, "pack", f"{package.name}@{package.version}", "--pack-destination", str(beside)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
@@ -83,14 +84,3 @@ def _fetch(npm: str, package: Package, folder: Path) -> None:
             told = next((line for line in done.stderr.splitlines() if line.startswith("npm error") and "code" not in line), done.stderr.strip()[:200])
             raise UserError(f"npm could not fetch {package.name} {package.version}: {told or 'it says nothing'}")
         made.replace(folder / package.file_name)
-
-
-@contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    beside = folder / ".fetching"
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    try:
-        yield beside
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
