@@ -1,6 +1,7 @@
 """Put a run's model among those that ship, its matrices in eight bits, with the figures of its evaluations: python scripts/ship_weights.py RUN [CARD.json ...]
 
-RUN may be a model that ships. A memory that two of them have lies in one folder alone.
+RUN may be a model that ships. A memory that two of them have lies in one folder alone. Figures of arrows that no CARD is of stay as they are: give the cards of
+all that changed.
 """
 
 import filecmp
@@ -46,11 +47,10 @@ def share_memory(folder: Path) -> None:
                 break
 
 
-def completion_of(folder: Path) -> dict[str, Any]:
-    """Return how captions are completed for the model that ships already: a run knows nothing of it."""
+def shipped_config(folder: Path) -> dict[str, Any]:
+    """Return what is said of the model that ships already under this name, nothing where none does."""
     file = folder / "config.json"
-    shipped = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return {name: value for name, value in shipped.items() if name == "completion"}
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def main() -> None:
@@ -63,7 +63,11 @@ def main() -> None:
             {"arrow": card.arrow, "split": card.data.split, "language": card.data.language, "samples": card.data.samples, "figures": figures}
         )
     folder = Path(__file__).parents[1] / "tonggan" / "weights" / model.name
-    model.config = dict(model.config) | {"license": LICENSE, "figures": evaluations} | completion_of(folder)
+    shipped = shipped_config(folder)
+    evaluations += [each for each in shipped.get("figures", []) if each["arrow"] not in {new["arrow"] for new in evaluations}]
+    # How captions are completed is no matter of a run.
+    completion = {name: value for name, value in shipped.items() if name == "completion"}
+    model.config = dict(model.config) | {"license": LICENSE, "figures": evaluations} | completion
     model.save_pretrained(folder, dtype="int8")
     share_memory(folder)
     for path in sorted(folder.iterdir()):
