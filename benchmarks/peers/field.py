@@ -3,7 +3,7 @@
 from peers.adversarial import df_gan
 from peers.diffusion import pixart_small, unet, unet_small
 from peers.peer import Entry
-from peers.recipes import ours, shipped
+from peers.recipes import finished, ours, shipped
 from peers.retrieval import retrieval
 
 FIELD: tuple[Entry, ...] = (
@@ -25,6 +25,9 @@ ADVERSARIAL: tuple[Entry, ...] = (
     Entry("article-gan", "the article's system with a discriminator", "recipe `article-gan`", shipped("article-gan")),
     Entry("emoji-64-gan", "StyleGAN2-like decoder", "recipe `emoji-64-gan` (arXiv:1912.04958, arXiv:2501.05441)", shipped("emoji-64-gan")),
     _KNOWN["tonggan"],
+    Entry(
+        "emoji-64-finished", "tonggan emoji-64, finished before a discriminator", "recipes `emoji-64`, `emoji-64-one` (arXiv:2311.17042)", finished
+    ),
     _KNOWN["df-gan"],
 )
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,8 @@ from tonggan.training.recipe import Recipe, load_recipe, parse_recipe
 from tonggan.training.run import Run
 from tonggan.training.sources import open_data
 
+FINISH_SHARE = 0.25
+"""Share of the budget in which a flow decoder is finished before a discriminator."""
 WARMUP_SHARE = 0.06
 """Largest share of the samples that warm-up may take where the budget is short; it is the recipe's own share."""
 
@@ -88,6 +91,78 @@ class RecipePeer:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to what `snapshot` returned."""
         self.learner.restore(checkpoint)
+
+
+class FinishedPeer:
+    """`emoji-64` for most of the budget, then `emoji-64-one` from there, its own weights the teacher: the flow decoder before a discriminator, in one step."""
+
+    guidance_scale: float | None
+
+    def __init__(self, arena: Arena, folder: Path, *, resume: bool) -> None:
+        self.name, self.guidance_scale, self.arena, self.folder = "emoji-64-finished", None, arena, folder
+        first = folder / "flow"
+        recipe = _resumed(first) if resume else _planned(arena.recipe, replace(arena, budget_seconds=(1 - FINISH_SHARE) * arena.budget_seconds))
+        # The race keeps the state of both; their own folders hold none, so that each begins anew and is brought back by `restore`.
+        self.flow = RecipePeer(self.name, recipe, first, arena=arena, resume=False)
+        self.batch_size = self.flow.batch_size
+        self.finish: RecipePeer | None = None
+
+    @property
+    def now(self) -> RecipePeer:
+        """Return the run that learns now."""
+        return self.finish or self.flow
+
+    def parameter_count(self) -> int:
+        """Return how many parameters are trained now, those of every player."""
+        return self.now.parameter_count()
+
+    def step(self, batch: Batch, pace: Pace) -> float:
+        """Let the run whose turn it is take its step, by its own share of the budget."""
+        learned = 1 - FINISH_SHARE
+        if self.finish is None and pace.share < learned:
+            return self.flow.step(batch, Pace(pace.step, pace.share / learned))
+        self.finish = self.finish or self._begun()
+        return self.finish.step(batch, Pace(pace.step, (pace.share - learned) / FINISH_SHARE))
+
+    def _begun(self) -> RecipePeer:
+        teacher = self.folder / "teacher"
+        if not teacher.is_dir():
+            self.flow.run.export(teacher)
+        overrides = [f"initial={teacher}", f"objectives.distil.teacher={teacher}", f"schedule.batch_size={self.batch_size}"]
+        recipe = load_recipe("emoji-64-one", overrides=overrides, smoke=self.arena.smoke)
+        monitor = recipe.monitor.model_copy(update={"tensorboard": False})
+        told = {"data": self.arena.recipe.data, "seed": self.arena.recipe.seed, "device": "cpu", "dtype": self.arena.dtype, "monitor": monitor}
+        return RecipePeer(self.name, recipe.model_copy(update=told), self.folder / "finish", arena=self.arena, resume=False)
+
+    def held_out_loss(self, batches: Sequence[Batch]) -> float:
+        """Return the averaged weights' loss."""
+        return self.now.held_out_loss(batches)
+
+    def draw(self, captions: Sequence[str], seeds: Sequence[int]) -> Pictures:
+        """Draw as a user would with what has been learned."""
+        return self.now.draw(captions, seeds)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the decoder's settings."""
+        return self.now.settings()
+
+    def snapshot(self) -> Checkpoint:
+        """Return the state of the run that learns now; the other does not change any more."""
+        state = self.now.snapshot()
+        return Checkpoint(state.step, state.tensors, dict(state.facts) | {"finishing": self.finish is not None})
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to what `snapshot` returned."""
+        if checkpoint.facts["finishing"]:
+            self.finish = self.finish or self._begun()
+        else:
+            self.finish = None
+        self.now.restore(checkpoint)
+
+
+def finished(arena: Arena, folder: Path, learning_rate: float, resume: bool) -> FinishedPeer:
+    """`tonggan train emoji-64`, then `tonggan train emoji-64-one` from it."""
+    return FinishedPeer(arena, folder, resume=resume)
 
 
 def ours(arena: Arena, folder: Path, learning_rate: float, resume: bool) -> RecipePeer:

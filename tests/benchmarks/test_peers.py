@@ -16,7 +16,8 @@ from peers.diffusion import pixart_small, unet_small
 from peers.field import ADVERSARIAL, FIELD
 from peers.judging import Judge
 from peers.peer import Arena, Entry, Pace, Peer, PeerDrawer, tensors_hash
-from peers.race import Clock, Course, has_checkpoint, resume, run_race, save
+from peers.race import Clock, Course, Progress, has_checkpoint, resume, run_race, save
+from peers.recipes import finished
 from peers.report import inserted, read_records, section
 from peers.results import keep, kept_record, strip_pictures
 from text_to_image_vs_peers import make_arena
@@ -137,6 +138,24 @@ def test_our_run_goes_on_where_it_stopped(arena: Arena, tmp_path: Path) -> None:
     assert resume(again, folder, Clock()).step == 1
     again.step(loader.batch(peer.batch_size), Pace(1, 0.2))
     assert tensors_hash(again.snapshot().tensors) == tensors_hash(peer.snapshot().tensors)
+
+
+def test_a_flow_decoder_is_finished_in_the_last_quarter_and_goes_on_where_it_stopped(arena: Arena, tmp_path: Path) -> None:
+    peer = finished(arena, tmp_path / "one", 0.0, False)
+    loader, shares = arena.loader(peer.batch_size), (0.2, 0.7, 0.8, 0.9)
+    hashes = []
+    for step, share in enumerate(shares):
+        assert np.isfinite(peer.step(loader.batch(step * peer.batch_size), Pace(step, share)))
+        assert (peer.finish is not None) == (share > 0.75)
+        hashes.append(tensors_hash(peer.snapshot().tensors))
+        if share == 0.8:
+            save(peer, tmp_path / "one", Progress(step=3))
+    assert peer.settings()["num_inference_steps"] == 1
+    again = finished(arena, tmp_path / "one", 0.0, True)
+    resume(again, tmp_path / "one", Clock())
+    assert tensors_hash(again.snapshot().tensors) == hashes[2]
+    again.step(loader.batch(3 * peer.batch_size), Pace(3, 0.9))
+    assert tensors_hash(again.snapshot().tensors) == hashes[3]
 
 
 @pytest.mark.parametrize("build", [pixart_small, df_gan])
