@@ -4,6 +4,7 @@
 pictures as they are, changed, and changed with labels that tell the decoder so, on emoji and on 1,000 photographs of Flickr8k. `conditionings`: how what is
 seen reaches the sound: at its instant (ours), by attention to features that a contrast of clips and sounds aligns (as Diff-Foley has it, arXiv:2306.17203;
 here the contrast is learned beside the sound, not before it), or by both attention and modulation at its instant (as MMAudio, arXiv:2412.15322).
+`few` and `few-photographs`: what a discriminator makes of 1,000 pictures that are judged as they are, by ADA or by DiffAugment, with the kernel distance on the way.
 
 Every variant of a study learns from nothing for as many minutes as each other. The parts of pictures and sentences have about a fifth of their recipe's cost,
 so that minutes are enough to see them learn; `--whole` takes them as they are. Prints held-out losses (rows of the training split that nobody learns from) and,
@@ -54,6 +55,16 @@ SMALLER = (
     "model.decoders.text.heads=3",
     "model.decoders.text.vocabulary=4096",
 )
+SMALLER_GAME = (
+    "model.encoders.text.layers=2",
+    "model.decoders.image.channels=24",
+    "model.decoders.image.max_channels=160",
+    "objectives.adversarial.discriminator={channels: 32, max_channels: 128}",
+    "schedule.decay_share=0.0",
+    "ema_decay=0.99",
+)
+FEW = 1000
+"""Pictures that are enough to be learned by heart."""
 ALWAYS = ("device=cpu", "schedule.epochs=null", "monitor.preview_every=1000000", "monitor.validate_every=1000000")
 NEW = ("initial=null", "frozen=[]")
 BOTH = "objectives.arrows={text->image: 1.0, image->text: 0.5}"
@@ -84,6 +95,8 @@ class Study:
     smaller: tuple[str, ...] = SMALLER
     tolerance_seconds: float | None = None
     """How far an onset may be off; None where no sounds are made."""
+    marks: tuple[float, ...] = ()
+    """Shares of the minutes at which what is drawn is looked at, too; that time does not count."""
 
 
 def _augmentation(recipe: str, split: str, *, overrides: tuple[str, ...] = (), flip: bool, background: str) -> Study:
@@ -92,6 +105,16 @@ def _augmentation(recipe: str, split: str, *, overrides: tuple[str, ...] = (), f
     none = "model.decoders.image.augmentation_labels=0"
     variants = {"as they are": ("data.augment=null", none), "changed": (changed, none), "changed, labelled": (changed, labels)}
     return Study(recipe, (*DRAWS, *overrides), variants, split)
+
+
+def _few(*overrides: str, split: str) -> Study:
+    judged = "objectives.adversarial.augment"
+    variants = {
+        "as they are": (f"{judged}.kind=none",),
+        "ADA": (f"{judged}={{kind: ada, samples: 20000}}",),
+        "DiffAugment": (f"{judged}.kind=diffaugment",),
+    }
+    return Study("emoji-64-gan", overrides, variants, split, smaller=SMALLER_GAME, marks=(0.25, 0.5, 0.75))
 
 
 STUDIES = {
@@ -120,6 +143,8 @@ STUDIES = {
         smaller=(),
         tolerance_seconds=0.1,
     ),
+    "few": _few(f"data.hold_out={1 - FEW / 13_609:.4f}", split="test_pair"),
+    "few-photographs": _few("data.path=../shared/data/flickr8k_1k", "data.fit=crop", split="test"),
 }
 COLUMNS = (
     "samples",
@@ -147,6 +172,7 @@ def main(
         raise UserError(f"no study is called '{study}'.{nearest(study, STUDIES)}")
     console, asked = Console(soft_wrap=True, highlight=False), STUDIES[study]
     columns = COLUMNS if asked.tolerance_seconds is None else SOUND_COLUMNS
+    columns += tuple(f"kernel distance at {share:.0%}" for share in asked.marks)
     console.print(f"| {study} | {' | '.join(columns)} |\n{'|---' * (len(columns) + 1)}|")
     for number, (name, own) in enumerate(asked.variants.items()):
         overrides = [*ALWAYS, *asked.overrides, *own, *(() if whole else asked.smaller)]
@@ -154,12 +180,19 @@ def main(
         folder = out / f"{study}-{minutes:g}" / f"{number}-{question}"
         row = folder / "row.md"
         if not row.is_file():
-            run, took = _trained(asked.recipe, overrides, seconds=60 * minutes, out=folder, now=clock_called(clock))
+            seen: list[str] = []
+
+            def look(run: Run, seen: list[str] = seen) -> None:
+                run.export(run.out / "model")
+                seen.append(_look(Tonggan.from_pretrained(run.out, device="cpu"), split=asked.split, limit=limit)[0])
+
+            marks = tuple(60 * minutes * share for share in asked.marks)
+            run, took = _trained(asked.recipe, overrides, seconds=60 * minutes, out=folder, now=clock_called(clock), marks=marks, look=look)
             told = [f"{run.learner.samples:,}", f"{took / 60:.1f}"]
             losses, model = run.learner.held_out_loss(run.data.held_out), Tonggan.from_pretrained(run.out, device="cpu")
             if asked.tolerance_seconds is None:
                 told += [f"{losses[term]:.4f}" if term in losses else "-" for term in _terms(losses)]
-                told += _judged(model, split=asked.split, limit=limit)
+                told += [*_judged(model, split=asked.split, limit=limit), *seen]
             else:
                 told += [f"{sum(each.numel() for each in model.model.parameters()) / 1e6:.1f} M", f"{losses[_terms(losses)[0]]:.4f}"]
                 told += _heard(model, out=folder / "heard", split=asked.split, limit=limit, tolerance_seconds=asked.tolerance_seconds)
@@ -173,8 +206,20 @@ def _terms(losses: dict[str, float]) -> tuple[str, str]:
     return flow, next((name for name in losses if name.endswith("cross_entropy")), "cross_entropy")
 
 
-def _trained(recipe_name: str, overrides: Sequence[str], *, seconds: float, out: Path, now: Callable[[], float]) -> tuple[Run, float]:
-    """Return the run of a variant, its average exported, and the seconds that it took: the end of its schedule moves to where they end."""
+def _trained(
+    recipe_name: str,
+    overrides: Sequence[str],
+    *,
+    seconds: float,
+    out: Path,
+    now: Callable[[], float],
+    marks: Sequence[float] = (),
+    look: Callable[[Run], None] = lambda run: None,
+) -> tuple[Run, float]:
+    """Return the run of a variant, its average exported, and the seconds that it took: the end of its schedule moves to where they end.
+
+    It is looked at after so many seconds as `marks` say, and that time is not counted.
+    """
     quiet = Console(quiet=True)
     pilot = Run(load_recipe(recipe_name, overrides=[*overrides, "schedule.samples=1000000"]), out / "pilot", resume=False, console=quiet, cache=PACKS)
     pilot.learner.advance(pilot.data.loader)
@@ -185,12 +230,16 @@ def _trained(recipe_name: str, overrides: Sequence[str], *, seconds: float, out:
     recipe = load_recipe(recipe_name, overrides=[*overrides, f"schedule.samples={samples}", f"schedule.warmup_samples={samples // 20}"])
     shutil.rmtree(out / "run", ignore_errors=True)  # of a sitting that was cut off: equal minutes are minutes in one piece
     run, began = Run(recipe, out / "run", resume=False, console=quiet, cache=PACKS), now()
-    learner, batch = run.learner, recipe.schedule.batch_size
+    learner, batch, due = run.learner, recipe.schedule.batch_size, list(marks)
     while (spent := now() - began) < seconds:
         if learner.samples:
             learner.total_samples = max(learner.samples + batch, round(learner.samples * seconds / spent))
         learner.advance(run.data.loader)
         learner.check_dropped()
+        if due and now() - began >= due[0]:
+            due, looked = due[1:], now()
+            look(run)
+            began += now() - looked
     run.export(run.out / "model")
     return run, spent
 
@@ -205,12 +254,15 @@ def _judged(model: Tonggan, *, split: str, limit: int) -> list[str]:
     rows = [Row.of(pack.row(sample.index), "en", phrasings) for sample in chosen.samples]
     exact = _exact(model, pack, chosen, rows) if "text" in targets else "-"
     found = {figure.name: figure.value for figure in retrieval_figures(model, pack, chosen, rows, batch_size=BATCH)}
-    drawn = (
-        _drawn(model, pack, choose(pack, split=split, language="en", phrasings=model.phrasings, seed=0, limit=limit))
-        if "image" in targets
-        else ["-"] * 2
-    )
+    drawn = _look(model, split=split, limit=limit) if "image" in targets else ["-"] * 2
     return [exact, f"{found['text_to_image_at_5']:.1%}", *drawn]
+
+
+def _look(model: Tonggan, *, split: str, limit: int) -> list[str]:
+    """Return kernel distance and R@5 of what is drawn of a split's first captions."""
+    data = model.recipe.data
+    pack = ensure_pack(Path(data.path), framing=data.framing, cache=PACKS)
+    return _drawn(model, pack, choose(pack, split=split, language="en", phrasings=model.phrasings, seed=0, limit=limit))
 
 
 def _heard(model: Tonggan, *, out: Path, split: str, limit: int, tolerance_seconds: float) -> list[str]:
