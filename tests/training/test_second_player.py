@@ -39,22 +39,27 @@ def run(recipe: Recipe, out: Path, *, resume: bool = False) -> Run:
     return Run(recipe, out, resume=resume, console=QUIET, cache=out.parent)
 
 
-def test_a_stopped_game_goes_on_with_the_same_bits(shapes: Path, tmp_path: Path) -> None:
-    played = recipe(
-        shapes, "model.decoders.image.path_length=0.1", "model.decoders.image.path_length_every=2", "objectives.adversarial.penalty_every=3"
-    )
-    run(played, tmp_path / "a").train()
-    stopped = run(played, tmp_path / "b")
+def stopped_and_gone_on(recipe: Recipe, out: Path, *, after: int) -> None:
+    """Train a run that is stopped after so many steps, then go on with it to its end."""
+    stopped = run(recipe, out)
     real = stopped.learner.advance
 
     def advance(loader: object) -> object:
-        stopped.stop_asked = stopped.learner.step == 4
+        stopped.stop_asked = stopped.learner.step == after
         return real(loader)  # type: ignore[arg-type]
 
     stopped.learner.advance = advance  # type: ignore[method-assign,assignment]
     with pytest.raises(InterruptedRunError):
         stopped.train()
-    run(played, tmp_path / "b", resume=True).train()
+    run(recipe, out, resume=True).train()
+
+
+def test_a_stopped_game_goes_on_with_the_same_bits(shapes: Path, tmp_path: Path) -> None:
+    played = recipe(
+        shapes, "model.decoders.image.path_length=0.1", "model.decoders.image.path_length_every=2", "objectives.adversarial.penalty_every=3"
+    )
+    run(played, tmp_path / "a").train()
+    stopped_and_gone_on(played, tmp_path / "b", after=4)
     first, second = (load_file(state(tmp_path / name)) for name in "ab")
     assert first.keys() == second.keys()
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
@@ -150,17 +155,7 @@ def test_a_vocoder_plays_goes_on_with_the_same_bits_and_nothing_else_moves(clips
     assert all(name.startswith("decoders.audio.vocoder.") for name in moved)
     assert {"video->audio mel", "video->audio spectra", "video->audio adversarial"} <= set(lines(tmp_path / "a", "train")[0])
     assert {"margin", "diversity_captions", "memorised"} <= set(lines(tmp_path / "a", "discriminator")[0])
-    stopped = run(voice(clips, *settings), tmp_path / "b")
-    real = stopped.learner.advance
-
-    def advance(loader: object) -> object:
-        stopped.stop_asked = stopped.learner.step == 3
-        return real(loader)  # type: ignore[arg-type]
-
-    stopped.learner.advance = advance  # type: ignore[method-assign,assignment]
-    with pytest.raises(InterruptedRunError):
-        stopped.train()
-    run(voice(clips, *settings), tmp_path / "b", resume=True).train()
+    stopped_and_gone_on(voice(clips, *settings), tmp_path / "b", after=3)
     first, second = (load_file(state(tmp_path / name)) for name in "ab")
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
