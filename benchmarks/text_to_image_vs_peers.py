@@ -49,7 +49,8 @@ def race(
     field: Annotated[str, typer.Option(help="Who races: peers, or adversarial.")] = "peers",
     out: Annotated[Path, typer.Option(help="Folder of the race.")] = Path("runs/peers"),
     results: Annotated[
-        Path | None, typer.Option(help="What is kept, a competitor a folder (default: benchmarks/results/FIELD-MINUTES, the clock behind it).")
+        Path | None,
+        typer.Option(help="What is kept, a competitor a folder (default: benchmarks/results/MINUTES, the clock behind it; all fields share it)."),
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only these competitors.")] = None,
     data: Annotated[Path | None, typer.Option(help="Data set or pack (default: the recipe's).")] = None,
@@ -71,7 +72,7 @@ def race(
     console = Console(soft_wrap=True, highlight=False)
     choose_clock(clock)
     chosen = _entries(field, only)
-    kept = results or Path(__file__).parent / "results" / f"{field}-{minutes:g}{'' if clock == 'wall' else f'-{clock}'}"
+    kept = results or Path(__file__).parent / "results" / f"{minutes:g}{'' if clock == 'wall' else f'-{clock}'}"
     command = "python " + shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     with _machine(alone=clock == "wall"), stop_on_signals() as asked_to_stop:
         arena, preparation = _arena(data, out, minutes=minutes, clock=clock, smoke=smoke, console=console)

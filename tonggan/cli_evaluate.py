@@ -51,6 +51,7 @@ def evaluate(
     tolerance_seconds: Annotated[float, typer.Option(help="video->audio: how far an onset may be off.")] = 0.05,
     guidance_scale: Annotated[float | None, typer.Option(help="As in draw.")] = None,
     num_inference_steps: Annotated[int | None, typer.Option(min=1, help="As in draw.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="As in draw.")] = None,
     references: Annotated[int | None, typer.Option(min=0, help="As in draw.")] = None,
     smoothing: Annotated[float | None, typer.Option(min=0, help="As in draw.")] = None,
     best_of: Annotated[int, typer.Option(min=1, help="As in draw: so many pictures a caption, of which the nearest to it is measured.")] = 1,
@@ -73,7 +74,8 @@ def evaluate(
             raise UserError(f"--{name.replace('_', '-')} is for {' and '.join(arrows)}; {arrow} has no use for it. Leave it out.")
     if truth not in ("events", "sound"):
         raise UserError(f"--truth '{truth}' is not known. Known: events, sound.")
-    wishes = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "references": references, "smoothing": smoothing}
+    wishes: dict[str, object] = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "dtype": dtype}
+    wishes |= {"references": references, "smoothing": smoothing}
     request = Request(
         model=model,
         data=str(data),

@@ -18,7 +18,7 @@ from tonggan.discriminators.image import ImageDiscriminator
 from tonggan.discriminators.vitals import DISCRIMINATOR
 from tonggan.errors import UserError, nearest
 from tonggan.goals import DistilConfig, ObjectivesConfig, PreferConfig
-from tonggan.model import CrossModalModel, ends
+from tonggan.model import CrossModalModel, ends, given
 from tonggan.objectives.terms import Checkup, LossTerms
 from tonggan.parts import Decoder, Part
 
@@ -115,10 +115,14 @@ def _against(model: CrossModalModel, game: Game, module: nn.Module, loss: Loss, 
 
 def _distilling(model: CrossModalModel, how: DistilConfig, source: str, target: str, teacher: Part, game: Game | None = None) -> Loss:
     decoder = cast(Decoder, model.decoders[target])
+    if not isinstance(teacher, type(decoder)):
+        raise UserError(f"objectives.distil.teacher: its {target} decoder is of kind '{teacher.config.kind}', this model's '{decoder.config.kind}'.")
+    asked = model.prompt_kind(source, target)
 
     def loss(batch: Batch, randomness: torch.Generator) -> LossTerms:
-        latent = model.latent(batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist())
-        latent = replace(latent, changes=batch.changes)
+        prompt = None if asked is None else given(batch.inputs, asked)
+        latent = model.latent(batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist(), prompt=prompt)
+        latent = replace(model.space.drop_prompts(latent, randomness=randomness), changes=batch.changes)
         truth, against = batch.targets[target], model.space.null(latent)
         if game is None or not model.training:
             return decoder.distil(latent, truth, against=against, teacher=teacher, how=how, randomness=randomness)

@@ -41,16 +41,16 @@ class Judge:
     tuning_samples: int = 128
     batch_size: int = 32
 
-    def card(self, drawer: PeerDrawer, out: Path, *, limit: int | None) -> Card:
-        """Draw the split's first captions and measure them; the pictures lie in `out`."""
+    def card(self, drawer: PeerDrawer, out: Path, *, limit: int | None, shuffled: int = SHUFFLED) -> Card:
+        """Draw the split's first captions and measure them; the pictures lie in `out`. What `shuffled` captions tell is left out with 0."""
         pack = self.arena.pack
         return evaluate(
-            drawer, pack=pack, split=self.split, out=out, limit=limit, batch_size=self.batch_size, net=self.net, cache=self.cache, shuffled=SHUFFLED
+            drawer, pack=pack, split=self.split, out=out, limit=limit, batch_size=self.batch_size, net=self.net, cache=self.cache, shuffled=shuffled
         )
 
     def look(self, drawer: PeerDrawer, out: Path) -> dict[str, float]:
         """Return the figures of the first `limit` captions."""
-        card = self.card(drawer, out, limit=self.limit)
+        card = self.card(drawer, out, limit=self.limit, shuffled=0)
         return {name: card.figure(name).value for name in FIGURES}
 
     def held_out_distance(self, peer: Peer) -> float:

@@ -10,6 +10,7 @@ from tonggan.decoders.audio_flow import AudioFlow, AudioFlowConfig
 from tonggan.decoders.flow_sampling import led_field
 from tonggan.decoders.vocoder import Vocoder, VocoderConfig, griffin_lim, spectral_distance
 from tonggan.errors import UserError
+from tonggan.goals import DistilConfig
 from tonggan.latent.record import Latent, at_instants
 from tonggan.modalities.spectrogram import Mel, log_mel
 from tonggan.modalities.video import open_clip
@@ -216,3 +217,15 @@ def test_the_weights_that_ship_sound_as_they_did() -> None:
     coarse = levels.unflatten(0, (8, 8)).mean(1).unflatten(1, (10, 32)).mean(2)
     golden = torch.tensor(json.loads(Path(__file__).with_name("golden_foley.json").read_text()))  # of 2026-11-26
     torch.testing.assert_close(coarse, golden, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize(("scale", "interval", "differs"), [(1.0, (0.0, 1.0), False), (2.0, (0.0, 0.3), True), (2.0, (0.95, 1.0), False)])
+def test_a_student_learns_the_guidance_that_its_teacher_follows(scale: float, interval: tuple[float, float], differs: bool) -> None:
+    teacher = made(SMALL.model_copy(update={"guidance_interval": interval}))
+    how, randomness = DistilConfig(teacher="", guidance_scale=scale, steps=4, stride=1), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        terms = made().distil(seen(8), chirps(8), against=seen(8, seed=9), teacher=teacher, how=how, randomness=randomness)
+    assert (float(terms.total) > 1e-3) is differs
+    teacher.mean += 1
+    with pytest.raises(UserError, match="statistics of the bands"):
+        made().distil(seen(2), chirps(), against=seen(2), teacher=teacher, how=how, randomness=randomness)

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from tonggan.decoders.flow_distillation import distilled
 from tonggan.decoders.flow_sampling import SETTINGS, FlowConfig, FlowNetwork, SeededNoise, integrate, led_field, velocity_loss
 from tonggan.decoders.vocoder import Vocoder, VocoderConfig, griffin_lim
 from tonggan.errors import UserError
@@ -190,6 +191,16 @@ class AudioFlow(Decoder[AudioFlowConfig]):
         """Return segments, always the same of each waveform, and what the vocoder makes of their spectrograms."""
         return None if self.vocoder is None else self.vocoder.play(target, randomness=torch.Generator().manual_seed(0))
 
+    def distil(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "AudioFlow", how: Any, randomness: torch.Generator) -> LossTerms:
+        """Learn the teacher's steps (`flow_distillation.distilled`); the vocoder stays as it is.
+
+        Raises `UserError` where the teacher means other levels by the same numbers.
+        """
+        if not (torch.equal(self.mean, teacher.mean) and torch.equal(self.deviation, teacher.deviation)):
+            raise UserError("objectives.distil.teacher: its statistics of the bands are others. Let the run begin from it (initial), without refit.")
+        levels = self._levels(target)
+        return distilled(self.network, latent, levels, against=against, config=self.config, teacher=teacher, how=how, randomness=randomness)
+
     def _terms(self, latent: Latent, target: Tensor, randomness: torch.Generator) -> tuple[LossTerms, Played | None]:
         """Return the flow's terms, none where it is frozen, and what the vocoder played, None where it is."""
         if target.shape[-1] != self.samples:
@@ -198,8 +209,7 @@ class AudioFlow(Decoder[AudioFlowConfig]):
             )
         terms: dict[str, Tensor] = {}
         if _learns(self.network):
-            frames = (log_mel(target, self.config.mel) - self.mean) / self.deviation
-            terms["flow"] = velocity_loss(self.network, frames, self.network.prepare(latent), config=self.config, randomness=randomness)
+            terms["flow"] = velocity_loss(self.network, self._levels(target), self.network.prepare(latent), config=self.config, randomness=randomness)
         learning = self.vocoder if self.vocoder is not None and _learns(self.vocoder) else None
         return LossTerms(terms), None if learning is None else learning.play(target, randomness=randomness)
 
@@ -226,11 +236,14 @@ class AudioFlow(Decoder[AudioFlowConfig]):
 
     def _held(self, field: flow.Velocity, start: Tensor) -> flow.Velocity:
         """Return a field that leads the first frames straight to those of `start`; the last ones, which see what is behind its end, are free."""
-        levels = log_mel(start[..., : self.samples], self.config.mel)[
-            ..., : -(self.config.mel.window_length // self.config.mel.hop_length // 2) or None
-        ]
-        held, count = (levels - self.mean) / self.deviation, levels.shape[-1]
+        seen_beyond = self.config.mel.window_length // self.config.mel.hop_length // 2
+        held = self._levels(start[..., : self.samples])[..., : -seen_beyond or None]
+        count = held.shape[-1]
         return lambda x, t: torch.cat([(held - x[..., :count]) / (1 - t), field(x, t)[..., count:]], dim=-1)
+
+    def _levels(self, sound: Tensor) -> Tensor:
+        """Return normalised log-mel frames (batch, bands, frames) of waveforms (batch, samples)."""
+        return (log_mel(sound, self.config.mel) - self.mean) / self.deviation
 
     def voice(self, levels: Tensor) -> Tensor:
         """Return the waveform (batch, samples) of log-mel frames (batch, bands, frames)."""

@@ -65,8 +65,11 @@ def velocity_error(network: FlowNetwork, x_t: Tensor, target: Tensor, times: Ten
     return flow.velocity_from_data(predicted, x_t, times) - flow.velocity_from_data(target, x_t, times)
 
 
-def guided(network: FlowNetwork, x: Tensor, times: Tensor, conditions: Any, scales: Sequence[float]) -> Tensor:
-    """Return the velocity at x (batch, ...), times (batch,), led from the last of several conditions, one behind the other, to each other by its scale."""
+def guided(network: FlowNetwork, x: Tensor, times: Tensor, conditions: Any, scales: Sequence[float | Tensor]) -> Tensor:
+    """Return the velocity at x (batch, ...), times (batch,), led from the last of several conditions, one behind the other, to each other by its scale.
+
+    A scale is one for all rows, or (batch, 1, ...).
+    """
     copies, when = torch.cat([x] * (len(scales) + 1)), torch.cat([times] * (len(scales) + 1))
     *wanted, without = flow.velocity_from_data(network(copies, when, conditions).float(), copies, when).chunk(len(scales) + 1)
     return without + sum(scale * (each - without) for scale, each in zip(scales, wanted, strict=True))

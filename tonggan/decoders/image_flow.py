@@ -13,11 +13,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from tonggan.decoders.flow_distillation import distilled
 from tonggan.decoders.flow_preference import preferred, strayed
-from tonggan.decoders.flow_sampling import ANCESTRAL, SETTINGS, FlowConfig, FlowNetwork, SeededNoise, guided, integrate, led_field, velocity_loss
+from tonggan.decoders.flow_sampling import ANCESTRAL, SETTINGS, FlowConfig, FlowNetwork, SeededNoise, integrate, led_field, velocity_loss
 from tonggan.decoders.smoothing import bilateral
 from tonggan.errors import UserError
-from tonggan.latent.record import Latent, stack
+from tonggan.latent.record import Latent
 from tonggan.layers.convolutional import ResidualBlock, norm_groups
 from tonggan.layers.embeddings import TimeEmbedding
 from tonggan.layers.transformer import KeysValues, ModulatedBlock, RMSNorm, axial_angles, mask_bias
@@ -215,35 +216,8 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         return LossTerms({"flow": velocity_loss(self.network, target, self.network.prepare(latent), config=self.config, randomness=randomness)})
 
     def distil(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "ImageFlow", how: Any, randomness: torch.Generator) -> LossTerms:
-        """Mean square error of the velocity that leads, in one step, where `how.stride` guided steps of a teacher lead.
-
-        Progressive distillation (Salimans & Ho 2022, arXiv:2202.00512, algorithm 2) in one stage, from a guided teacher (arXiv:2210.03142; a stride of 1 is
-        the first of its two stages); the times are those of this grid alone. Draw with `solver: ancestral`, whose steps begin where these do, and
-        `guidance_scale: 1`.
-        """
-        unit = how.stride or self.config.num_inference_steps
-        if how.steps % unit:
-            named = "objectives.distil.stride" if how.stride else "model.decoders.image.num_inference_steps"
-            raise UserError(f"objectives.distil.steps={how.steps} is not a multiple of {named}={unit}.")
-        stride = how.stride or how.steps // unit
-        steps = how.steps // stride
-        grid = flow.time_grid(steps, shift=self.config.time_shift).to(target.device)
-        places = torch.randint(steps, (len(target),), generator=randomness).to(target.device)
-        now, then = grid[places], grid[places + 1]
-        noise = torch.randn(target.shape, generator=randomness).to(target.device)
-        x_now = flow.interpolate(noise, target, now)
-        with torch.no_grad():
-            both = teacher.network.prepare(stack(latent, against))
-            # Time runs from 0 to 1 within every sample's own interval, so that one solver serves all.
-            span = flow.expand_as(then - now, x_now)
-            x_then = flow.multistep(
-                lambda x, share: span * guided(teacher.network, x, now + share * (then - now), both, (how.guidance_scale,)),
-                x_now,
-                flow.time_grid(stride),
-            )
-        predicted = self.network(x_now, now, self.network.prepare(latent)).float()
-        error = flow.velocity_from_data(predicted, x_now, now) - (x_then - x_now) / span
-        return LossTerms({"flow": (error**2).mean()})
+        """Learn the teacher's steps (`flow_distillation.distilled`)."""
+        return distilled(self.network, latent, target, against=against, config=self.config, teacher=teacher, how=how, randomness=randomness)
 
     def finish(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "ImageFlow", how: Any, randomness: torch.Generator) -> Played:
         """Return pictures drawn from noise by our own `num_inference_steps`, and the loss of `distil`.

@@ -87,8 +87,11 @@ class SharedSpace(nn.Module):
 
         A prompt is dropped by itself, whether its row's condition is or not.
         """
-        kept = self._dropped(latent, self.config.condition_dropout, randomness)
-        return kept if kept.prompt is None else replace(kept, prompt=self._dropped(kept.prompt, self.config.prompt_dropout, randomness))
+        return self.drop_prompts(self._dropped(latent, self.config.condition_dropout, randomness), randomness=randomness)
+
+    def drop_prompts(self, latent: Latent, *, randomness: torch.Generator) -> Latent:
+        """Replace the prompt of a random share of rows by "no prompt"; a latent without prompts is as it was."""
+        return latent if latent.prompt is None else replace(latent, prompt=self._dropped(latent.prompt, self.config.prompt_dropout, randomness))
 
     def _dropped(self, latent: Latent, share: float, randomness: torch.Generator) -> Latent:
         if share == 0:
