@@ -233,7 +233,7 @@ def sound(
     mix: Annotated[float, typer.Option(help="Share of the clip's own sound in what is heard.")] = 0.0,
     keep_original: Annotated[bool, typer.Option("--keep-original", help="Keep the clip's own sound as a further track.")] = False,
     preview: Annotated[Path | None, typer.Option(help="A PNG of key frames over waveform and spectrogram, with the onsets.")] = None,
-    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "foley",
+    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "foley-fast",
     guidance_scale: Annotated[float | None, typer.Option(help="How closely what is seen is followed; 1 is unguided.")] = None,
     prompt_guidance_scale: Annotated[
         float | None, typer.Option(help="How closely the prompt is followed (default: as closely as what is seen).")
