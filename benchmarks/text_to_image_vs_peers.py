@@ -64,6 +64,7 @@ def race(
     clock: Annotated[
         str, typer.Option(help="wall, or processor (over threads): with OMP_NUM_THREADS=1 as many may race side by side as there are cores.")
     ] = "wall",
+    race: Annotated[bool, typer.Option(help="With --no-race nobody races: for the report alone.")] = True,
     report: Annotated[bool, typer.Option("--report", help="Write table, curves and sheet of what there is.")] = False,
     document: Annotated[Path, typer.Option(help="Page that holds the table, between two markers.")] = Path("docs/benchmarks.md"),
     smoke: Annotated[bool, typer.Option("--smoke", help="Networks of a toy's size, to try the race itself.")] = False,
@@ -71,7 +72,7 @@ def race(
     """Race text-to-picture models at equal wall-clock."""
     console = Console(soft_wrap=True, highlight=False)
     choose_clock(clock)
-    chosen = _entries(field, only)
+    chosen = _entries(field, only) if race else []
     kept = results or Path(__file__).parent / "results" / f"{minutes:g}{'' if clock == 'wall' else f'-{clock}'}"
     command = "python " + shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     with _machine(alone=clock == "wall"), stop_on_signals() as asked_to_stop:

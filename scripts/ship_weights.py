@@ -31,6 +31,8 @@ SHOWN = (
     "material_accuracy",
 )
 LARGEST = 40 * 2**20
+LICENSES = {"spoken-digits": "cc-by-sa-4.0"}
+"""Of models whose data asks for it of what is made from it; the others have `LICENSE`."""
 LICENSE = "apache-2.0"
 
 
@@ -67,7 +69,7 @@ def main() -> None:
     evaluations += [each for each in shipped.get("figures", []) if each["arrow"] not in {new["arrow"] for new in evaluations}]
     # How captions are completed is no matter of a run.
     completion = {name: value for name, value in shipped.items() if name == "completion"}
-    model.config = dict(model.config) | {"license": LICENSE, "figures": evaluations} | completion
+    model.config = dict(model.config) | {"license": LICENSES.get(model.name, LICENSE), "figures": evaluations} | completion
     model.save_pretrained(folder, dtype="int8")
     share_memory(folder)
     for path in sorted(folder.iterdir()):

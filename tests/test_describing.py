@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tonggan.data.pack import pack
-from tonggan.describing import describe, pictures_in, write_rows
+from tonggan.describing import describe, files_in, write_rows
 from tonggan.errors import UserError
 from tonggan.evaluation.features import FeatureNet
 from tonggan.evaluation.sentences import Row, _columns, evaluate_sentences, has_label
@@ -26,7 +26,7 @@ def folder(shapes: Path, tmp_path: Path) -> Path:
 
 
 def test_every_picture_gets_its_sentences_and_a_bad_file_stops_nothing(describer: Tonggan, folder: Path) -> None:
-    said = {each.file.name: each for each in describe(describer, pictures_in([folder]), n=3)}
+    said = {each.file.name: each for each in describe(describer, files_in([folder]), n=3)}
     assert sorted(said) == ["blue-bar.png", "broken.png", "moving.gif", "pixel.png", "red-circle.png"]
     assert "not a picture" in said["broken.png"].problem
     assert "first frame" in said["moving.gif"].notes[0]
@@ -57,7 +57,7 @@ def test_a_language_that_was_not_learned(describer: Tonggan, folder: Path) -> No
 
 
 def test_a_table_is_gone_on_with(describer: Tonggan, folder: Path) -> None:
-    table, files = folder / "metadata.jsonl", pictures_in([folder])
+    table, files = folder / "metadata.jsonl", files_in([folder])
     written, problems = write_rows(lambda part: describe(describer, part), files[:2], table, root=folder)
     assert (written, [file.name for file in problems]) == (1, ["broken.png"])
     with open(table, "a", encoding="utf-8") as lines:
@@ -68,7 +68,7 @@ def test_a_table_is_gone_on_with(describer: Tonggan, folder: Path) -> None:
 
 
 def test_a_folder_that_changes_while_it_is_read(describer: Tonggan, folder: Path) -> None:
-    files = pictures_in([folder])
+    files = files_in([folder])
     (folder / "red-circle.png").unlink()
     said = {each.file.name: each for each in describe(describer, files)}
     assert "no such file" in said["red-circle.png"].problem
@@ -77,7 +77,7 @@ def test_a_folder_that_changes_while_it_is_read(describer: Tonggan, folder: Path
 
 def test_what_cannot_be_described(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no picture"):
-        pictures_in([tmp_path])
+        files_in([tmp_path])
     (tmp_path / "rows.jsonl").write_text("[1]\n")
     with pytest.raises(UserError, match="something other than descriptions"):
         write_rows(lambda part: [], [], tmp_path / "rows.jsonl")

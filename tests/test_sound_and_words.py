@@ -5,12 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
+from PIL import Image
 from rich.console import Console
 
 from tonggan.data.loader import Loader
 from tonggan.data.pack import pack
 from tonggan.data.synthesis.foley import encode
+from tonggan.describing import describe, described_endings, files_in
 from tonggan.errors import UserError
 from tonggan.goals import ObjectivesConfig
 from tonggan.latent.alignment import agreement
@@ -21,6 +24,7 @@ from tonggan.modalities.video import open_clip
 from tonggan.model import CrossModalModel, ModelConfig
 from tonggan.model_card import model_card
 from tonggan.pipeline import Tonggan
+from tonggan.sound_of_words import sound_words
 from tonggan.sounding import Request, sound_clip
 from tonggan.training.fitting import but_refitted
 from tonggan.training.recipe import parse_recipe
@@ -146,6 +150,47 @@ def test_a_prompt_goes_beside_a_clip_or_is_left_out(model: Tonggan, told: Path, 
     assert any("is cut to" in line for line in lines)
 
 
+def test_words_alone_become_files(model: Tonggan, sounder: Tonggan, tmp_path: Path) -> None:
+    lines: list[str] = []
+    request = Request(seed=3, prompt="a high tone")
+    files = sound_words(model, tmp_path / "tone.wav", n=2, request=request, warn=lines.append, preview=tmp_path / "tone.png")
+    assert [file.name for file in files] == ["tone-0.wav", "tone-1.wav"]
+    assert lines == []
+    for index, file in enumerate(files):
+        sound, told = open_sound(file), inspect_file(file)["provenance"]
+        assert (told["prompt"], told["seed"], told["size"]) == ("a high tone", 3 + index, None)
+        assert max(range(4), key=lambda number, sound=sound: likeness(sound, number)) == 1  # type: ignore[misc]
+    assert Image.open(tmp_path / "tone.png").width > 900
+    before = sorted(tmp_path.iterdir())
+    wrong = [
+        (model, "out.mp4", Request(prompt="a high tone"), "words have no pictures. Choose .wav or .flac"),
+        (model, "out.xyz", Request(prompt="a high tone"), "not written as"),
+        (model, "out.wav", Request(prompt="a high tone", mix=0.5), "--mix is for the sound of a clip"),
+        (model, "out.wav", Request(prompt=" "), "caption is empty"),
+        (sounder, "out.wav", Request(prompt="a high tone"), "no encoder for .text."),
+    ]
+    for chosen, name, request, message in wrong:
+        with pytest.raises(UserError, match=message):
+            sound_words(chosen, tmp_path / name, request=request, warn=print)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_sounds_are_described_beside_what_cannot_be(model: Tonggan, told: Path, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("low.wav", "long.flac", "broken.mp3", "picture.png")]
+    sounds = heard(0), np.concatenate([heard(1), np.zeros(RATE, np.float32)])
+    for file, samples in zip(files, sounds, strict=False):
+        soundfile.write(file, samples, RATE)
+    files[2].write_bytes(b"no sound")
+    Image.new("RGB", (SIZE, SIZE)).save(files[3])
+    assert files_in([tmp_path], described_endings(model)) == sorted(files[:3])
+    low, long, broken, picture = describe(model, files, n=2)
+    assert (low.sentences[0], low.notes) == ("a low tone", ())
+    assert long.sentences[0] == "a high tone"
+    assert "1.64 s; its first 0.64 s were listened to" in long.notes[0]
+    assert "no video or sound that can be read" in broken.problem
+    assert "sound-and-words does not describe such files. It takes .wav" in picture.problem
+
+
 def test_a_prompt_for_a_model_without_prompts_is_one_line(sounder: Tonggan, told: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no prompt from video to audio: it was trained without"):
         sound_clip(sounder, told / "1.mp4", tmp_path / "out.wav", request=Request(prompt="a late tone"), warn=print)
@@ -234,3 +279,12 @@ def test_the_space_knows_synchrony(tmp_path: Path) -> None:
     alone.fit(lambda: [train.batch(0)])
     with pytest.raises(UserError, match="two modalities that have time"):
         alone.loss(train.batch(0), objectives, randomness=torch.Generator())
+
+
+def test_what_the_shipped_weights_say_they_hear() -> None:
+    model = Tonggan.from_pretrained("spoken-digits")
+    digits = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    voices = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
+    captions = [f"the spoken digit {digit}, by {voices[number % 6]}" for number, digit in enumerate(digits)]
+    heard_again = model.generate(model.generate(captions, to="audio"), to="text")
+    assert sum(one == other for one, other in zip(heard_again, captions, strict=True)) >= 9

@@ -223,17 +223,24 @@ def draw(
 
 @app.command()
 def sound(
-    clip: Annotated[Path, typer.Argument(help="A video.")],
+    clip: Annotated[Path | None, typer.Argument(help="A video. Without one, --prompt alone says what is to be heard.")] = None,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="MP4, MOV, MKV or WebM (pictures copied), WAV or FLAC; with -n the number is added.")
-    ] = Path("out/sound.mp4"),
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="MP4, MOV, MKV or WebM (pictures copied), WAV or FLAC; with -n the number is added. Default: out/sound.mp4, of words alone out/sound.wav.",
+        ),
+    ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many sounds.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Sound i is made from seed + i.")] = 0,
     prompt: Annotated[str | None, typer.Option(help="What is to be heard, in words; for models that take a prompt.")] = None,
     mix: Annotated[float, typer.Option(help="Share of the clip's own sound in what is heard.")] = 0.0,
     keep_original: Annotated[bool, typer.Option("--keep-original", help="Keep the clip's own sound as a further track.")] = False,
     preview: Annotated[Path | None, typer.Option(help="A PNG of key frames over waveform and spectrogram, with the onsets.")] = None,
-    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "foley-fast",
+    model: Annotated[
+        str | None, typer.Option(help="A model that ships, a model folder, or a run. Default: foley-fast, of words alone spoken-digits.")
+    ] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="How closely what is seen is followed; 1 is unguided.")] = None,
     prompt_guidance_scale: Annotated[
         float | None, typer.Option(help="How closely the prompt is followed (default: as closely as what is seen).")
@@ -241,18 +248,28 @@ def sound(
     num_inference_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the solver.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, or bfloat16: faster where the processor has it.")] = None,
 ) -> None:
-    """Give a silent clip its sound, in time with what is seen; the pictures are copied, not encoded again. Called again after it was stopped, it goes on."""
+    """Give a silent clip its sound, in time with what is seen; the pictures are copied, not encoded again. Called again after it was stopped, it goes on.
+
+    Without a clip, words become a sound.
+    """
     from tonggan.pipeline import Tonggan
+    from tonggan.sound_of_words import sound_words
     from tonggan.sounding import Request, sound_clip
 
+    if clip is None and prompt is None:
+        raise UserError("there is nothing to make a sound of: name a clip, or say with --prompt what is to be heard.")
     wishes: dict[str, object] = {"guidance_scale": guidance_scale, "prompt_guidance_scale": prompt_guidance_scale}
     wishes |= {"num_inference_steps": num_inference_steps, "dtype": dtype}
     if prompt is None and prompt_guidance_scale is not None:
         raise UserError("--prompt-guidance-scale says how closely a prompt is followed: give one with --prompt, or leave it out.")
     request = Request(seed=seed, settings=_chosen(wishes), mix=mix, keep_original=keep_original, prompt=prompt)
-    loaded = Tonggan.from_pretrained(model)
+    loaded = Tonggan.from_pretrained(model or ("spoken-digits" if clip is None else "foley-fast"))
+    if clip is None:
+        for path in sound_words(loaded, output or Path("out/sound.wav"), n=n, request=request, warn=warn, preview=preview):
+            print(path)
+        return
     with progress_bars() as show:
-        for path in sound_clip(loaded, clip, output, n=n, request=request, warn=warn, preview=preview, progress=show):
+        for path in sound_clip(loaded, clip, output or Path("out/sound.mp4"), n=n, request=request, warn=warn, preview=preview, progress=show):
             print(path)
 
 

@@ -1,4 +1,4 @@
-"""The verbs that look at pictures: `describe`, `label`, `alt-text`, `index` and `search`."""
+"""The verbs that look and listen: `describe`, `label`, `alt-text`, `index` and `search`."""
 
 import json
 import sys
@@ -13,21 +13,21 @@ from tonggan.strict import LARGEST_SEED
 
 
 def describe(
-    files: Annotated[list[str], typer.Argument(help="Pictures, folders, or - for file names on standard input.")],
+    files: Annotated[list[str], typer.Argument(help="Pictures or sounds, as the model knows them, folders, or - for file names on standard input.")],
     language: Annotated[str | None, typer.Option(help="Language of the sentences (default: the model's first).")] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="Sentences a picture: the likeliest, then others.")] = 1,
+    n: Annotated[int, typer.Option("-n", min=1, help="Sentences a file: the likeliest, then others.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the others.")] = 0,
     model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
 ) -> None:
-    """Say what is to be seen in pictures, with the mean log-probability of the words."""
+    """Say what is to be seen in pictures or heard in sounds, with the mean log-probability of the words."""
     from tonggan.describing import describe as say
-    from tonggan.describing import pictures_in
+    from tonggan.describing import described_endings, files_in
     from tonggan.pipeline import Tonggan
 
     named = [line.rstrip("\n") for line in sys.stdin] if files == ["-"] else files
-    found = pictures_in([Path(name) for name in named if name])
     loaded = Tonggan.from_pretrained(model)
+    found = files_in([Path(name) for name in named if name], described_endings(loaded))
     failed = 0
     with progress_bars() as show:
         for each in say(loaded, found, language=language, n=n, seed=seed, progress=show if len(found) > 1 else None):
@@ -43,18 +43,18 @@ def describe(
 
 
 def label(
-    folder: Annotated[Path, typer.Argument(help="A folder of pictures.")],
+    folder: Annotated[Path, typer.Argument(help="A folder of pictures, or of sounds where the model knows them.")],
     out: Annotated[Path | None, typer.Option(help="The table to write (default: metadata.jsonl in the folder).")] = None,
     language: Annotated[str | None, typer.Option(help="Language of the sentences.")] = None,
     model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
 ) -> None:
-    """Make a data set of a folder: a sentence for each picture in metadata.jsonl. Called again it goes on where it stopped."""
+    """Make a data set of a folder: a sentence for each file in metadata.jsonl. Called again it goes on where it stopped."""
     from tonggan.describing import describe as say
-    from tonggan.describing import pictures_in, write_rows
+    from tonggan.describing import described_endings, files_in, write_rows
     from tonggan.pipeline import Tonggan
 
-    found = pictures_in([folder])
     loaded = Tonggan.from_pretrained(model)
+    found = files_in([folder], described_endings(loaded))
     table = out or folder / "metadata.jsonl"
     with progress_bars() as show:
         written, problems = write_rows(lambda files: say(loaded, files, language=language, progress=show), found, table, root=folder)

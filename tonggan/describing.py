@@ -1,14 +1,14 @@
-"""Describing for the command line: picture files to sentences, one bad file never stops the others, and what is written already is not done twice."""
+"""Describing for the command line: files of pictures and sounds to sentences, one bad file never stops the others, what is written is not done twice."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
-
-from PIL import Image
+from typing import IO, Any
 
 from tonggan.errors import UserError
+from tonggan.modalities.audio import ENDINGS as SOUND_ENDINGS
+from tonggan.modalities.audio import open_sound
 from tonggan.modalities.image import ENDINGS, inspect_picture, open_picture
 from tonggan.modalities.text import Caption
 from tonggan.pipeline import Tonggan
@@ -18,6 +18,8 @@ from tonggan.strict import LARGEST_SEED
 BATCH = 32
 SAMPLED = {"temperature": 0.8, "top_p": 0.9}
 """How sentences after the first are written, where several are asked for."""
+GRACE_SECONDS = 0.05
+"""A sound may be so much longer than what a model listens to before that is said."""
 TRIED = 4
 """Sentences that are sampled for each that is wanted, so that enough of them differ."""
 
@@ -39,15 +41,27 @@ class Description:
         return {"file_name": name.as_posix(), "text": str(best), "language": best.language, "score": round(best.score or 0.0, 4)} | others
 
 
-def pictures_in(paths: Sequence[Path]) -> list[Path]:
-    """Return the files named and the pictures of the folders named, sorted within each; raises `UserError` for a path that is not there."""
+def described_endings(model: Tonggan) -> tuple[str, ...]:
+    """Return the endings of the files that a model describes, of pictures, sounds or both; raises `UserError` where it describes neither."""
+    kinds = {"image": ENDINGS, "audio": SOUND_ENDINGS}
+    known = [endings for kind, endings in kinds.items() if f"{kind}->text" in model.recipe.objectives.arrows]
+    if not known:
+        raise UserError(f"{model.name} describes neither pictures nor sounds: it was trained for {', '.join(model.recipe.objectives.arrows)}.")
+    return tuple(ending for endings in known for ending in endings)
+
+
+def files_in(paths: Sequence[Path], endings: Sequence[str] = ENDINGS) -> list[Path]:
+    """Return the files named and those of the folders named that have one of the endings (pictures'), sorted within each.
+
+    Raises `UserError` for a path that is not there, and a folder without any.
+    """
     found: list[Path] = []
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: no such file or folder.")
-        inside = sorted(each for each in path.rglob("*") if each.suffix.lower() in ENDINGS and each.is_file()) if path.is_dir() else [path]
+        inside = sorted(each for each in path.rglob("*") if each.suffix.lower() in endings and each.is_file()) if path.is_dir() else [path]
         if not inside:
-            raise UserError(f"{path}: the folder holds no picture. Looked for: {', '.join(ENDINGS)}.")
+            raise UserError(f"{path}: the folder holds no {'picture' if '.png' in endings else 'sound'}. Looked for: {', '.join(endings)}.")
         found += inside
     return found
 
@@ -62,32 +76,55 @@ def describe(
     settings = {"language": language} if language else {}
     for start in range(0, len(files), BATCH):
         part = files[start : start + BATCH]
-        opened = {file: _open(file) for file in part}
-        pictures = {file: picture for file, (picture, _, _) in opened.items() if picture is not None}
-        places = [start + number for number, file in enumerate(part) if file in pictures]
-        said = _sentences(model, list(pictures.values()), settings=settings, n=n, seeds=[seed + place for place in places]) if pictures else []
-        of_file = dict(zip(pictures, said, strict=True))
+        opened = {file: _open(file, model) for file in part}
+        of_file: dict[Path, list[Caption]] = {}
+        for kind in ("image", "audio"):
+            perceived = {file: each.value for file, each in opened.items() if each.kind == kind and each.value is not None}
+            seeds = [seed + start + number for number, file in enumerate(part) if file in perceived]
+            said = _sentences(model, list(perceived.values()), settings=settings, n=n, seeds=seeds) if perceived else []
+            of_file |= zip(perceived, said, strict=True)
         for file in part:
-            _, problem, notes = opened[file]
-            yield Description(file, tuple(of_file.get(file, ())), problem, notes)
+            yield Description(file, tuple(of_file.get(file, ())), opened[file].problem, opened[file].notes)
         if progress is not None:
             progress("describing", start + len(part), len(files))
 
 
-def _open(file: Path) -> tuple[Image.Image | None, str, tuple[str, ...]]:
+@dataclass(frozen=True)
+class _Opened:
+    """What a file holds, a picture or a sound, or why it cannot be described."""
+
+    kind: str
+    value: Any = None
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def _open(file: Path, model: Tonggan) -> _Opened:
+    kind = "audio" if file.suffix.lower() in SOUND_ENDINGS else "image"
+    known = described_endings(model)
+    if (".wav" if kind == "audio" else ".png") not in known:
+        return _Opened(kind, problem=f"{file}: {model.name} does not describe such files. It takes {', '.join(known)}.")
     try:
+        if kind == "audio":
+            return _heard(file, model)
         picture, animated = open_picture(file), "animated" in inspect_picture(file).remarks
     except UserError as error:  # of a file that was removed in between, too
-        return None, str(error), ()
-    return picture, "", (f"{file}: an animation; its first frame was described.",) if animated else ()
+        return _Opened(kind, problem=str(error))
+    return _Opened(kind, picture, notes=(f"{file}: an animation; its first frame was described.",) if animated else ())
 
 
-def _sentences(model: Tonggan, pictures: list[Image.Image], *, settings: dict[str, str], n: int, seeds: Sequence[int]) -> list[list[Caption]]:
-    said = [[best] for best in model.generate(pictures, to="text", settings=settings)]
+def _heard(file: Path, model: Tonggan) -> _Opened:
+    sound, listened = open_sound(file), model.framing.clip_seconds
+    note = f"{file}: {sound.seconds:.2f} s; its first {listened:g} s were listened to."
+    return _Opened("audio", sound, notes=(note,) if sound.seconds > listened + GRACE_SECONDS else ())
+
+
+def _sentences(model: Tonggan, perceived: list[Any], *, settings: dict[str, str], n: int, seeds: Sequence[int]) -> list[list[Caption]]:
+    said = [[best] for best in model.generate(perceived, to="text", settings=settings)]
     if n > 1:
         tried = TRIED * (n - 1)
         own = [(seed * tried + i) & LARGEST_SEED for seed in seeds for i in range(tried)]
-        others = model.generate(pictures, to="text", n=tried, seeds=own, settings=settings | SAMPLED)
+        others = model.generate(perceived, to="text", n=tried, seeds=own, settings=settings | SAMPLED)
         for index, sentences in enumerate(said):
             mine = sorted(others[index * tried : (index + 1) * tried], key=lambda each: -(each.score or 0))
             sentences += [each for each in dict.fromkeys(mine) if each != sentences[0]][: n - 1]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tonggan.describing import pictures_in
+from tonggan.describing import files_in
 from tonggan.errors import UserError
 from tonggan.files import one_at_a_time, read_text, replacing
 from tonggan.modalities.image import open_picture
@@ -217,7 +217,7 @@ class SearchIndex:
         """Return what there is to index, with what changes when it changes."""
         if self.source.is_dir():
             found: dict[str, Stamp] = {}
-            for path in pictures_in([self.source]):
+            for path in files_in([self.source]):
                 try:
                     facts = path.stat()
                 except FileNotFoundError:  # removed while the folder was read

@@ -79,6 +79,21 @@ def sound_clip(
     return paths
 
 
+def provenance(model: Tonggan, request: Request, *, seed: int, size: tuple[int, int] | None) -> Provenance:
+    """Return what a file says of a sound that was made from `seed`; `size` in pixels of what is seen beside, None where nothing is."""
+    return Provenance(
+        prompt=request.prompt,
+        negative_prompt=None,
+        seed=seed,
+        model=model.name,
+        model_hash=model.weights_hash,
+        settings=model.settings("audio") | dict(request.settings) | ({"mix": request.mix} if request.mix else {}),
+        size=size,
+        software=f"tonggan {__version__}",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
 @contextmanager
 def _alone(output: Path) -> Iterator[None]:
     """Keep other processes from making the same output; raises `UserError` where one does."""
@@ -120,12 +135,12 @@ def _make(
             finished.remove()
             raise
         for index, path in enumerate(paths):
-            provenance = _provenance(model, request, seed=request.seed + index, size=facts.size)
+            told = provenance(model, request, seed=request.seed + index, size=facts.size)
             heard = _mixed(finished, index, clip, request.mix, path) if request.mix else _levelled(finished, index)
             if path.suffix.lower() in SOUND_FORMATS:
-                save_sound(heard, path, provenance)
+                save_sound(heard, path, told)
             else:
-                mux(clip, heard, path, provenance, keep_original=request.keep_original)
+                mux(clip, heard, path, told, keep_original=request.keep_original)
         if preview is not None:
             _save_preview(preview, clip, finished, n=n)
     except (KeyboardInterrupt, UserError):
@@ -239,20 +254,6 @@ def _mixed(finished: FinishedWindows, index: int, clip: Path, share: float, outp
         both = (1 - share) * ours.take(count, channels) + share * theirs.take(count, channels)
         yield Sound(np.clip(both, -1, 1).astype(np.float32), rate)
         left -= count
-
-
-def _provenance(model: Tonggan, request: Request, *, seed: int, size: tuple[int, int]) -> Provenance:
-    return Provenance(
-        prompt=request.prompt,
-        negative_prompt=None,
-        seed=seed,
-        model=model.name,
-        model_hash=model.weights_hash,
-        settings=model.settings("audio") | dict(request.settings) | ({"mix": request.mix} if request.mix else {}),
-        size=size,
-        software=f"tonggan {__version__}",
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
 
 
 def _save_preview(path: Path, clip: Path, finished: FinishedWindows, *, n: int) -> None:

@@ -171,7 +171,7 @@ def smoke_run(name: str, data: Path, out: Path, *, preferences: Path) -> Run:
     return Run(smoke_recipe(name, data, preferences=preferences), out / name, resume=False, console=QUIET, cache=out)
 
 
-OF_CLIPS = ("foley", "foley-fast", "foley-voice", "game-clips")
+OF_CLIPS = ("foley", "foley-fast", "foley-voice", "game-clips", "spoken-digits")
 
 
 @pytest.fixture
@@ -205,6 +205,7 @@ def test_every_recipe_repeats_its_first_eight_losses(shapes: Path, clips: Path, 
         "foley": 8,
         "foley-voice": 8,
         "game-clips": 8,
+        "spoken-digits": 8,
     }
     if os.environ.get("TONGGAN_WRITE_LOSSES"):
         LOSSES.write_text(json.dumps(measured, indent=1) + "\n")

@@ -47,8 +47,8 @@ def blows_of(tags: Mapping[str, Any]) -> list[Blow]:
 
 
 @dataclass(frozen=True)
-class MaterialClassifier:
-    """Spectra around an onset -> one of `names`: weights (values, names) and biases (names,) on values that are centred and scaled."""
+class SpectraClassifier:
+    """Spectra of what is heard -> one of `names`: weights (values, names) and biases (names,) on values that are centred and scaled."""
 
     names: tuple[str, ...]
     mean: Tensor
@@ -57,10 +57,10 @@ class MaterialClassifier:
     biases: Tensor
 
     @classmethod
-    def fit(cls, values: np.ndarray, materials: Sequence[str]) -> "MaterialClassifier":
-        """Learn from values (blows, values) of known materials: multinomial logistic regression by L-BFGS, in double precision."""
-        names = tuple(sorted(set(materials)))
-        given, wanted = torch.from_numpy(values).double(), torch.tensor([names.index(each) for each in materials])
+    def fit(cls, values: np.ndarray, known: Sequence[str]) -> "SpectraClassifier":
+        """Learn from values (sounds, values) whose names are known: multinomial logistic regression by L-BFGS, in double precision."""
+        names = tuple(sorted(set(known)))
+        given, wanted = torch.from_numpy(values).double(), torch.tensor([names.index(each) for each in known])
         mean, deviation = given.mean(0), given.std(0).clamp_min(LEAST_DEVIATION)
         scaled = (given - mean) / deviation
         weights = torch.zeros(given.shape[1], len(names), dtype=torch.float64, requires_grad=True)
@@ -77,7 +77,7 @@ class MaterialClassifier:
         return cls(names, mean, deviation, weights.detach(), biases.detach())
 
     def names_of(self, values: np.ndarray) -> list[str]:
-        """Return the likeliest material of each of values (blows, values)."""
+        """Return the likeliest name of each of values (sounds, values)."""
         scores = (torch.from_numpy(values).double() - self.mean) / self.deviation @ self.weights + self.biases
         return [self.names[place] for place in scores.argmax(1).tolist()]
 
@@ -91,7 +91,7 @@ def blow_values(levels: np.ndarray, second: float, mel: Mel) -> np.ndarray:
     return np.concatenate(spectra)
 
 
-def learned(pack: Pack, reference: str) -> MaterialClassifier | None:
+def learned(pack: Pack, reference: str) -> SpectraClassifier | None:
     """Return a classifier that has learned from the first rows of a split; None where their materials are not known, or are all the same."""
     mel = Mel(sample_rate_hz=pack.framing.sample_rate_hz)
     values, materials = [], []
@@ -101,7 +101,7 @@ def learned(pack: Pack, reference: str) -> MaterialClassifier | None:
             for blow in blows:
                 values += [blow_values(levels, blow.second + shift, mel) for shift in SHIFTS]
                 materials += [blow.material] * len(SHIFTS)
-    return MaterialClassifier.fit(np.stack(values), materials) if len(set(materials)) > 1 else None
+    return SpectraClassifier.fit(np.stack(values), materials) if len(set(materials)) > 1 else None
 
 
 def material_judge(
@@ -128,7 +128,7 @@ def material_judge(
     return judge
 
 
-def _right(classifier: MaterialClassifier, waveform: Tensor, blows: Sequence[Blow], mel: Mel) -> int:
+def _right(classifier: SpectraClassifier, waveform: Tensor, blows: Sequence[Blow], mel: Mel) -> int:
     """Return how many blows of a window are named, each at the nearest onset that is heard."""
     if not blows:
         return 0

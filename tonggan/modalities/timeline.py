@@ -85,11 +85,11 @@ def timeline(
     begin: float = 0.0,
     width: int = 960,
 ) -> Image.Image:
-    """Return key frames, uint8 (3, height, width) each at even times over the whole, above each waveform (samples,) and its spectrogram.
+    """Return key frames, uint8 (3, height, width) each at even times over the whole, none where nothing is seen, above each waveform (samples,) and its spectrogram.
 
     `events` are seconds at which a line is drawn through all; a scale of seconds, which counts from `begin`, stands below.
     """
-    side = width // len(frames)
+    side = width // len(frames) if frames else 0
     strips = [_strip(torch.from_numpy(np.asarray(waveform, dtype=np.float32)), sample_rate_hz, width) for waveform in waveforms]
     bottom = MARGIN + side + sum(GAP + strip.height for strip in strips)
     sheet = Image.new("RGB", (width + 2 * MARGIN, bottom + 24), PAPER)
