@@ -12,7 +12,7 @@ LEVELS = [
     {"cli_votes", "cli_data", "cli_describe", "cli_evaluate"},
     {"serving"},
     {"feedback"},
-    {"alt_text", "searching"},
+    {"alt_text", "searching", "sound_of_words"},
     {"describing", "drawing", "doctor", "evaluation", "sounding"},
     {"pipeline"},
     {"choosing", "completion", "sound_windows", "training"},
