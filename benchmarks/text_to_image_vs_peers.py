@@ -72,7 +72,7 @@ def race(
     """Race text-to-picture models at equal wall-clock."""
     console = Console(soft_wrap=True, highlight=False)
     choose_clock(clock)
-    chosen = _entries(field, only) if race else []
+    chosen = [entry for entry in _entries(field, only) if race]
     kept = results or Path(__file__).parent / "results" / f"{minutes:g}{'' if clock == 'wall' else f'-{clock}'}"
     command = "python " + shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     with _machine(alone=clock == "wall"), stop_on_signals() as asked_to_stop:

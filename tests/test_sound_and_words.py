@@ -288,3 +288,10 @@ def test_what_the_shipped_weights_say_they_hear() -> None:
     captions = [f"the spoken digit {digit}, by {voices[number % 6]}" for number, digit in enumerate(digits)]
     heard_again = model.generate(model.generate(captions, to="audio"), to="text")
     assert sum(one == other for one, other in zip(heard_again, captions, strict=True)) >= 9
+
+
+def test_a_card_tells_of_a_prompt_only_where_something_lies_beside_it() -> None:
+    card = model_card(Tonggan.from_pretrained("spoken-digits").config)
+    assert "| prompt |" not in card
+    assert "picture size" not in card
+    assert "| picture size | 64 x 64 |" in model_card(Tonggan.from_pretrained("foley").config)

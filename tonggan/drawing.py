@@ -13,7 +13,7 @@ from tonggan.choosing import Candidate
 from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, find_column
 from tonggan.data.layouts.tables import read_table
 from tonggan.errors import UserError
-from tonggan.files import inside, replacing
+from tonggan.files import inside, numbered, replacing
 from tonggan.modalities.image import ENDINGS, open_picture
 from tonggan.modalities.provenance import Provenance, check_ending, save_picture
 from tonggan.modalities.sheet import contact_sheet
@@ -107,7 +107,7 @@ def draw_one(model: Tonggan, caption: str, output: Path, *, n: int, request: Req
     check_ending(output)
     for line in _notices(model, caption):
         warn(line)
-    paths = [output if n == 1 else output.with_stem(f"{output.stem}-{i}") for i in range(n)]
+    paths = numbered(output, n)
     references = _looked_at(model, caption, request)
     several = n if request.best_of > 1 else BATCH  # the best are found among all
     for start in range(0, n, several):

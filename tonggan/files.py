@@ -132,3 +132,8 @@ def _refusal(beside: Path) -> int:
     except OSError as error:
         return error.errno or 0
     return 0
+
+
+def numbered(path: Path, n: int) -> list[Path]:
+    """Return `n` paths: the one given, or, of several, each with its number from 0 at the end of its stem."""
+    return [path] if n == 1 else [path.with_stem(f"{path.stem}-{number}") for number in range(n)]

@@ -28,8 +28,8 @@ def model_card(config: Mapping[str, Any]) -> str:
         "|---|---|",
         f"| data | {trained['rows']:,} rows, content hash `{trained['data'][:16]}` |",
         *([f"| origin and licence | {recipe['data']['source']} |"] if recipe["data"].get("source") else []),
-        f"| picture size | {recipe['data']['size']} x {recipe['data']['size']} |",
-        *([f"| languages | {', '.join(recipe['data']['phrasings'] or ['as in the data'])} |"] if _has_words(recipe["model"]) else []),
+        *([f"| picture size | {recipe['data']['size']} x {recipe['data']['size']} |"] if _has(recipe["model"], "image", "video") else []),
+        *([f"| languages | {', '.join(recipe['data']['phrasings'] or ['as in the data'])} |"] if _has(recipe["model"], "text") else []),
         f"| samples seen | {_told(trained, 'samples')} |",
         f"| hours of training | {_told(trained, 'hours')} |",
         f"| arithmetic | {trained['dtype']} |",
@@ -47,8 +47,8 @@ def model_card(config: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _has_words(model: Mapping[str, Any]) -> bool:
-    return "text" in model["encoders"] or "text" in model["decoders"]
+def _has(model: Mapping[str, Any], *modalities: str) -> bool:
+    return not {*model["encoders"], *model["decoders"]}.isdisjoint(modalities)
 
 
 def _told(trained: Mapping[str, Any], name: str) -> str:
@@ -71,7 +71,13 @@ def _memory_line(recipe: Mapping[str, Any]) -> list[str]:
 
 
 def _prompt_line(recipe: Mapping[str, Any]) -> list[str]:
-    told = ", ".join(f"{part['prompt']}, beside what {name} is made from" for name, part in recipe["model"]["decoders"].items() if part.get("prompt"))
+    ways = [ends(arrow) for arrow in recipe["objectives"]["arrows"]]
+    beside = {name: part.get("prompt") for name, part in recipe["model"]["decoders"].items()}
+    told = ", ".join(
+        f"{prompt}, beside what {name} is made from"
+        for name, prompt in beside.items()
+        if prompt and any(target == name and source != prompt for source, target in ways)
+    )
     return [f"| prompt | {told} |"] if told else []
 
 

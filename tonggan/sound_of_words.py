@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from tonggan.errors import UserError
-from tonggan.files import replacing
+from tonggan.files import numbered, replacing
 from tonggan.modalities.audio import Sound
 from tonggan.modalities.sound_files import SOUND_FORMATS, check_ending, save_sound
 from tonggan.modalities.timeline import stacked, timeline
 from tonggan.pipeline import Tonggan
-from tonggan.sounding import LOUDEST, Request, provenance
+from tonggan.sounding import LOUDEST, Request, check_preview, provenance
 
 
 def sound_words(
@@ -21,15 +21,14 @@ def sound_words(
     Raises `UserError` for an empty prompt, a model that was not trained on text->audio, an output that holds pictures, and wishes that need a clip;
     nothing is written then.
     """
-    paths = [output if n == 1 else output.with_stem(f"{output.stem}-{i}") for i in range(n)]
+    paths = numbered(output, n)
     for path in paths:
         check_ending(path)
     if output.suffix.lower() not in SOUND_FORMATS:
         raise UserError(f"{output}: words have no pictures. Choose {' or '.join(SOUND_FORMATS)}, or name a clip.")
     if request.mix or request.keep_original:
         raise UserError(f"{'--mix' if request.mix else '--keep-original'} is for the sound of a clip: name one, or leave it out.")
-    if preview is not None and preview.suffix.lower() != ".png":
-        raise UserError(f"{preview}: a preview is a PNG.")
+    check_preview(preview)
     made: list[Sound] = model.generate(request.prompt, to="audio", seed=request.seed, n=n, settings=request.settings)
     for line in model.notices(request.prompt):
         warn(line)
@@ -39,5 +38,5 @@ def sound_words(
         save_sound([level], path, provenance(model, request, seed=request.seed + index, size=None))
     if preview is not None:
         with replacing(preview) as beside:
-            stacked([timeline([], [sound.mono()], sound.sample_rate_hz, events=[]) for sound in made]).save(beside, format="PNG")
+            stacked([timeline([], [sound.mono()], sound.sample_rate_hz) for sound in made]).save(beside, format="PNG")
     return paths

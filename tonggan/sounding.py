@@ -13,7 +13,7 @@ import torch
 
 from tonggan import __version__
 from tonggan.errors import DiskFullError, UserError
-from tonggan.files import one_at_a_time, replacing
+from tonggan.files import numbered, one_at_a_time, replacing
 from tonggan.modalities import Framing
 from tonggan.modalities.audio import Sound, fitted, resampled, sound_blocks
 from tonggan.modalities.onsets import onsets
@@ -66,17 +66,22 @@ def sound_clip(
     Raises `UserError` for a clip without pictures, of one frame or cut off, an output that is the clip itself or of an unknown kind or cannot hold its
     pictures, a prompt for a model that takes none, and wishes that exclude each other; nothing is written then.
     """
-    paths = [output if n == 1 else output.with_stem(f"{output.stem}-{i}") for i in range(n)]
+    paths = numbered(output, n)
     facts = video_facts(clip)
     _check(clip, paths, request, facts.sound_tracks, warn, sample_rate_hz=model.framing.sample_rate_hz)
     if request.prompt is not None:
         for line in model.check_prompt(request.prompt, source="video", target="audio"):
             warn(line)
-    if preview is not None and preview.suffix.lower() != ".png":
-        raise UserError(f"{preview}: a preview is a PNG.")
+    check_preview(preview)
     with _alone(output):
         _make(model, clip, output, paths, request=request, facts=facts, warn=warn, preview=preview, progress=progress)
     return paths
+
+
+def check_preview(preview: Path | None) -> None:
+    """Raise `UserError` where a preview is wanted and its name is not that of a PNG."""
+    if preview is not None and preview.suffix.lower() != ".png":
+        raise UserError(f"{preview}: a preview is a PNG.")
 
 
 def provenance(model: Tonggan, request: Request, *, seed: int, size: tuple[int, int] | None) -> Provenance:
