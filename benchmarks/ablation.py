@@ -28,6 +28,7 @@ from rich.console import Console
 from tonggan.data.augment import LABELS
 from tonggan.data.pack import Pack, ensure_pack
 from tonggan.errors import UserError, nearest
+from tonggan.evaluation.described import Pictures
 from tonggan.evaluation.distances import kernel_distance
 from tonggan.evaluation.drawing import Chosen, choose
 from tonggan.evaluation.features import FeatureNet
@@ -253,7 +254,7 @@ def _judged(model: Tonggan, *, split: str, limit: int) -> list[str]:
     chosen = choose(pack, split=split, language="en", phrasings=phrasings, seed=0, limit=limit)
     rows = [Row.of(pack.row(sample.index), "en", phrasings) for sample in chosen.samples]
     exact = _exact(model, pack, chosen, rows) if "text" in targets else "-"
-    found = {figure.name: figure.value for figure in retrieval_figures(model, pack, chosen, rows, batch_size=BATCH)}
+    found = {figure.name: figure.value for figure in retrieval_figures(model, Pictures(pack), chosen, rows, batch_size=BATCH)}
     drawn = _look(model, split=split, limit=limit) if "image" in targets else ["-"] * 2
     return [exact, f"{found['text_to_image_at_5']:.1%}", *drawn]
 

@@ -29,6 +29,10 @@ SHOWN = (
     "mel_distance",
     "synchrony_accuracy",
     "material_accuracy",
+    "tag_accuracy @ label",
+    "tag_accuracy @ speaker",
+    "kernel_distance @ embedding of sounds",
+    "exact",
 )
 LARGEST = 40 * 2**20
 LICENSES = {"spoken-digits": "cc-by-sa-4.0"}
@@ -60,7 +64,7 @@ def main() -> None:
     model = Tonggan.from_pretrained(sys.argv[1])
     evaluations = []
     for card in map(Card.load, map(Path, sys.argv[2:])):
-        figures = {figure.name: figure.value for figure in card.figures if figure.key in SHOWN}
+        figures = {figure.key: figure.value for figure in card.figures if figure.key in SHOWN}
         evaluations.append(
             {"arrow": card.arrow, "split": card.data.split, "language": card.data.language, "samples": card.data.samples, "figures": figures}
         )

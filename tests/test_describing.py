@@ -91,7 +91,7 @@ def test_sentences_are_evaluated_beside_the_nearest_training_picture(describer: 
     *nearest, chance = card.columns
     assert next(figure.value for figure in chance.figures if figure.name == "image_to_text_at_5") == pytest.approx(5 / 12)
     assert any("is the split itself" in warning for warning in card.warnings)
-    for column, by in zip(nearest, ("features of EfficientNet-Lite0", "the model's own points"), strict=True):
+    for column, by in zip(nearest, ("features of efficientnet-lite0", "the model's own points"), strict=True):
         baseline = {figure.name: figure.value for figure in column.figures}
         assert by in column.name
         assert baseline["exact"] == 1.0  # the nearest training picture of a training picture is itself

@@ -15,6 +15,9 @@ from tonggan.data.pack import pack
 from tonggan.data.synthesis.foley import encode
 from tonggan.describing import describe, described_endings, files_in
 from tonggan.errors import UserError
+from tonggan.evaluation.card import Card
+from tonggan.evaluation.request import Request as Evaluation
+from tonggan.evaluation.request import judge, repeat
 from tonggan.goals import ObjectivesConfig
 from tonggan.latent.alignment import agreement
 from tonggan.modalities import Framing
@@ -114,6 +117,29 @@ def test_sounds_become_pictures(model: Tonggan, told: Path) -> None:
         )
     )
     assert (np.abs(made[:, None] - shown[None]).mean(2).argmin(1) == np.arange(4)).all()
+
+
+def test_both_ways_are_evaluated(model: Tonggan, told: Path, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path / "model")
+
+    def card(arrow: str) -> Card:
+        asked = Evaluation(model=str(tmp_path / "model"), data=str(told), split="train", arrow=arrow)
+        return judge(asked, out=tmp_path / arrow.replace("->", "-"))
+
+    said = card("audio->text")
+    assert said.figure("exact").value == 1.0
+    assert said.figure("text_to_audio_at_5").value == 1.0  # of four
+    assert [column.name for column in said.columns] == [
+        "nearest training sound by embedding of sounds",
+        "nearest training sound by the model's own points",
+        "chance",
+    ]
+    assert (tmp_path / "audio-text" / "report.html").read_text(encoding="utf-8").count("<audio") == 8  # the best two, the worst two, the first four
+    heard = card("text->audio")
+    others = next(column for column in heard.columns if column.name == "another row's caption")
+    assert heard.figure("frechet_distance @ log-mel statistics").value < 1.5 * others.figures[0].value
+    again, count, differing = repeat(heard, out=tmp_path / "again")
+    assert (count, differing, again.arrow) == (15, [], "text->audio")
 
 
 def test_a_sound_has_a_point_in_the_space(model: Tonggan, told: Path) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tonggan.evaluation.card import Card
 
 OPTIONS_OF_ARROWS = {
-    "language": ("text->image", "image->text"),
+    "language": ("text->image", "image->text", "text->audio", "audio->text"),
     "best_of": ("text->image",),
     "truth": ("video->audio",),
     "tolerance_seconds": ("video->audio",),
@@ -32,7 +32,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Row i is drawn from seed + i.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Only so many rows.")] = None,
     beside: Annotated[list[Path] | None, typer.Option(help="Cards to show beside this one.")] = None,
-    arrow: Annotated[str, typer.Option(help="text->image, image->text, or video->audio.")] = "text->image",
+    arrow: Annotated[str, typer.Option(help="text->image, image->text, video->audio, text->audio, or audio->text.")] = "text->image",
     features: Annotated[
         list[str] | None,
         typer.Option(
@@ -42,7 +42,8 @@ def evaluate(
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Networks named by --features may be fetched.")] = False,
     java: Annotated[
-        list[str] | None, typer.Option(help="image->text: meteor or spice, by Java and pycocoevalcap (the extra 'java'); can be repeated.")
+        list[str] | None,
+        typer.Option(help="image->text, audio->text: meteor or spice, by Java and pycocoevalcap (the extra 'java'); can be repeated."),
     ] = None,
     repeat: Annotated[
         Path | None, typer.Option(help="A card: evaluate as it says and compare figure by figure; exit code 1 where one does not repeat.")
@@ -56,7 +57,7 @@ def evaluate(
     smoothing: Annotated[float | None, typer.Option(min=0, help="As in draw.")] = None,
     best_of: Annotated[int, typer.Option(min=1, help="As in draw: so many pictures a caption, of which the nearest to it is measured.")] = 1,
 ) -> None:
-    """Draw a split, describe it, or give it its sound, and measure what was made against the ground truth; or repeat what a card says."""
+    """Draw a split, describe it, or give it its sounds, and measure what was made against the ground truth; or repeat what a card says."""
     from tonggan.evaluation.card import Card
     from tonggan.evaluation.request import Request, judge
 

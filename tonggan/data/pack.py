@@ -85,10 +85,10 @@ class Pack:
             raise UserError(f"{self.path} is a pack of {self.modality}, without {name}: this needs other data.")
         return self._values[name]
 
-    def require(self, modality: str, *, arrow: str) -> None:
-        """Raise `UserError` where the pack is not of the modality that an arrow is judged on."""
-        if self.modality != modality:
-            raise UserError(f"{self.path} is a pack of {self.modality}: {arrow} needs one of {modality}. Give other data.")
+    def require(self, *modalities: str, arrow: str) -> None:
+        """Raise `UserError` where the pack is of none of the modalities that an arrow is judged on."""
+        if self.modality not in modalities:
+            raise UserError(f"{self.path} is a pack of {self.modality}: {arrow} needs one of {' or '.join(modalities)}. Give other data.")
 
     @property
     def size(self) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tonggan.decoders.flow_distillation import distilled
 from tonggan.decoders.flow_sampling import SETTINGS, FlowConfig, FlowNetwork, SeededNoise, integrate, led_field, velocity_loss
-from tonggan.decoders.vocoder import Vocoder, VocoderConfig, griffin_lim
+from tonggan.decoders.vocoder import Vocoder, VocoderConfig, corrected, griffin_lim
 from tonggan.errors import UserError
 from tonggan.latent.record import Latent, at_instants
 from tonggan.layers.embeddings import TimeEmbedding
@@ -52,6 +52,8 @@ class AudioFlowConfig(FlowConfig):
     """How closely a prompt is followed beside what is seen, apart from `guidance_scale`; None leads to both by the same. One more run a step."""
     vocoder: VocoderConfig | None = VocoderConfig()
     """None for Griffin-Lim."""
+    corrections: int = Field(default=6, ge=0)
+    """How often the waveform is brought nearer to the spectrogram that it was made from (`vocoder.corrected`)."""
     num_inference_steps: int = 16
     guidance_scale: float = 1.5
 
@@ -248,7 +250,7 @@ class AudioFlow(Decoder[AudioFlowConfig]):
     def voice(self, levels: Tensor) -> Tensor:
         """Return the waveform (batch, samples) of log-mel frames (batch, bands, frames)."""
         made = griffin_lim(levels, self.config.mel) if self.vocoder is None else self.vocoder(levels)
-        return made.clamp(-1, 1)
+        return corrected(made, levels, self.config.mel, iterations=self.config.corrections).clamp(-1, 1)
 
 
 def _learns(module: nn.Module) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tonggan.layers.transformer import RMSNorm
-from tonggan.modalities.spectrogram import Mel, filters, log_mel, magnitude, spectrum, window
+from tonggan.modalities.spectrogram import Mel, filters, log_mel, magnitude, mel_levels, spectrum, window
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Played
 from tonggan.strict import Strict
@@ -21,6 +21,8 @@ RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))
 LOUDEST = 5.0
 """Logarithm of the greatest magnitude of a bin that the network may say."""
 MOMENTUM = 0.99
+CORRECTION, LARGEST_CORRECTION = 1.5, 3.0
+"""What a bin is made louder by, in what its bands lack: over one, for only a part of it survives the inverse; and the most that is made up for at once (nepers)."""
 WEIGHT = 0.1
 """Of the vocoder's distances beside the loss of a flow: their gradients are many times larger, and all are clipped as one."""
 
@@ -133,3 +135,26 @@ def griffin_lim(levels: Tensor, mel: Mel, *, iterations: int = 32) -> Tensor:
         ahead = found - before * (MOMENTUM / (1 + MOMENTUM))
         phases, before = ahead / magnitude(ahead), found
     return inverse(loud * phases, mel, frames=frames)
+
+
+@cache
+def _bands_of_bins(mel: Mel) -> Tensor:
+    """Return the shares (bins, bands) of every bin in the bands that hold it; they add up to 1, or to 0 where no band does."""
+    shares = filters(mel).T
+    return shares / shares.sum(1, keepdim=True).clamp_min(1e-12)
+
+
+@torch.no_grad()
+def corrected(waveform: Tensor, levels: Tensor, mel: Mel, *, iterations: int) -> Tensor:
+    """Return waveforms (batch, samples) whose log-mel spectrogram is nearer to `levels` (batch, bands, frames) than that of the given ones is.
+
+    By turns: every bin is made louder or softer by what the bands that hold it lack, its phase stays, and the spectrum is inverted. It is what Griffin-Lim
+    does to magnitudes, asked of the bands alone, so that what lies between them stays as a vocoder had it.
+    """
+    frames, shares = levels.shape[-1], _bands_of_bins(mel).to(levels.device)
+    wanted = F.pad(levels, (0, 1), mode="replicate")
+    for _ in range(iterations):
+        found = spectrum(F.pad(waveform, (0, mel.hop_length)), window_length=mel.window_length, hop_length=mel.hop_length)
+        lacking = (wanted - mel_levels(found, mel)).clamp(-LARGEST_CORRECTION, LARGEST_CORRECTION)
+        waveform = inverse(found * (CORRECTION * shares @ lacking).exp(), mel, frames=frames)
+    return waveform

@@ -46,7 +46,7 @@ def groups(samples: Sequence[Sample], ranks: Ranks) -> tuple[Group, ...]:
     """Return retrieval by the value of each tag that has 2 to 20 values, such as a drawing style; groups below 5 rows are left out."""
     found = []
     for tag in sorted({tag for sample in samples for tag in sample.tags}):
-        values = [_tag_value(sample.tags.get(tag)) for sample in samples]
+        values = [tag_value(sample.tags.get(tag)) for sample in samples]
         counts = Counter(value for value in values if value is not None)
         if len(counts) in GROUP_VALUES and sum(counts.values()) >= len(samples) / 2:
             found += [_group(tag, value, values, ranks) for value, count in counts.most_common() if count >= GROUP_ROWS]
@@ -192,5 +192,6 @@ def _group(tag: str, value: str, values: Sequence[str | None], ranks: Ranks) -> 
     return Group(tag, value, len(rows), share_interval(ranks.hits(1)[rows]), share_interval(ranks.hits(5)[rows]))
 
 
-def _tag_value(value: Any) -> str | None:
+def tag_value(value: Any) -> str | None:
+    """Return a tag as it is grouped by; None for what is no word and no number."""
     return str(value) if isinstance(value, (str, int)) and value != "" else None

@@ -10,6 +10,7 @@ from PIL import Image
 from tonggan.data.pack import Pack
 from tonggan.evaluation.drawing import Chosen, Drawn
 from tonggan.evaluation.measure import Measured
+from tonggan.modalities.audio import Sound
 
 FIRST = 48
 EXTREMES = 16
@@ -31,7 +32,7 @@ class Specimen:
 
 @dataclass(frozen=True)
 class Told:
-    """One picture with what was said of it, what should have been said, and what the nearest training picture is called."""
+    """One picture, or a sound as it is seen, with what was said of it, what should have been said, and what is said of the nearest in training."""
 
     picture: Image.Image
     said: str
@@ -40,11 +41,13 @@ class Told:
     right: bool
     score: float
     """CIDEr-D."""
+    sound: Sound | None = None
+    """What is heard, where the picture is that of a sound."""
 
 
 @dataclass(frozen=True)
 class Heard:
-    """One clip with the sound that was made, float32 (samples,), the true one, both on a timeline, and the F1 of its onsets in [0, 1]."""
+    """A row with the sound that was made, float32 (samples,), the true one, both on a timeline; `score` in [0, 1] orders them, `verdict` says it in words."""
 
     caption: str
     timeline: Image.Image
@@ -52,6 +55,7 @@ class Heard:
     true: npt.NDArray[np.float32]
     sample_rate_hz: int
     score: float
+    verdict: str
 
 
 @dataclass(frozen=True)

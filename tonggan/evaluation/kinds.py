@@ -151,6 +151,15 @@ FIGURES: Mapping[str, FigureKind] = {
         factor=100,
         unit="%",
     ),
+    "tag_accuracy": FigureKind(
+        "tag named by the sound",
+        "标签识别率",
+        "higher",
+        "Share of the sounds whose tag (such as what is said, or who says it) a linear classifier of spectra names, that learned from the true sounds of the"
+        " training rows alone. Read it against that on the true sounds.",
+        factor=100,
+        unit="%",
+    ),
     "synchrony_accuracy": FigureKind(
         "sound told from shifted sound",
         "同步判别率",
@@ -315,6 +324,8 @@ FIGURES: Mapping[str, FigureKind] = {
         for name, words, words_zh in (
             ("text_to_image", "picture found by its sentence", "以句找图"),
             ("image_to_text", "sentence found by its picture", "以图找句"),
+            ("text_to_audio", "sound found by its sentence", "以句找声"),
+            ("audio_to_text", "sentence found by its sound", "以声找句"),
         )
         for k in (1, 5, 10)
     },

@@ -52,48 +52,50 @@ def gallery_sections(card: Card, gallery: Gallery) -> list[str]:
     return sections
 
 
-def sentence_sections(told: Sequence[Told]) -> list[str]:
-    """Return pictures with what was said of them and what should have been said: the worst and the best by CIDEr-D, and the first of the fixed order."""
+def sentence_sections(told: Sequence[Told], *, noun: str) -> list[str]:
+    """Return rows (`noun`: what one is called) with what was said of them and what should have been: worst and best by CIDEr-D, and the first."""
     order = sorted(told, key=lambda each: each.score)
     extremes = min(EXTREMES, len(told) // 2)
-    first = f"The first {min(FIRST, len(told))} pictures in the fixed random order of the split. Nothing is picked by hand."
+    first = f"The first {min(FIRST, len(told))} {noun}s in the fixed random order of the split. Nothing is picked by hand."
     parts = {
         ("Worst", "最差", "Sentences farthest from their references, by CIDEr-D."): order[:extremes],
         ("Best", "最好", "Sentences nearest to their references."): order[::-1][:extremes],
-        ("First pictures", "首批样本", first): told[:FIRST],
+        (f"First {noun}s", "首批样本", first): told[:FIRST],
     }
     return [
         section for words, members in parts.items() for section in (heading(*words), f'<div class="pictures">{"".join(map(_told, members))}</div>')
     ]
 
 
-def sound_sections(heard: Sequence[Heard]) -> list[str]:
-    """Return timelines with players: key frames over the true sound and the one that was made, with the true onsets; the worst, the best, the first."""
+def sound_sections(heard: Sequence[Heard], *, how: str, what: tuple[str, str]) -> list[str]:
+    """Return timelines with players: the worst and the best, where there are any, and the first; `how` says what is seen, `what` which are worst and best."""
     order = sorted(heard, key=lambda each: each.score)
-    extremes = min(EXTREMES // 4, len(heard) // 2)
-    first = f"The first {min(FIRST // 4, len(heard))} clips in the fixed random order of the split."
-    how = "The true sound above, what was made below, true onsets as lines."
+    extremes = min(EXTREMES // 4, len(heard) // 2) if order[0].score < order[-1].score else 0
+    first = f"The first {min(FIRST // 4, len(heard))} rows in the fixed random order of the split."
     parts = {
-        ("Worst", "最差", f"Clips whose onsets agree least with the true ones. {how}"): order[:extremes],
-        ("Best", "最好", "Clips whose onsets agree best."): order[::-1][:extremes],
-        ("First clips", "首批样本", f"{first} Nothing is picked by hand."): heard[: FIRST // 4],
+        ("Worst", "最差", f"{what[0]} {how}"): order[:extremes],
+        ("Best", "最好", what[1]): order[::-1][:extremes],
+        ("First rows", "首批样本", f"{first} Nothing is picked by hand. {how}"): heard[: FIRST // 4],
     }
+    shown = {words: members for words, members in parts.items() if members}
     return [
-        section for words, members in parts.items() for section in (heading(*words), f'<div class="timelines">{"".join(map(_heard, members))}</div>')
+        section for words, members in shown.items() for section in (heading(*words), f'<div class="timelines">{"".join(map(_heard, members))}</div>')
     ]
 
 
 def _heard(heard: Heard) -> str:
     shown = picture(heard.timeline, "", alternative=heard.caption, largest=heard.timeline.width)
     players = f"{sound(heard.true, heard.sample_rate_hz, 'true sound, above 真实')}{sound(heard.made, heard.sample_rate_hz, 'made, below 生成')}"
-    caption = f"<figcaption>{escape(heard.caption)} · F1 of the onsets {100 * heard.score:.0f} %</figcaption>"
-    return f'<figure>{shown}<div class="heard">{players}</div>{caption}</figure>'
+    verdict = f" · {escape(heard.verdict)}" if heard.verdict else ""
+    return f'<figure>{shown}<div class="heard">{players}</div><figcaption>{escape(heard.caption)}{verdict}</figcaption></figure>'
 
 
 def _told(told: Told) -> str:
     mood = "hit" if told.right else "miss"
-    caption = f'<div class="rank {mood}">{escape(told.said)}</div>{escape(told.truth)}<small>nearest training picture: {escape(told.nearest)}</small>'
-    return f'<figure><div class="row">{picture(told.picture, "ground truth 真实", alternative=told.truth)}</div><figcaption>{caption}</figcaption></figure>'
+    caption = f'<div class="rank {mood}">{escape(told.said)}</div>{escape(told.truth)}<small>nearest in training: {escape(told.nearest)}</small>'
+    player = "" if told.sound is None else f'<div class="heard">{sound(told.sound.mono(), told.sound.sample_rate_hz, "")}</div>'
+    shown = picture(told.picture, "ground truth 真实", alternative=told.truth)
+    return f'<figure><div class="row">{shown}</div>{player}<figcaption>{caption}</figcaption></figure>'
 
 
 def _head(card: Card) -> list[str]:

@@ -18,10 +18,12 @@ from tonggan.evaluation.hearing import Truth
 from tonggan.evaluation.nets import load_nets
 from tonggan.evaluation.sentences import evaluate_sentences
 from tonggan.evaluation.sounds import evaluate_sounds
+from tonggan.evaluation.sounds_of_words import evaluate_sounds_of_words
+from tonggan.model import ends
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
 
-ARROWS = ("text->image", "image->text", "video->audio")
+ARROWS = ("text->image", "image->text", "video->audio", "text->audio", "audio->text")
 RELATIVE_TOLERANCE = 1e-3
 INTERVAL_TOLERANCE = 0.01
 """A figure repeats where it differs by no more than a thousandth of itself or a hundredth of its interval: threads and processors round otherwise."""
@@ -69,7 +71,7 @@ def judge(request: Request, *, out: Path, beside: Sequence[Card] = (), download:
         raise UserError(f"'{request.arrow}' cannot be evaluated.{nearest(request.arrow, ARROWS)}")
     if request.features and request.arrow != "text->image":
         raise UserError(f"--features are networks for pictures; {request.arrow} makes none. Leave them out.")
-    if request.java and request.arrow != "image->text":
+    if request.java and request.arrow not in ("image->text", "audio->text"):
         raise UserError(f"--java names metrics of sentences; {request.arrow} makes none. Leave it out.")
     if others := sorted({card.arrow for card in beside} - {request.arrow}):
         raise UserError(f"--beside names cards of {' and '.join(others)}: they have no figure in common with {request.arrow}. Leave them out.")
@@ -91,8 +93,10 @@ def judge(request: Request, *, out: Path, beside: Sequence[Card] = (), download:
     if request.arrow == "video->audio":
         kind: Truth = request.truth
         return evaluate_sounds(model, **options, truth=kind, tolerance_seconds=request.tolerance_seconds)
-    if request.arrow == "image->text":
-        return evaluate_sentences(model, **options, **seen, java=request.java)
+    if request.arrow == "text->audio":
+        return evaluate_sounds_of_words(model, **options, language=request.language)
+    if request.arrow in ("image->text", "audio->text"):
+        return evaluate_sentences(model, **options, **seen, source=ends(request.arrow)[0], java=request.java)
     return evaluate(model if request.best_of == 1 else BestOf(model, request.best_of, request.seed), **options, **seen, nets=nets)
 
 

@@ -1,4 +1,4 @@
-"""Judging a model that describes: pictures of a split are put into words, measured against what people said, and written down with a baseline beside."""
+"""Judging a model that describes: pictures or sounds of a split are put into words, measured against what people said, and written down with a baseline beside."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,17 +11,16 @@ import torch
 
 from tonggan.data.loader import Phrasings, first_caption
 from tonggan.data.pack import Pack, PackedRow
-from tonggan.evaluation.by_net import facts_of
 from tonggan.evaluation.captions import SMALLEST_CORPUS, Said, bleu_counts, bleu_of, cider_d, distinct, exact, plain, repeats, rouge_l
 from tonggan.evaluation.card import Card, Column, Figure
 from tonggan.evaluation.curves import training_sections
+from tonggan.evaluation.described import Described, Pictures, Sounds
 from tonggan.evaluation.drawing import Chosen, choose
-from tonggan.evaluation.features import FeatureExtractor, FeatureNet, Features
+from tonggan.evaluation.features import FeatureExtractor
 from tonggan.evaluation.folder import check_folder, remove_earlier, save_evaluation
-from tonggan.evaluation.gallery import EXTREMES, Told, packed_picture
+from tonggan.evaluation.gallery import EXTREMES, Told
 from tonggan.evaluation.intervals import RESAMPLES, Numbers, mean_interval, percentiles, resample_weights, share_interval
 from tonggan.evaluation.java_metrics import JAVA_METRICS, check_java
-from tonggan.evaluation.measure import Ruler, reference_pictures
 from tonggan.evaluation.new_card import new_card
 from tonggan.evaluation.report import sentence_sections
 from tonggan.evaluation.retrieval import Ranks, ground_truth_ranks, nearest_training
@@ -29,13 +28,12 @@ from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
 
 SHOWN = 96
-POINTS_BATCH = 256
 RECALLS = (1, 5, 10)
 
 
 @dataclass(frozen=True)
 class Row:
-    """What people say of a picture: references, the first of which is the wanted one, and its label where it has one."""
+    """What people say of a row: references, the first of which is the wanted one, and its label where it has one."""
 
     references: tuple[str, ...]
     label: str
@@ -102,23 +100,19 @@ def _bleu(corpus: Sequence[Said]) -> list[Figure]:
     return [Figure.of(f"bleu_{order}", percentiles(whole[order - 1], resampled[:, order - 1]), len(corpus)) for order in (1, 4)]
 
 
-def retrieval_ranks(model: Tonggan, pack: Pack, chosen: Chosen, rows: Sequence[Row], *, batch_size: int) -> dict[str, Ranks]:
-    """Return where sentences find their pictures and pictures their sentences in the model's own space; nothing where it lacks an encoder."""
-    if not {"text", "image"} <= set(model.model.encoders):
+def retrieval_ranks(model: Tonggan, source: Described, chosen: Chosen, rows: Sequence[Row], *, batch_size: int) -> dict[str, Ranks]:
+    """Return where sentences find what they say and it its sentences in the model's own space; nothing where it lacks an encoder."""
+    if not {"text", source.modality} <= set(model.model.encoders):
         return {}
-    texts, images = [], []
-    for start in range(0, len(rows), batch_size):
-        part = chosen.samples[start : start + batch_size]
-        pictures = [packed_picture(pack, sample.index) for sample in part]
-        texts.append(model.encode([row.references[0] for row in rows[start : start + batch_size]]))
-        images.append(model.encode(pictures))
-    points = torch.cat(texts).numpy(), torch.cat(images).numpy()
-    return {"text_to_image": ground_truth_ranks(*points), "image_to_text": ground_truth_ranks(*reversed(points))}
+    starts = range(0, len(rows), batch_size)
+    texts = torch.cat([model.encode([row.references[0] for row in rows[start : start + batch_size]]) for start in starts]).numpy()
+    others = source.points(model, [sample.index for sample in chosen.samples])
+    return {f"text_to_{source.modality}": ground_truth_ranks(texts, others), f"{source.modality}_to_text": ground_truth_ranks(others, texts)}
 
 
-def retrieval_figures(model: Tonggan, pack: Pack, chosen: Chosen, rows: Sequence[Row], *, batch_size: int) -> list[Figure]:
+def retrieval_figures(model: Tonggan, source: Described, chosen: Chosen, rows: Sequence[Row], *, batch_size: int) -> list[Figure]:
     """Return R@1, 5 and 10 in both directions, by the points of the model's own space; nothing where it lacks an encoder."""
-    return _recalls(retrieval_ranks(model, pack, chosen, rows, batch_size=batch_size))
+    return _recalls(retrieval_ranks(model, source, chosen, rows, batch_size=batch_size))
 
 
 def _recalls(ranks: Mapping[str, Ranks]) -> list[Figure]:
@@ -131,6 +125,7 @@ def evaluate_sentences(
     pack: Pack,
     split: str,
     out: Path,
+    source: str = "image",
     language: str = "en",
     seed: int = 0,
     limit: int | None = None,
@@ -144,27 +139,27 @@ def evaluate_sentences(
     request: Mapping[str, Any] | None = None,
     progress: Show | None = None,
 ) -> Card:
-    """Describe the pictures of a split in `language`, measure the sentences, and write card.json, card.md, rows.jsonl and report.html into `out`.
+    """Describe the pictures or the sounds (`source`) of a split in `language`, measure, and write card.json, card.md, rows.jsonl and report.html into `out`.
 
     Beside the model stands what `_columns` has, and `beside`, earlier cards. `java` names metrics that need Java (`meteor`, `spice`), `journal` is that of
-    the model's run, `request` what a card keeps to be repeated by. Raises `UserError` as `evaluate` does, for a language that the decoder was not trained on, and for
-    Java where it is wanted and missing.
+    the model's run, `request` what a card keeps to be repeated by; `net` and `cache` are for pictures. Raises `UserError` as `evaluate` does, for a language
+    that the decoder was not trained on, and for Java where it is wanted and missing.
     """
-    pack.require("image", arrow="image->text")
     check_java(java)
     check_folder(out)
-    ruler = Ruler(net or FeatureNet.load(), cache, progress)
+    how: dict[str, Any] = {"reference": reference, "progress": progress}
+    described: Described = Sounds(pack, **how) if source == "audio" else Pictures(pack, net=net, cache=cache, **how)
     phrasings = model.recipe.data.loader_target_phrasings()
     chosen = choose(pack, split=split, language=language, phrasings=phrasings, seed=seed, limit=limit)
     rows = [Row.of(pack.row(sample.index), language, phrasings) for sample in chosen.samples]
     wishes = {"language": language}
-    sentences, seconds = _describe(model, pack, chosen, settings=wishes, batch_size=batch_size, progress=progress)
+    sentences, seconds = _describe(model, described, chosen, settings=wishes, batch_size=batch_size)
     measures = measure(sentences, rows, java=java)
-    ranks = retrieval_ranks(model, pack, chosen, rows, batch_size=batch_size)
-    baselines = _nearest_sentences(model, ruler, pack, chosen, language=language, phrasings=phrasings, reference=reference)
+    ranks = retrieval_ranks(model, described, chosen, rows, batch_size=batch_size)
+    baselines = _nearest_sentences(model, described, chosen, language=language, phrasings=phrasings)
     card = new_card(
         model,
-        arrow="image->text",
+        arrow=f"{source}->text",
         settings=model.settings("text") | wishes,
         pack=pack,
         chosen=chosen,
@@ -173,24 +168,26 @@ def evaluate_sentences(
         seconds=seconds,
         batch_size=batch_size,
         figures=[*measures.figures, *_recalls(ranks)],
-        columns=_columns(baselines, rows, ranks, java=java),
-        features=facts_of(ruler.net),
-        warnings=_warnings(chosen, split=split, language=language, reference=reference if baselines else None),
+        columns=_columns(baselines, rows, ranks, noun=described.noun, java=java),
+        features=described.facts,
+        warnings=_warnings(chosen, noun=described.noun, split=split, language=language, reference=reference if baselines else None),
         beside=beside,
         request=request,
     )
     nearest = next(iter(baselines.values()), [""] * len(rows))
     by_row = {**measures.by_row, **{f"{name}_at_{k}": each.hits(k) for name, each in ranks.items() for k in RECALLS}}
     remove_earlier(out)
-    told = _told(pack, chosen, rows, sentences, nearest, by_row)
-    shown = sentence_sections(told) + training_sections(journal)
+    told = _told(described, chosen, rows, sentences, nearest, by_row)
+    shown = sentence_sections(told, noun=described.noun) + training_sections(journal)
     save_evaluation(out, card, rows=_rows(chosen, rows, sentences, nearest, by_row), shown=shown)
     return card
 
 
-def _columns(baselines: Mapping[str, Sequence[str]], rows: Sequence[Row], ranks: Mapping[str, Ranks], *, java: Sequence[str]) -> list[Column]:
-    """Return what a model is read beside: sentences of the nearest training pictures, a person's, and chance in retrieval."""
-    found = [Column(f"nearest training picture by {by}", "its sentence", measure(said, rows, java=java).figures) for by, said in baselines.items()]
+def _columns(
+    baselines: Mapping[str, Sequence[str]], rows: Sequence[Row], ranks: Mapping[str, Ranks], *, noun: str = "picture", java: Sequence[str]
+) -> list[Column]:
+    """Return what a model is read beside: sentences of the nearest training rows, a person's, and chance in retrieval."""
+    found = [Column(f"nearest training {noun} by {by}", "its sentence", measure(said, rows, java=java).figures) for by, said in baselines.items()]
     if all(len(row.references) > 1 for row in rows):
         others = [replace(row, references=row.references[1:]) for row in rows]
         note = "the first sentence that people said, judged by the others: one reference fewer than the model has"
@@ -201,24 +198,24 @@ def _columns(baselines: Mapping[str, Sequence[str]], rows: Sequence[Row], ranks:
     return found
 
 
-def _warnings(chosen: Chosen, *, split: str, language: str, reference: str | None) -> list[str]:
+def _warnings(chosen: Chosen, *, noun: str, split: str, language: str, reference: str | None) -> list[str]:
     """Return what a reader must know first; `reference` is the split of the baselines, None where there are none."""
     count, found = len(chosen.samples), []
     if count < SMALLEST_CORPUS:
-        found.append(f"CIDEr-D needs {SMALLEST_CORPUS} pictures or more to weigh words by how rare they are; here are {count}.")
+        found.append(f"CIDEr-D needs {SMALLEST_CORPUS} {noun}s or more to weigh words by how rare they are; here are {count}.")
     if chosen.without_caption:
         found.append(f"{chosen.without_caption:,} rows of '{split}' have no caption in '{language}' and were left out.")
     if reference is None:
-        found.append("There are fewer than two training pictures: the sentences of the nearest ones are left out.")
+        found.append(f"There are fewer than two training {noun}s: the sentences of the nearest ones are left out.")
     elif reference == split:
-        found.append(f"The reference '{reference}' is the split itself: the nearest training picture is the picture itself.")
+        found.append(f"The reference '{reference}' is the split itself: the nearest training {noun} is the {noun} itself.")
     return found
 
 
 def _rows(
     chosen: Chosen, rows: Sequence[Row], sentences: Sequence[str], nearest: Sequence[str], by_row: Mapping[str, Numbers]
 ) -> Iterator[dict[str, Any]]:
-    """Yield what is known of each picture."""
+    """Yield what is known of each row."""
     for number, (sample, row) in enumerate(zip(chosen.samples, rows, strict=True)):
         figures = {name: round(float(values[number]), 6) for name, values in by_row.items()}
         told = {"said": sentences[number], "references": list(row.references), "nearest": nearest[number]}
@@ -226,57 +223,45 @@ def _rows(
 
 
 def _told(
-    pack: Pack, chosen: Chosen, rows: Sequence[Row], sentences: Sequence[str], nearest: Sequence[str], by_row: Mapping[str, Numbers]
+    source: Described, chosen: Chosen, rows: Sequence[Row], sentences: Sequence[str], nearest: Sequence[str], by_row: Mapping[str, Numbers]
 ) -> list[Told]:
-    """Return the pictures that a report shows: the first, the worst and the best by CIDEr-D."""
+    """Return the rows that a report shows: the first, the worst and the best by CIDEr-D."""
     scores, right = by_row["cider_d"], by_row["exact"]
     order = np.argsort(scores, kind="stable")
     picked = sorted({*range(min(SHOWN, len(scores))), *order[:EXTREMES].tolist(), *order[-EXTREMES:].tolist()})
-    pictures = (packed_picture(pack, chosen.samples[i].index) for i in picked)
-    return [
-        Told(picture, sentences[i], rows[i].references[0], nearest[i], bool(right[i]), float(scores[i]))
-        for i, picture in zip(picked, pictures, strict=True)
-    ]
+
+    def told(i: int) -> Told:
+        seen, heard = source.shown(chosen.samples[i].index)
+        return Told(seen, sentences[i], rows[i].references[0], nearest[i], bool(right[i]), float(scores[i]), heard)
+
+    return [told(i) for i in picked]
 
 
-def _describe(
-    model: Tonggan, pack: Pack, chosen: Chosen, *, settings: Mapping[str, Any], batch_size: int, progress: Show | None
-) -> tuple[list[str], float]:
+def _describe(model: Tonggan, source: Described, chosen: Chosen, *, settings: Mapping[str, Any], batch_size: int) -> tuple[list[str], float]:
     said: list[str] = []
     began = time.perf_counter()
     for start in range(0, len(chosen.samples), batch_size):
         part = chosen.samples[start : start + batch_size]
-        pictures, seeds = [packed_picture(pack, sample.index) for sample in part], [sample.seed for sample in part]
-        said += model.generate(pictures, to="text", seeds=seeds, settings=settings)
-        if progress:
-            progress("describing", len(said), len(chosen.samples))
+        inputs, seeds = source.inputs([sample.index for sample in part]), [sample.seed for sample in part]
+        said += model.generate(inputs, to="text", seeds=seeds, settings=settings)
+        if source.progress:
+            source.progress("describing", len(said), len(chosen.samples))
     return said, time.perf_counter() - began
 
 
-def _nearest_sentences(
-    model: Tonggan, ruler: Ruler, pack: Pack, chosen: Chosen, *, language: str, phrasings: Phrasings | None, reference: str
-) -> dict[str, list[str]]:
-    """Return the first reference of the nearest training picture for each chosen row, by what it is nearest in; nothing where there are no training pictures."""
-    known = reference_pictures(ruler, pack, reference)
-    if known is None:
+def _nearest_sentences(model: Tonggan, source: Described, chosen: Chosen, *, language: str, phrasings: Phrasings | None) -> dict[str, list[str]]:
+    """Return the first reference of the nearest training row for each chosen one, by what it is nearest in; nothing where there are no training rows."""
+    known = source.training()
+    if not known:
         return {}
     wanted = [sample.index for sample in chosen.samples]
-    spaces = {"features of EfficientNet-Lite0": (ruler.pack_features(pack, wanted, "pictures"), known.features)}
-    if "image" in model.model.encoders:
-        spaces["the model's own points"] = (_points(model, pack, wanted), _points(model, pack, known.rows, ruler.progress))
-    rows = np.asarray(known.rows)
+    by = source.facts.name if source.modality == "audio" else f"features of {source.facts.name}"
+    spaces = {by: (source.features(wanted, f"{source.noun}s"), source.features(known, f"training {source.noun}s"))}
+    if source.modality in model.model.encoders:
+        spaces["the model's own points"] = (source.points(model, wanted), source.points(model, known, what="own points"))
 
     def said(row: int) -> str:
-        return next(iter(Row.of(pack.row(row), language, phrasings).references), "")
+        return next(iter(Row.of(source.pack.row(row), language, phrasings).references), "")
 
+    rows = np.asarray(known)
     return {by: [said(int(row)) for row in rows[nearest_training(*points).nearest]] for by, points in spaces.items()}
-
-
-def _points(model: Tonggan, pack: Pack, rows: Sequence[int], progress: Show | None = None) -> Features:
-    """Return the points (rows, width) of a pack's pictures in the model's space."""
-    found = []
-    for start in range(0, len(rows), POINTS_BATCH):
-        found.append(model.encode([packed_picture(pack, row) for row in rows[start : start + POINTS_BATCH]]).numpy())
-        if progress:
-            progress("own points", min(start + POINTS_BATCH, len(rows)), len(rows))
-    return np.concatenate(found)

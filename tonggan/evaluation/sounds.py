@@ -2,27 +2,24 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 
 from tonggan.data.pack import Pack
 from tonggan.evaluation.card import Card, Column, NetFacts
 from tonggan.evaluation.curves import training_sections
-from tonggan.evaluation.distances import FRECHET_SAMPLES
-from tonggan.evaluation.drawing import Chosen, Sample, choose
-from tonggan.evaluation.findings import frechet_warning
+from tonggan.evaluation.drawing import Chosen, choose
 from tonggan.evaluation.folder import check_folder, remove_earlier, save_evaluation
 from tonggan.evaluation.gallery import Heard
 from tonggan.evaluation.hearing import Judge, Judgement, Truth, Windows, class_means, f1, nearest_windows
+from tonggan.evaluation.made_sounds import other_rows, save_sounds, sound_path, sound_warnings, training_rows
 from tonggan.evaluation.new_card import new_card
 from tonggan.evaluation.report import sound_sections
 from tonggan.evaluation.sound_embedding import embedding_facts
 from tonggan.evaluation.sound_features import statistics_facts
-from tonggan.files import replacing
 from tonggan.modalities.spectrogram import Mel
 from tonggan.modalities.timeline import timeline
 from tonggan.pipeline import Tonggan
@@ -30,6 +27,8 @@ from tonggan.progress import Show
 
 SHOWN = 12
 """Clips that a report shows as they come; the worst and the best stand beside."""
+HOW = "Key frames; the true sound above, what was made below, true onsets as lines."
+EXTREMES = "Clips whose onsets agree least with the true ones.", "Clips whose onsets agree best."
 Floors = dict[str, tuple[str, torch.Tensor]]
 """Name of a column -> what it is, and its waveforms (rows, samples)."""
 
@@ -61,7 +60,7 @@ def evaluate_sounds(
     check_folder(out)
     chosen = choose(pack, split=split, language=None, phrasings=None, seed=seed, limit=limit)
     rows = np.asarray([sample.index for sample in chosen.samples])
-    real = Windows.of(pack, rows)
+    real, training = Windows.of(pack, rows), training_rows(pack, reference)
     judge = Judge(pack, chosen, real, truth=truth, tolerance_seconds=tolerance_seconds, reference=reference)
     seeds = [sample.seed for sample in chosen.samples]
     began = time.perf_counter()
@@ -79,16 +78,18 @@ def evaluate_sounds(
         seconds=seconds,
         batch_size=batch_size,
         figures=judged.figures,
-        columns=[Column(name, note, judge(waveforms).figures) for name, (note, waveforms) in _floors(pack, rows, real, others, reference).items()],
+        columns=[Column(name, note, judge(waveforms).figures) for name, (note, waveforms) in _floors(pack, rows, real, others, training).items()],
         features=_detector(truth, tolerance_seconds, rate),
-        nets=[statistics_facts(rate), *([embedding_facts(rate)] if len(_training(pack, reference)) else [])],
-        warnings=_warnings(pack, len(chosen.samples), split=split, reference=reference),
+        nets=[statistics_facts(rate), *([embedding_facts(rate)] if len(training) else [])],
+        warnings=sound_warnings(
+            training, len(chosen.samples), split=split, reference=reference, floors="the nearest training clip and the floor of real clips"
+        ),
         beside=beside,
         request=request,
     )
     remove_earlier(out)
-    _save_sounds(out, chosen, made, rate)
-    shown = sound_sections(_shown(chosen, judge, judged, made)) + training_sections(journal)
+    save_sounds(out, chosen, made, rate)
+    shown = sound_sections(_shown(chosen, judge, judged, made), how=HOW, what=EXTREMES) + training_sections(journal)
     save_evaluation(out, card, rows=_rows(chosen, judge, judged), shown=shown)
     return card
 
@@ -109,33 +110,17 @@ def _heard(model: Tonggan, frames: torch.Tensor, seeds: Sequence[int], *, batch_
     return torch.cat(made)
 
 
-def _floors(pack: Pack, rows: np.ndarray, real: Windows, shuffled: torch.Tensor, reference: str) -> Floors:
+def _floors(pack: Pack, rows: np.ndarray, real: Windows, shuffled: torch.Tensor, training: np.ndarray) -> Floors:
     """Return what the model is read beside: the true sounds (a ceiling), those of training clips and their means, its own for other frames, and silence."""
     found: Floors = {"true sound": ("what the detector of onsets makes of it", real.waveforms)}
-    training = _training(pack, reference)
     if len(training):
         found["nearest training clip"] = "its sound, by its frames", nearest_windows(pack, real, training).waveforms
         found["class mean"] = "the mean spectrum of training clips of the same kind", class_means(pack, rows, training)
     found["shuffled frames"] = "the model's sound for another row's frames", shuffled
     if len(training):
-        # As many as are judged; where there are fewer, some of them again.
-        random = np.resize(np.random.default_rng(1).permutation(training), len(real.waveforms))
-        found["other real clips"] = "sounds of random training clips: the floor of distances, chance for onsets", Windows.of(pack, random).waveforms
+        others = Windows.of(pack, other_rows(training, len(real.waveforms))).waveforms
+        found["other real clips"] = "sounds of random training clips: the floor of distances, chance for onsets", others
     return found | {"silence": ("nothing is heard", torch.zeros_like(real.waveforms))}
-
-
-def _training(pack: Pack, reference: str) -> np.ndarray:
-    """Return the rows of the training split; none where there is no such split."""
-    return pack.indices(reference) if reference in pack.facts["splits"] else np.empty(0, dtype=np.int64)
-
-
-def _warnings(pack: Pack, count: int, *, split: str, reference: str) -> list[str]:
-    found = [frechet_warning(count, what="sounds")] if count < FRECHET_SAMPLES else []
-    if not len(_training(pack, reference)):
-        found.append(f"There is no split '{reference}': the nearest training clip and the floor of real clips are left out.")
-    elif reference == split:
-        found.append(f"The reference '{reference}' is the split itself: the nearest training clip and the floor of real clips say nothing.")
-    return found
 
 
 def _shown(chosen: Chosen, judge: Judge, judged: Judgement, made: torch.Tensor) -> list[Heard]:
@@ -147,23 +132,21 @@ def _shown(chosen: Chosen, judge: Judge, judged: Judgement, made: torch.Tensor) 
     def heard(i: int) -> Heard:
         sounds = real.waveforms[i].numpy(), made[i].numpy()
         drawn = timeline(list(real.frames[i, ::8].numpy()), list(sounds), rate, events=judge.true[i].tolist())
-        return Heard(chosen.samples[i].caption or chosen.samples[i].file_name, drawn, sounds[1], sounds[0], rate, scores[i])
+        return Heard(
+            chosen.samples[i].caption or chosen.samples[i].file_name,
+            drawn,
+            sounds[1],
+            sounds[0],
+            rate,
+            scores[i],
+            f"F1 of the onsets {100 * scores[i]:.0f} %",
+        )
 
     return [heard(i) for i in sorted({*range(min(SHOWN, len(scores))), *order[: SHOWN // 3], *order[-SHOWN // 3 :]})]
-
-
-def _save_sounds(out: Path, chosen: Chosen, made: torch.Tensor, rate: int) -> None:
-    for sample, waveform in zip(chosen.samples, made, strict=True):
-        with replacing(out / _sound_path(sample)) as beside:
-            soundfile.write(beside, waveform.numpy(), rate, format="WAV")
-
-
-def _sound_path(sample: Sample) -> PurePosixPath:
-    return PurePosixPath("sounds", f"{sample.index:06d}-{PurePosixPath(sample.file_name).stem}.wav")
 
 
 def _rows(chosen: Chosen, judge: Judge, judged: Judgement) -> Iterator[dict[str, Any]]:
     """Yield what is known of each clip; onsets are seconds within the window."""
     for sample, true, found, figures in zip(chosen.samples, judge.true, judged.found, judged.by_row(), strict=True):
         heard = {"true": np.round(true, 4).tolist(), "found": np.round(found, 4).tolist()}
-        yield {"file_name": sample.file_name, "sound": str(_sound_path(sample)), "seed": sample.seed} | heard | {"figures": figures}
+        yield {"file_name": sample.file_name, "sound": str(sound_path(sample)), "seed": sample.seed} | heard | {"figures": figures}

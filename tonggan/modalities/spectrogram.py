@@ -74,8 +74,12 @@ def magnitude(values: Tensor) -> Tensor:
 def log_mel(waveform: Tensor, mel: Mel) -> Tensor:
     """Return natural logarithms (..., bands, frames) of mel magnitudes of waveforms (..., samples)."""
     with torch.autocast(waveform.device.type, enabled=False):  # eight bits are too few for what is 80 dB down
-        found = magnitude(spectrum(waveform.float(), window_length=mel.window_length, hop_length=mel.hop_length))
-        return (filters(mel).to(found.device) @ found).clamp_min(FLOOR).log()
+        return mel_levels(spectrum(waveform.float(), window_length=mel.window_length, hop_length=mel.hop_length), mel)
+
+
+def mel_levels(found: Tensor, mel: Mel) -> Tensor:
+    """Return natural logarithms (..., bands, frames) of the mel magnitudes of complex spectra (..., bins, frames)."""
+    return (filters(mel).to(found.device) @ magnitude(found)).clamp_min(FLOOR).log()
 
 
 def frames_to_tokens(levels: Tensor, frames_a_token: int) -> Tensor:
