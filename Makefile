@@ -19,7 +19,7 @@ demo: .venv/core.stamp
 	@$(BIN)/tonggan draw --captions docs/demo.jsonl --out out/demo --sheet out/demo.png
 	@$(BIN)/tonggan describe docs/pictures
 	@$(BIN)/tonggan sound docs/clip.mp4 -o out/demo.mp4 --preview out/demo-sound.png
-	@$(BIN)/tonggan sound docs/game.mp4 --model game-clips -o out/demo-game.mp4 --preview out/demo-game.png
+	@$(BIN)/tonggan sound docs/game.mp4 --model game-clips-fast -o out/demo-game.mp4 --preview out/demo-game.png
 
 test: .venv/dev.stamp
 	scripts/with_postgresql.sh $(BIN)/pytest $(WORKERS)

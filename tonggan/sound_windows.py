@@ -4,8 +4,9 @@ import json
 import shutil
 from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from tonggan.files import replacing
 from tonggan.modalities import Framing
 from tonggan.modalities.audio import Sound
 from tonggan.strict import LARGEST_SEED
+
+T = TypeVar("T")
 
 OVERLAP = 0.25
 """Share of a window that the next one goes on from."""
@@ -47,6 +50,16 @@ def windows(frames: Iterator[np.ndarray], framing: Framing) -> Iterator[tuple[in
             new = 0
     if new:
         yield number + 1 - len(kept), np.stack(kept)
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield the same items; while one is worked on, a thread gets the next."""
+    end = object()
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = reader.submit(next, items, end)
+            yield cast(T, item)
 
 
 def first_sample(frame: int, framing: Framing) -> int:

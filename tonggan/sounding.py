@@ -23,7 +23,7 @@ from tonggan.modalities.timeline import stacked, timeline
 from tonggan.modalities.video import Clip, VideoFacts, frames_at, frames_at_rate, video_facts
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
-from tonggan.sound_windows import FinishedWindows, first_sample, held_samples, joined, window_seed, windows
+from tonggan.sound_windows import FinishedWindows, ahead, first_sample, held_samples, joined, window_seed, windows
 
 LOUDEST = 0.98
 KEY_FRAMES = 12
@@ -201,7 +201,7 @@ def _finished(model: Tonggan, clip: Path, output: Path, *, n: int, request: Requ
 def _generate(model: Tonggan, clip: Path, finished: FinishedWindows, *, n: int, request: Request, seconds: float, progress: Show | None) -> None:
     """Make the windows of a clip that are not finished yet, one after the other."""
     framing = model.framing
-    for number, (first, frames) in enumerate(windows(frames_at_rate(clip, framing), framing)):
+    for number, (first, frames) in enumerate(ahead(windows(frames_at_rate(clip, framing), framing))):
         if number == 0 and len(frames) < 2:
             raise UserError(f"{clip}: it lasts no longer than one frame: no time in which something could be heard.")
         if number >= len(finished):

@@ -171,7 +171,7 @@ def smoke_run(name: str, data: Path, out: Path, *, preferences: Path) -> Run:
     return Run(smoke_recipe(name, data, preferences=preferences), out / name, resume=False, console=QUIET, cache=out)
 
 
-OF_CLIPS = ("foley", "foley-fast", "foley-voice", "game-clips", "spoken-digits")
+OF_CLIPS = ("foley", "foley-fast", "foley-voice", "game-clips", "game-clips-fast", "spoken-digits")
 
 
 @pytest.fixture
