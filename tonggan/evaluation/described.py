@@ -21,6 +21,7 @@ from tonggan.evaluation.sound_embedding import Ear, embedded, embedding_facts, l
 from tonggan.evaluation.sound_features import log_mel_statistics, statistics_facts
 from tonggan.modalities.audio import Sound
 from tonggan.modalities.timeline import timeline
+from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
 
 BATCH = 256
@@ -64,7 +65,7 @@ class Described(ABC):
         rows = np.random.default_rng(0).permutation(indices)[:REFERENCE_LIMIT]
         return tuple(rows.tolist()) if len(rows) > 1 else ()
 
-    def points(self, model: Any, rows: Sequence[int], *, what: str = "") -> Features:
+    def points(self, model: Tonggan, rows: Sequence[int], *, what: str = "") -> Features:
         """Return the points (rows, width) of rows in a model's space; without `what` nobody is told how far it is."""
         found = []
         for start in range(0, len(rows), BATCH):
@@ -127,8 +128,11 @@ class Sounds(Described):
         return [Sound(waveform.numpy()[None], self.pack.framing.sample_rate_hz) for waveform in self._waveforms(rows)]
 
     def features(self, rows: Sequence[int], what: str) -> Features:
-        """Return the embedding."""
-        rate, waveforms = self.pack.framing.sample_rate_hz, self._waveforms(rows)
+        """Return the embedding; so many sounds are in memory at once as are asked for in a batch."""
+        return np.concatenate([self._described(self._waveforms(rows[start : start + BATCH])) for start in range(0, len(rows), BATCH)])
+
+    def _described(self, waveforms: torch.Tensor) -> Features:
+        rate = self.pack.framing.sample_rate_hz
         return embedded(self._ear, waveforms, sample_rate_hz=rate) if self._ear else log_mel_statistics(waveforms, sample_rate_hz=rate)
 
     def shown(self, row: int) -> tuple[Image.Image, Sound | None]:

@@ -22,7 +22,7 @@ HEARD_IN = ("audio", "video")
 PARTS = 8
 QUIET = 4.0
 """What lies so many nepers below the loudest frame is not part of what is heard."""
-ROWS = 5000
+ROWS, BATCH = 5000, 256
 EACH = 5
 """Training sounds of each value of a tag that are needed."""
 Namer = Callable[[torch.Tensor], Numbers]
@@ -43,7 +43,8 @@ def namers(pack: Pack, training: np.ndarray, samples: Sequence[Sample]) -> dict[
     if not taught:
         return {}
     mel = Mel(sample_rate_hz=pack.framing.sample_rate_hz)
-    values = np.stack([parts(each, mel) for each in beginnings(pack, known)])
+    batches = (beginnings(pack, known[start : start + BATCH]) for start in range(0, len(known), BATCH))
+    values = np.stack([parts(each, mel) for batch in batches for each in batch])
     return {tag: _namer(SpectraClassifier.fit(values, [str(each) for each in tags[tag]]), [str(each) for each in wanted[tag]], mel) for tag in taught}
 
 
