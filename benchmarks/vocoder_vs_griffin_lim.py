@@ -1,4 +1,4 @@
-"""A model's vocoder against Griffin-Lim: python benchmarks/vocoder_vs_griffin_lim.py DATA [MODEL] [--clips 40] [--clock processor]
+"""A model's vocoder against Griffin-Lim: python benchmarks/vocoder_vs_griffin_lim.py DATA [--model foley] [--clips 40] [--clock processor]
 
 True sounds of a split become log-mel spectrograms and sounds again, by both, in one run: log-mel distance and multi-resolution STFT loss to the true sound,
 and seconds of sound a second (the best of three passes, one clip at a time). Griffin-Lim starts from the same spectrogram, in 32 iterations. The vocoder is
