@@ -47,6 +47,22 @@ def test_weights_are_stored_in_fewer_bytes(folder: Path, tmp_path: Path, dtype: 
     assert sizes[1] < share * sizes[0]
 
 
+def test_a_model_that_cannot_be_written_over_stays_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load_model(str(folder))
+
+    def killed(path: Path) -> str:
+        raise KeyboardInterrupt
+
+    other = load_model(str(folder)).model
+    other.space.null_point.data += 1
+    with monkeypatch.context() as patched:
+        patched.setattr("tonggan.model_folder._hash", killed)
+        with pytest.raises(KeyboardInterrupt):
+            save_model(folder, other, config={"name": "other"}, card="card")
+    assert load_model(str(folder)).weights_hash == before.weights_hash
+    assert {path.name for path in folder.iterdir()} == {"README.md", "config.json", "model.safetensors", "text-tokenizer.json"}
+
+
 def test_a_cut_file_of_weights(folder: Path) -> None:
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])

@@ -95,15 +95,13 @@ def save_model(
     folder.mkdir(parents=True, exist_ok=True)
     stored = packed(dict(model.state_dict()) | dict(tensors or {}), dtype)
     model.save_assets(folder)
-    with replacing(folder / "model.safetensors") as beside:
-        save_file(stored, str(beside), metadata={"format": "pt"})
-    with replacing(folder / "README.md") as beside:
-        beside.write_text(card, encoding="utf-8")
-    with replacing(folder / "config.json") as beside:
-        # Last, and with the hash of the weights, so that a config.json on the disk means that all of the model is there, unharmed.
-        facts = {"format": FORMAT, "model": model.config.model_dump(mode="json"), "weights_hash": _hash(folder / "model.safetensors")}
-        whole = dict(config) | facts
-        beside.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    # All are written before any is renamed, weights first and config.json last: where a model is written over, old and new lie side by side for a moment
+    # alone, and the hash of the weights in config.json tells that all of the model is there, unharmed.
+    with replacing(folder / "config.json") as facts, replacing(folder / "README.md") as readme, replacing(folder / "model.safetensors") as weights:
+        save_file(stored, str(weights), metadata={"format": "pt"})
+        readme.write_text(card, encoding="utf-8")
+        whole = dict(config) | {"format": FORMAT, "model": model.config.model_dump(mode="json"), "weights_hash": _hash(weights)}
+        facts.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def load_model(name: str, *, device: str = "cpu") -> Loaded:

@@ -124,7 +124,7 @@ def _distilling(model: CrossModalModel, how: DistilConfig, source: str, target: 
         latent = model.latent(batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist(), prompt=prompt)
         latent = replace(model.space.drop_prompts(latent, randomness=randomness), changes=batch.changes)
         truth, against = batch.targets[target], model.space.null(latent)
-        if game is None or not model.training:
+        if game is None or not decoder.training:
             return decoder.distil(latent, truth, against=against, teacher=teacher, how=how, randomness=randomness)
         played = decoder.finish(latent, truth, against=against, teacher=teacher, how=how, randomness=randomness)
         return game.challenge(played, latent, truth, rows=torch.as_tensor(batch.indices), randomness=randomness)

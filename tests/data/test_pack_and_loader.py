@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -97,6 +98,38 @@ def test_a_pack_is_made_anew_when_a_file_far_down_changes(shapes: Path, tmp_path
     assert again.content_hash != first.content_hash
 
 
+def linked(shapes: Path, folder: Path) -> Path:
+    (folder / "set").mkdir(parents=True)
+    shutil.copytree(shapes, folder / "elsewhere")
+    for picture in (folder / "elsewhere").glob("*.png"):
+        picture.with_suffix(".txt").write_text(picture.stem)
+    (folder / "elsewhere" / "metadata.jsonl").unlink()
+    (folder / "set" / "pictures").symlink_to(folder / "elsewhere")
+    return folder / "set"
+
+
+def table_alone(shapes: Path, folder: Path) -> Path:
+    shutil.copytree(shapes, folder / "elsewhere")
+    return folder / "elsewhere" / "metadata.jsonl"
+
+
+@pytest.mark.parametrize("arranged", [linked, table_alone])
+def test_a_pack_is_made_anew_when_a_picture_changes_that_lies_elsewhere(arranged: Callable[[Path, Path], Path], shapes: Path, tmp_path: Path) -> None:
+    data = arranged(shapes, tmp_path / "data")
+    first = ensure_pack(data, framing=Framing(8), cache=tmp_path)
+    assert ensure_pack(data, framing=Framing(8), cache=tmp_path).path == first.path
+    Image.new("RGB", (24, 24), "grey").save(tmp_path / "data" / "elsewhere" / "red-bar.png")
+    assert ensure_pack(data, framing=Framing(8), cache=tmp_path).content_hash != first.content_hash
+
+
+def test_links_that_lead_nowhere_or_back_are_passed_over(shapes: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(shapes, data)
+    (data / ".#metadata").symlink_to("nobody@host.1234")
+    (data / "again").symlink_to(data)
+    assert len(ensure_pack(data, framing=Framing(8), cache=tmp_path)) == len(pack(shapes, framing=Framing(8), out=tmp_path / "plain"))
+
+
 def test_held_out_rows_are_apart(shapes: Path, tmp_path: Path) -> None:
     packed = pack(shapes, out=tmp_path / "pack")
     train, held = hold_out(packed, packed.indices("train"), share=0.3, seed=0)
@@ -114,6 +147,9 @@ def test_broken_pictures_are_named_and_above_the_rate_refused(shapes: Path, tmp_
         pack(folder, out=tmp_path / "refused")
     assert not (tmp_path / "refused").exists()
     assert list(pack(folder, out=tmp_path / "kept", max_broken_rate=0.1).facts["skipped"]) == ["red-bar.png"]
+    assert list(ensure_pack(folder, cache=tmp_path, max_broken_rate=0.1).facts["skipped"]) == ["red-bar.png"]
+    with pytest.raises(UserError, match=r"red-bar\.png"):
+        ensure_pack(folder, cache=tmp_path)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data sets are not here")

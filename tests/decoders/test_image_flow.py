@@ -175,6 +175,13 @@ def test_smoothing_is_a_setting_of_drawing(decoder: ImageFlow) -> None:
     torch.testing.assert_close(draw(decoder, latent, smoothing=0.2), bilateral(draw(decoder, latent), 0.2))
 
 
+@pytest.mark.parametrize("solver", ["ancestral", "dpm", "heun", "multistep"])
+def test_without_strength_a_start_stays_as_it_is(decoder: ImageFlow, solver: str) -> None:
+    latent, start = some(1), torch.rand(1, 3, 16, 16) * 2 - 1
+    settings = decoder.default_settings() | {"solver": solver, "strength": 0.0}
+    torch.testing.assert_close(decoder.generate(latent, against=latent, seeds=[0], settings=settings, start=start), start)
+
+
 @pytest.mark.parametrize("solver", ["ancestral", "euler"])
 def test_what_a_discriminator_sees_is_what_would_be_drawn(decoder: ImageFlow, solver: str) -> None:
     made = ImageFlow(SMALL.model_copy(update={"solver": solver, "guidance_scale": 1.0, "num_inference_steps": 3}))

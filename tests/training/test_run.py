@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -309,6 +310,27 @@ def test_distilling_trains_the_decoder_alone(small_recipe: Recipe, tmp_path: Pat
             assert torch.equal(student.model.state_dict()[name], tensor), name
     one, two = student.generate("red square", to="image", seed=1)[0], student.generate(["blue circle", "red square"], to="image", seeds=[5, 1])[1]
     assert max(abs(a - b) for a, b in zip(one.tobytes(), two.tobytes(), strict=True)) <= 1
+    Run(small_recipe.model_copy(update={"seed": 1}), tmp_path / "other", resume=False, console=QUIET).train()
+    shutil.rmtree(tmp_path / "teacher" / "model")
+    shutil.copytree(tmp_path / "other" / "model", tmp_path / "teacher" / "model")
+    with pytest.raises(UserError, match=r"teacher holds other weights than .* was started with"):
+        Run(parse_recipe(settings, where="test"), tmp_path / "student", resume=True, console=QUIET)
+
+
+def test_distilling_moves_nothing_that_layers_count(small_recipe: Recipe, tmp_path: Path) -> None:
+    settings = small_recipe.model_dump(mode="json")
+    stem = {"kind": "image_transformer", "stem": "vgg", "stem_channels": [8, 8, 8], "width": 16, "heads": 2, "layers": 1}
+    set_dotted(settings, "model.encoders.image", stem)
+    set_dotted(settings, "objectives.arrows", {"image->image": 1.0})
+    set_dotted(settings, "model.decoders.image", settings["model"]["decoders"]["image"] | {"references": 0, "look_every": 0})
+    Run(parse_recipe(settings, where="test"), tmp_path / "teacher", resume=False, console=QUIET).train()
+    settings["initial"] = str(tmp_path / "teacher")
+    set_dotted(settings, "objectives.distil", {"teacher": str(tmp_path / "teacher"), "guidance_scale": 1.5, "steps": 4})
+    settings["model"]["decoders"]["image"] |= {"num_inference_steps": 2, "guidance_scale": 1.0, "solver": "euler"}
+    run = Run(parse_recipe(settings, where="test"), tmp_path / "student", resume=False, console=QUIET)
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    run.train()
+    assert {name.partition(".")[0] for name, tensor in run.model.state_dict().items() if not torch.equal(tensor, before[name])} == {"decoders"}
 
 
 def test_a_run_begins_from_a_trained_model(small_recipe: Recipe, tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -264,8 +264,14 @@ def ensure_pack(path: Path, *, framing: Framing = AS_PACKED, cache: Path, max_br
     kept = {name: value for name, value in _kept(framing).items() if name in ("size", "fit") or value != getattr(AS_PACKED, name)}
     fingerprint = hashlib.sha256(f"{path.resolve()} {' '.join(map(str, kept.values()))} {_stamp(path)}".encode()).hexdigest()
     out = cache / f"{path.resolve().name}-{framing.size}-{fingerprint[:8]}"
+
+    def kept_one() -> Pack:
+        found = Pack(out, clip_seconds=framing.clip_seconds)
+        _refuse_broken(path, found.facts["skipped"], len(found), max_broken_rate)  # it may have been made under another limit
+        return found
+
     if is_pack(out):
-        return Pack(out, clip_seconds=framing.clip_seconds)
+        return kept_one()
 
     def wait() -> None:
         if progress is not None:
@@ -273,16 +279,35 @@ def ensure_pack(path: Path, *, framing: Framing = AS_PACKED, cache: Path, max_br
 
     with one_at_a_time(out.with_name(f".{out.name}.lock"), wait=wait):
         if is_pack(out):
-            return Pack(out, clip_seconds=framing.clip_seconds)
+            return kept_one()
         return pack(path, framing=framing, out=out, max_broken_rate=max_broken_rate, source=fingerprint, progress=progress)
 
 
 def _stamp(path: Path) -> str:
     """Return what changes when any file of a data set does: a hash of all names, sizes and modification times."""
     digest = hashlib.sha256()
-    for folder, inner, files in os.walk(path) if path.is_dir() else [(str(path.parent), [], [path.name])]:
-        inner.sort()
-        for name in sorted(files):
-            facts = os.stat(os.path.join(folder, name))
-            digest.update(f"{folder}/{name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    for file in _files_below(path) if path.is_dir() else _files_named_by(path):
+        digest.update(os.fsencode(file))
+        with suppress(OSError):  # a link that leads nowhere, such as an editor's lock: its name is all there is
+            facts = os.stat(file)
+            digest.update(f" {facts.st_size} {facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def _files_below(folder: Path) -> Iterator[str]:
+    """Yield all files below a folder, those in linked folders, too, each real folder once."""
+    seen = set[str]()
+    for parent, inner, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(parent)) in seen:
+            inner.clear()
+            continue
+        seen.add(real)
+        inner.sort()
+        yield from (os.path.join(parent, name) for name in sorted(files))
+
+
+def _files_named_by(table: Path) -> Iterator[str]:
+    """Yield a table, or another file that is a data set, and what its rows name."""
+    rows = list(recognise(table).rows())
+    named = {row.source.path for row in rows} | {row.sound for row in rows if row.sound is not None}
+    yield from map(str, (table, *sorted(named - {table})))

@@ -280,10 +280,12 @@ class ImageFlow(Decoder[ImageFlowConfig]):
             strength = float(settings["strength"])
             if not 0 <= strength <= 1:
                 raise UserError(f"strength {strength:g} is not between 0 and 1.")
+            if strength == 0:
+                return start.to(x)
             begin = 1 - strength
             x = flow.interpolate(x, start.to(x), torch.full((len(x),), begin, device=x.device))
         steps = max(1, math.ceil(int(settings["num_inference_steps"]) * (1 - begin)))
         grid = begin + (1 - begin) * flow.time_grid(steps, shift=float(settings["time_shift"]))
         made = integrate(field, x, grid, solver=settings["solver"], noise=noise, bound=1.0).clamp(-1, 1)
         smoothing = float(settings["smoothing"])
-        return bilateral(made, smoothing) if smoothing > 0 and begin < 1 else made
+        return bilateral(made, smoothing) if smoothing > 0 else made

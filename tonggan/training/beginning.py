@@ -62,7 +62,7 @@ def untold(recipe: Recipe, model: CrossModalModel) -> list[str]:
     ]
 
 
-def companion(recipe: Recipe) -> CrossModalModel | None:
+def companion(recipe: Recipe) -> Loaded | None:
     """Return the model that stands beside the one that is trained and does not move: a teacher, or a reference for preferences; None where there is none.
 
     A reference that is not named is what the run starts from. It is made anew, so that a resumed run has the same.
@@ -70,14 +70,13 @@ def companion(recipe: Recipe) -> CrossModalModel | None:
     distil, prefer = recipe.objectives.distil, recipe.objectives.prefer
     named = distil.teacher if distil is not None else prefer.reference if prefer is not None else None
     if named is not None:
-        return load_model(named).model
+        return load_model(named)
     if prefer is None:
         return None
     torch.manual_seed(recipe.seed)
     model = CrossModalModel(recipe.model)
-    if recipe.initial is not None:
-        begin_from(model, recipe.initial)
-    return model.to(memory_format=torch.channels_last).eval()
+    digest = "" if recipe.initial is None else begin_from(model, recipe.initial)[0].weights_hash
+    return Loaded(model.to(memory_format=torch.channels_last).eval(), {}, digest)
 
 
 def total_samples(recipe: Recipe, count: int) -> int:
@@ -91,13 +90,13 @@ def chosen_dtype(recipe: Recipe) -> str:
     return choose_dtype(choose_device(recipe.device)).dtype if recipe.dtype == "auto" else recipe.dtype
 
 
-def learner_of(model: CrossModalModel, recipe: Recipe, *, total_samples: int, dtype: str) -> Learner:
-    """Return the learner of a model on the recipe's device, with what stands beside it."""
+def learner_of(model: CrossModalModel, recipe: Recipe, *, beside: Loaded | None, total_samples: int, dtype: str) -> Learner:
+    """Return the learner of a model on the recipe's device, with what stands `beside` it."""
     device = choose_device(recipe.device)
-    beside = companion(recipe)
-    return Learner(model, recipe, total_samples, dtype, device=device, teacher=None if beside is None else beside.to(torch.device(device)))
+    return Learner(model, recipe, total_samples, dtype, device=device, teacher=None if beside is None else beside.model.to(torch.device(device)))
 
 
 def trial(recipe: Recipe, loader: Loader, *, samples: int = 1) -> Learner:
     """Return the learner of a recipe for a few steps that are measured: fitted to few samples, with no end in sight."""
-    return learner_of(begin(recipe, loader, samples=samples).model, recipe, total_samples=ENDLESS, dtype=chosen_dtype(recipe))
+    model = begin(recipe, loader, samples=samples).model
+    return learner_of(model, recipe, beside=companion(recipe), total_samples=ENDLESS, dtype=chosen_dtype(recipe))

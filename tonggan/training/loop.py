@@ -70,8 +70,8 @@ class Learner:
     def __post_init__(self) -> None:
         self.model.to(torch.device(self.device)).to(memory_format=torch.channels_last)
         freeze(self.model, self.recipe.frozen)
-        self._set_training()
         self.players = players(self.model, self.recipe.objectives, teacher=self.teacher)
+        self._set_training()
         own = set(self.model.modules())
         self.beside = [player for player in self.players if player.module not in own]
         for player in self.beside:
@@ -189,8 +189,9 @@ class Learner:
         self.trained_seconds = checkpoint.facts["trained_seconds"]
 
     def _set_training(self) -> None:
-        """Set training mode; what is frozen stays in evaluation mode, so that what its layers count (batch normalisation) does not move either."""
-        self.model.train()
+        """Set training mode; what does not learn stays in evaluation mode, so that what its layers count (batch normalisation) does not move either."""
+        self.model.eval()
+        self.players[0].module.train()  # the model, or of it a decoder alone
         modules = dict(self.model.named_modules())
         for name in self.recipe.frozen:
             if name in modules:

@@ -35,15 +35,15 @@ class AugmentConfig(Strict):
     flip: bool = False
     """Mirror left and right: not where text or direction matters."""
     shift: float = 0.0
-    """Largest shift, as a share of the side."""
+    """Standard deviation of the shift, as a share of the side."""
     scale: float = 0.0
-    """Largest change of size, as a share."""
+    """Standard deviation of the size, in octaves."""
     rotate: float = 0.0
-    """Largest turn in degrees."""
+    """Largest turn in degrees, to either side."""
     brightness: float = 0.0
-    """Largest change of brightness, as a share."""
+    """Standard deviation of what is added to all pixels, black being -1 and white 1."""
     saturation: float = 0.0
-    """Largest change of saturation, as a share."""
+    """Standard deviation of the factor of colour, in octaves."""
     background: Literal["white", "mirror"] = "white"
     """What stands where nothing was: white for drawings, the mirrored picture for photographs."""
 

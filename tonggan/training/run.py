@@ -23,8 +23,8 @@ from tonggan.files import replacing
 from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_card import model_card
-from tonggan.model_folder import save_model
-from tonggan.training.beginning import begin, chosen_dtype, learner_of, total_samples, untaught, untold
+from tonggan.model_folder import Loaded, save_model
+from tonggan.training.beginning import begin, chosen_dtype, companion, learner_of, total_samples, untaught, untold
 from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
 from tonggan.training.journal import Journal
 from tonggan.training.loop import StepReport
@@ -95,15 +95,18 @@ class Run:
             checkpoint = None
             dtype = chosen_dtype(recipe)
             self.model = self._begin()
-        self.learner = learner_of(self.model, recipe, total_samples=total_samples(recipe, self.data.count), dtype=dtype)
+        beside = companion(recipe)
+        self.read_from = self._read_from(beside)
+        self.learner = learner_of(self.model, recipe, beside=beside, total_samples=total_samples(recipe, self.data.count), dtype=dtype)
         if checkpoint is not None:
             self.learner.restore(checkpoint)
         else:
             self._record(recorded, dtype)
         facts = json.loads(recorded.read_text(encoding="utf-8"))
-        for path, name, found in self._read_from():
+        for path, name, found in self.read_from:
             if facts.get(name, found) != found:
-                raise UserError(f"{path} holds other data than {out} was started with; a resumed run must be the same run. Start a new one.")
+                what = "weights" if name == "companion" else "data"
+                raise UserError(f"{path} holds other {what} than {out} was started with; a resumed run must be the same run. Start a new one.")
         self.before = facts.get("before")
         after = None if checkpoint is None else checkpoint.step
         self.journal = Journal(out, tensorboard=recipe.monitor.tensorboard, after_step=after)
@@ -133,11 +136,15 @@ class Run:
                 raise UserError(f"monitor.{name} is {now}, but the best of {self.out} so far was chosen with {before}. Leave it as it was.")
         return asked
 
-    def _read_from(self) -> list[tuple[str, str, str]]:
-        """Return all that is learned from: (path, what it is, SHA-256)."""
-        read, prefer = [(self.recipe.data.path, "data", self.data.pack.content_hash)], self.recipe.objectives.prefer
-        if prefer is not None and self.data.preferences is not None:
-            read.append((prefer.preferences, "preferences", self.data.preferences.digest))
+    def _read_from(self, beside: Loaded | None) -> list[tuple[str, str, str]]:
+        """Return all that is learned from: (path, what it is, SHA-256); `beside` is the teacher or the reference."""
+        recipe, objectives = self.recipe, self.recipe.objectives
+        read = [(recipe.data.path, "data", self.data.pack.content_hash)]
+        if objectives.prefer is not None and self.data.preferences is not None:
+            read.append((objectives.prefer.preferences, "preferences", self.data.preferences.digest))
+        if beside is not None:
+            named = objectives.distil.teacher if objectives.distil is not None else objectives.prefer and objectives.prefer.reference
+            read.append((named or recipe.initial or "the reference", "companion", beside.weights_hash))
         return read
 
     def _record(self, recorded: Path, dtype: str) -> None:
@@ -150,7 +157,7 @@ class Run:
                 "torch": torch.__version__,
                 "python": platform.python_version(),
                 "before": self.before,
-            } | {name: found for _, name, found in self._read_from()}
+            } | {name: found for _, name, found in self.read_from}
             beside.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
 
     def _begin(self) -> CrossModalModel:
@@ -314,7 +321,7 @@ class Run:
             "dtype": learner.dtype,
             "held_out_loss": loss if math.isfinite(loss) else None,
             "rows": self.data.count,
-        } | {name: found for _, name, found in self._read_from()}
+        } | {name: found for _, name, found in self.read_from}
         if best_by not in UNMEASURED and self.judge is not None:
             trained["best"] = {best_by: -learner.best if self.judge.higher[best_by] else learner.best}
         if self.before is not None:

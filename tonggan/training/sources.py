@@ -15,7 +15,7 @@ from tonggan.model import ends
 from tonggan.progress import progress_bars
 from tonggan.training.recipe import Recipe
 
-FRAMED_BY = {"image": ("size",), "video": ("size", "frames_per_second", "sample_rate_hz"), "audio": ("sample_rate_hz",)}
+FRAMED_BY = {"image": ("size", "fit"), "video": ("size", "fit", "frames_per_second", "sample_rate_hz"), "audio": ("sample_rate_hz",)}
 """What of a framing must be the same in a pack and in a recipe, by the modality of the pack."""
 
 
