@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,36 @@ def test_a_folder_that_changes_while_it_is_read(describer: Tonggan, folder: Path
 def test_what_cannot_be_described(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no picture"):
         files_in([tmp_path])
-    (tmp_path / "rows.jsonl").write_text("[1]\n")
-    with pytest.raises(UserError, match="something other than descriptions"):
-        write_rows(lambda part: [], [], tmp_path / "rows.jsonl")
+    table = tmp_path / "rows.jsonl"
+    for content in ("[1]\n", "notes without an end of the line", '{"name": "a.png"}', "{"):
+        table.write_text(content)
+        if content == "{":  # may be a row of ours that was cut off after one letter
+            write_rows(lambda part: [], [], table)
+            continue
+        with pytest.raises(UserError, match="something other than descriptions"):
+            write_rows(lambda part: [], [], table)
+        assert table.read_text() == content
+
+
+def test_a_table_written_by_hand_stays(describer: Tonggan, folder: Path) -> None:
+    table = folder / "metadata.jsonl"
+    table.write_text('{"file_name": "pixel.png", "text": "mine"}')
+    written, _ = write_rows(lambda part: describe(describer, part), files_in([folder]), table, root=folder)
+    rows = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines()]
+    assert rows[0] == {"file_name": "pixel.png", "text": "mine"}
+    assert (written, len(rows)) == (3, 4)
+
+
+def test_names_that_are_no_text_and_files_named_twice(describer: Tonggan, folder: Path) -> None:
+    strange = folder / os.fsdecode(b"caf\xe9.png")
+    shutil.copy(folder / "pixel.png", strange)
+    files = files_in([folder, folder / "pixel.png"])
+    assert len(files) == len(set(files)) == 6
+    said = {each.file: each for each in describe(describer, files, n=2)}
+    assert "its name is not UTF-8" in said[strange].problem
+    table = folder / "none" / "metadata.jsonl"
+    assert write_rows(lambda part: describe(describer, part), [strange], table)[0] == 0
+    assert not table.exists()
 
 
 def test_sentences_are_evaluated_beside_the_nearest_training_picture(describer: Tonggan, shapes: Path, tmp_path: Path) -> None:

@@ -204,6 +204,9 @@ def test_words_alone_become_files(model: Tonggan, sounder: Tonggan, tmp_path: Pa
 def test_sounds_are_described_beside_what_cannot_be(model: Tonggan, told: Path, tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("low.wav", "long.flac", "broken.mp3", "picture.png")]
     sounds = heard(0), np.concatenate([heard(1), np.zeros(RATE, np.float32)])
+    soundfile.write(tmp_path / "nan.wav", np.full(RATE, np.nan, np.float32), RATE, subtype="FLOAT")
+    assert "are no numbers" in next(iter(describe(model, [tmp_path / "nan.wav"]))).problem
+    (tmp_path / "nan.wav").unlink()
     for file, samples in zip(files, sounds, strict=False):
         soundfile.write(file, samples, RATE)
     files[2].write_bytes(b"no sound")

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -291,11 +292,16 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(sounder: Tonggan
     in_front(silent(tmp_path / "whole.mp4", 40), tmp_path / "cut.mov", keep=0.7)
     in_front(tmp_path / "whole.mp4", tmp_path / "cut.mkv", keep=0.9)
     save_sound([Sound(np.zeros((1, 16_000), np.float32), 16_000)], tmp_path / "heard.wav", Provenance(None, None, 0, "", "", {}, None, "", ""))
-    still = tmp_path / "still.mkv"
+    still, tick = tmp_path / "still.mkv", tmp_path / "tick.mp4"
     at_once(clip, still)
+    encode(tick, np.zeros((2, 3, 64, 64), np.uint8), Sound(np.zeros((1, 160), np.float32), 16_000), frames_per_second=30_000)
+    (tmp_path / "folder.mp4").mkdir()
     before = sorted(tmp_path.iterdir())
     wrong = [
         (still, "out.mp4", Request(), "no longer than one frame"),
+        (tick, "out.wav", Request(), "no longer than one frame"),
+        (clip, "folder.mp4", Request(), r"folder\.mp4 is a folder\. Name a file"),
+        (clip, "out.wav", Request(settings={"guidance_scale": float("nan")}), "guidance_scale nan is no finite number"),
         (clip, "clip.mp4", Request(), "is the clip itself"),
         (clip, "linked.mp4", Request(), "is the clip itself"),
         (tmp_path / "cut.mp4", "out.mp4", Request(), "cut off"),
@@ -316,6 +322,13 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(sounder: Tonggan
         with pytest.raises(UserError, match=message):
             sound_clip(sounder, source, tmp_path / name, request=request, warn=lambda line: None)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_clip_of_a_tenth_of_a_second_has_a_preview(sounder: Tonggan, tmp_path: Path) -> None:
+    strange = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    sound_clip(sounder, silent(strange, 3), tmp_path / "a.wav", request=Request(), warn=print, preview=tmp_path / "a.png")
+    assert Image.open(tmp_path / "a.png").width > 900
+    assert sorted(path.name for path in tmp_path.iterdir() if path != strange) == ["a.png", "a.wav"]
 
 
 def test_a_gif_gets_a_sound_of_its_own(sounder: Tonggan, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +65,9 @@ console = Console(markup=False, emoji=False)
 
 def main() -> None:
     """Run the command; a mistake of the user, or Ctrl-C, is one line on stderr and exit code 2, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         app()
     except UserError as error:
@@ -241,9 +245,11 @@ def sound(
     model: Annotated[
         str | None, typer.Option(help="A model that ships, a model folder, or a run. Default: foley-fast, of words alone spoken-digits.")
     ] = None,
-    guidance_scale: Annotated[float | None, typer.Option(help="How closely what is seen is followed; 1 is unguided.")] = None,
+    guidance_scale: Annotated[
+        float | None, typer.Option(help="How closely what is seen is followed, or words without a clip; 1 is unguided.")
+    ] = None,
     prompt_guidance_scale: Annotated[
-        float | None, typer.Option(help="How closely the prompt is followed (default: as closely as what is seen).")
+        float | None, typer.Option(help="How closely the prompt beside a clip is followed (default: as closely as what is seen).")
     ] = None,
     num_inference_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the solver.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, or bfloat16: faster where the processor has it.")] = None,
@@ -262,6 +268,8 @@ def sound(
     wishes |= {"num_inference_steps": num_inference_steps, "dtype": dtype}
     if prompt is None and prompt_guidance_scale is not None:
         raise UserError("--prompt-guidance-scale says how closely a prompt is followed: give one with --prompt, or leave it out.")
+    if clip is None and prompt_guidance_scale is not None:
+        raise UserError("--prompt-guidance-scale is for a prompt beside a clip; how closely words alone are followed says --guidance-scale.")
     request = Request(seed=seed, settings=_chosen(wishes), mix=mix, keep_original=keep_original, prompt=prompt)
     loaded = Tonggan.from_pretrained(model or ("spoken-digits" if clip is None else "foley-fast"))
     if clip is None:

@@ -61,6 +61,8 @@ def label(
     for problem in problems.values():
         warn(problem)
     print(f"{written} new rows in {table}; {len(found) - written - len(problems)} stood there already; {len(problems)} files could not be described")
+    if problems:
+        raise UserError(f"{len(problems)} of {len(found)} files could not be described.")
 
 
 def alt_text(

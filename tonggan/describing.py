@@ -1,14 +1,16 @@
 """Describing for the command line: files of pictures and sounds to sentences, one bad file never stops the others, what is written is not done twice."""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from tonggan.errors import UserError
 from tonggan.modalities.audio import ENDINGS as SOUND_ENDINGS
-from tonggan.modalities.audio import open_sound
+from tonggan.modalities.audio import open_beginning
 from tonggan.modalities.image import ENDINGS, inspect_picture, open_picture
 from tonggan.modalities.text import Caption
 from tonggan.pipeline import Tonggan
@@ -20,6 +22,8 @@ SAMPLED = {"temperature": 0.8, "top_p": 0.9}
 """How sentences after the first are written, where several are asked for."""
 GRACE_SECONDS = 0.05
 """A sound may be so much longer than what a model listens to before that is said."""
+ROW_BEGINS = b'{"file_name": '
+"""How every line that is written here begins: what begins so and is no JSON was cut off."""
 TRIED = 4
 """Sentences that are sampled for each that is wanted, so that enough of them differ."""
 
@@ -51,7 +55,7 @@ def described_endings(model: Tonggan) -> tuple[str, ...]:
 
 
 def files_in(paths: Sequence[Path], endings: Sequence[str] = ENDINGS) -> list[Path]:
-    """Return the files named and those of the folders named that have one of the endings (pictures'), sorted within each.
+    """Return the files named and those of the folders named that have one of the endings (pictures'), sorted within each, each file once.
 
     Raises `UserError` for a path that is not there, and a folder without any.
     """
@@ -63,7 +67,7 @@ def files_in(paths: Sequence[Path], endings: Sequence[str] = ENDINGS) -> list[Pa
         if not inside:
             raise UserError(f"{path}: the folder holds no {'picture' if '.png' in endings else 'sound'}. Looked for: {', '.join(endings)}.")
         found += inside
-    return found
+    return list(dict.fromkeys(found))
 
 
 def describe(
@@ -104,6 +108,8 @@ def _open(file: Path, model: Tonggan) -> _Opened:
     known = described_endings(model)
     if (".wav" if kind == "audio" else ".png") not in known:
         return _Opened(kind, problem=f"{file}: {model.name} does not describe such files. It takes {', '.join(known)}.")
+    if any("\ud800" <= letter <= "\udfff" for letter in str(file)):
+        return _Opened(kind, problem=f"{file}: its name is not UTF-8. Rename it.")
     try:
         if kind == "audio":
             return _heard(file, model)
@@ -114,9 +120,10 @@ def _open(file: Path, model: Tonggan) -> _Opened:
 
 
 def _heard(file: Path, model: Tonggan) -> _Opened:
-    sound, listened = open_sound(file), model.framing.clip_seconds
-    note = f"{file}: {sound.seconds:.2f} s; its first {listened:g} s were listened to."
-    return _Opened("audio", sound, notes=(note,) if sound.seconds > listened + GRACE_SECONDS else ())
+    listened = model.framing.clip_seconds
+    sound, seconds = open_beginning(file, listened + GRACE_SECONDS)
+    note = f"{file}: {seconds:.2f} s; its first {listened:g} s were listened to."
+    return _Opened("audio", sound, notes=(note,) if seconds > listened + GRACE_SECONDS else ())
 
 
 def _sentences(model: Tonggan, perceived: list[Any], *, settings: dict[str, str], n: int, seeds: Sequence[int]) -> list[list[Caption]]:
@@ -142,11 +149,13 @@ def write_rows(
     left = [file for file in files if (file.relative_to(root) if root else file).as_posix() not in known]
     problems, written = {}, 0
     out.parent.mkdir(parents=True, exist_ok=True)
-    with open(out, "a", encoding="utf-8") as lines:
+    with ExitStack() as opened:
+        lines: IO[str] | None = None
         for description in descriptions(left):
             if description.problem:
                 problems[description.file] = description.problem
                 continue
+            lines = lines or opened.enter_context(open(out, "a", encoding="utf-8"))  # without a row there is no table
             _append(lines, description.as_row(root))
             written += 1
     return written, problems
@@ -158,16 +167,29 @@ def _append(lines: IO[str], row: dict[str, object]) -> None:
 
 
 def _mended(out: Path) -> set[str]:
-    """Return the file names that stand in `out`, after a last line that was cut is removed."""
+    """Return the file names that stand in `out`, after a last line that was cut is removed, and one that is whole but for its end is ended."""
     if not out.is_file():
         return set()
     content = out.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
+    ended = content.rfind(b"\n") + 1
+    last = content[ended:]
+    if last and (last.startswith(ROW_BEGINS) or ROW_BEGINS.startswith(last)) and not _is_row(last):
+        content = content[:ended]
     try:
-        names = {json.loads(line)["file_name"] for line in whole.decode("utf-8").split("\n") if line.strip()}
+        names = {json.loads(line)["file_name"] for line in content.decode("utf-8").split("\n") if line.strip()}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{out} holds something other than descriptions. Choose another file.") from error
-    if len(whole) < len(content):
-        with open(out, "r+b") as file:
-            file.truncate(len(whole))
+    with open(out, "r+b") as file:
+        file.truncate(len(content))
+        if content and not content.endswith(b"\n"):
+            file.seek(0, os.SEEK_END)
+            file.write(b"\n")
     return names
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True

@@ -59,6 +59,8 @@ def replacing(path: Path) -> Iterator[Path]:
             raise DiskFullError(
                 f"no space left on the disk while writing {path}. Free some space or choose another folder; nothing was changed."
             ) from error
+        if isinstance(error, IsADirectoryError):
+            raise UserError(f"{path} is a folder. Name a file.") from error
         if number in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise UserError(f"{path} may not be written to ({os.strerror(number)}). Choose another folder.") from error
         raise

@@ -92,7 +92,7 @@ class FinishedWindows:
     def __init__(self, folder: Path, *, made_by: Mapping[str, Any], sample_rate_hz: int) -> None:
         self.folder, self.sample_rate_hz = folder, sample_rate_hz
         self._files: list[Path] = []
-        told, identity = folder / "made_by.json", json.dumps(made_by, ensure_ascii=False, sort_keys=True, default=str)
+        told, identity = folder / "made_by.json", json.dumps(made_by, sort_keys=True, default=str)
         if folder.exists() and not (told.is_file() and told.read_text(encoding="utf-8") == identity):
             self.remove()
         if not folder.exists():

@@ -79,9 +79,11 @@ def sound_clip(
 
 
 def check_preview(preview: Path | None) -> None:
-    """Raise `UserError` where a preview is wanted and its name is not that of a PNG."""
+    """Raise `UserError` where a preview is wanted and its name is not that of a PNG, or is that of a folder."""
     if preview is not None and preview.suffix.lower() != ".png":
         raise UserError(f"{preview}: a preview is a PNG.")
+    if preview is not None and preview.is_dir():
+        raise UserError(f"{preview} is a folder. Name a file.")
 
 
 def provenance(model: Tonggan, request: Request, *, seed: int, size: tuple[int, int] | None) -> Provenance:
@@ -201,9 +203,10 @@ def _finished(model: Tonggan, clip: Path, output: Path, *, n: int, request: Requ
 def _generate(model: Tonggan, clip: Path, finished: FinishedWindows, *, n: int, request: Request, seconds: float, progress: Show | None) -> None:
     """Make the windows of a clip that are not finished yet, one after the other."""
     framing = model.framing
+    too_short = UserError(f"{clip}: it lasts no longer than one frame: no time in which something could be heard.")
     for number, (first, frames) in enumerate(ahead(windows(frames_at_rate(clip, framing), framing))):
         if number == 0 and len(frames) < 2:
-            raise UserError(f"{clip}: it lasts no longer than one frame: no time in which something could be heard.")
+            raise too_short
         if number >= len(finished):
             begin = first_sample(first, framing)
             before = finished.since(begin) if number else None
@@ -215,6 +218,8 @@ def _generate(model: Tonggan, clip: Path, finished: FinishedWindows, *, n: int, 
         if progress is not None:
             done = first + len(frames)
             progress("listening", done, max(done, round(seconds * framing.frames_per_second)))
+    if not len(finished):  # shown for so short a time that no frame falls into it
+        raise too_short
 
 
 def _window(model: Tonggan, frames: np.ndarray, seeds: list[int], *, request: Request, start: torch.Tensor | None) -> np.ndarray:

@@ -4,6 +4,7 @@ import torch
 
 from tonggan.data.pack import Pack, pack
 from tonggan.data.synthesis.foley import make_foley
+from tonggan.errors import UserError
 from tonggan.evaluation import in_time, materials, sound_embedding
 from tonggan.evaluation.hearing import EDGE_SECONDS, Windows
 from tonggan.evaluation.sound_judges import sound_judges
@@ -41,6 +42,10 @@ def test_rows_without_materials_are_not_judged(packed: Pack) -> None:
     tags = [{"events": [[0.6, "shot"]]}] * 2
     assert materials.blows_of(tags[0]) == []
     assert materials.blows_of({"events": [[0.6, "wood impact"]], "materials": ["wood"]}) == [materials.Blow(0.6, "wood")]
+    assert materials.blows_of({"events": "many", "materials": []}) == []
+    for events in ([0.5, 1.0], [["early", "wood"]], 3):
+        with pytest.raises(UserError, match=r'events of a row must be \[\[second, "what"\]'):
+            materials.blows_of({"events": events, "materials": ["wood"]})
     assert materials.material_judge(packed, reference="train", tags=tags, begins=np.zeros(2), edge_seconds=EDGE_SECONDS) is None
 
 

@@ -84,6 +84,9 @@ def led_field(network: FlowNetwork, latent: Latent, against: Latent, settings: M
     for name, known in (("solver", [*flow.SOLVERS, ANCESTRAL]), ("dtype", ["float32", "bfloat16"])):
         if settings[name] not in known:
             raise UserError(f"{name} '{settings[name]}' is not known.{nearest(str(settings[name]), known)}")
+    for name in ("guidance_scale", "prompt_guidance_scale"):
+        if not math.isfinite(settings.get(name) or 0.0):
+            raise UserError(f"{name} {settings[name]:g} is no finite number.")
     scale, (first, last) = float(settings["guidance_scale"]), settings["guidance_interval"]
     arithmetic = torch.autocast(latent.tokens.device.type, dtype=torch.bfloat16, enabled=settings["dtype"] == "bfloat16")
     of_prompt = settings.get("prompt_guidance_scale") if latent.prompt is not None else None

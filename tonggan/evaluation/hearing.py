@@ -15,6 +15,7 @@ from tonggan.errors import UserError
 from tonggan.evaluation.card import Figure
 from tonggan.evaluation.drawing import Chosen
 from tonggan.evaluation.intervals import Numbers, mean_interval
+from tonggan.evaluation.materials import events_of
 from tonggan.evaluation.sound_features import sound_distances
 from tonggan.evaluation.sound_judges import sound_judges
 from tonggan.evaluation.synchrony import Agreement, agree, synchrony_figures
@@ -84,15 +85,16 @@ class Judge:
     def __init__(self, pack: Pack, chosen: Chosen, real: Windows, *, truth: Truth, tolerance_seconds: float, reference: str) -> None:
         self.framing, self.real, self.tolerance_seconds = pack.framing, real, tolerance_seconds
         tags = [sample.tags for sample in chosen.samples]
+        events = [events_of(each) for each in tags] if truth == "events" else []
+        if truth == "events" and not all(each.get("events") is not None for each in tags):
+            raise UserError(f"{pack.path}: not every row has events; use --truth sound.")
         self.learned = sound_judges(
             pack, reference=reference, frames=real.frames, real=real.waveforms, tags=tags, begins=real.begins, edge_seconds=EDGE_SECONDS
         )
         if truth == "sound":
             self.true = self._onsets(real.waveforms)
             return
-        if not all("events" in sample.tags for sample in chosen.samples):
-            raise UserError(f"{pack.path}: not every row has events; use --truth sound.")
-        found = [np.unique([event[0] for event in sample.tags["events"]]) for sample in chosen.samples]
+        found = [np.unique([second for second, _ in each]) for each in events]
         self.true = [self._inside(seconds - begin) for seconds, begin in zip(found, real.begins, strict=True)]
 
     def __call__(self, waveforms: torch.Tensor) -> Judgement:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from tonggan.data.forms import FULL_SCALE
 from tonggan.data.pack import Pack
+from tonggan.errors import UserError
 from tonggan.evaluation.card import Figure
 from tonggan.evaluation.intervals import ratio_interval
 from tonggan.modalities.onsets import onsets
@@ -39,10 +40,23 @@ class Blow:
     material: str
 
 
+def events_of(tags: Mapping[str, Any]) -> list[tuple[float, str]]:
+    """Return what the tag `events` of a row says, none where there is no such tag: (second, what) of [[second, "what"], ...].
+
+    Raises `UserError` where it says it in another way.
+    """
+    try:
+        return [(float(second), str(what)) for second, what in tags.get("events") or ()]
+    except (TypeError, ValueError) as error:
+        raise UserError(f'events of a row must be [[second, "what"], ...], not {str(tags["events"])[:80]}.') from error
+
+
 def blows_of(tags: Mapping[str, Any]) -> list[Blow]:
     """Return the events of a row whose materials are known: `events` are [second, "material what"], `materials` names the materials; else none."""
     known = set(tags.get("materials") or ())
-    named = ((float(event[0]), str(event[1]).split(" ")[0]) for event in tags.get("events") or () if known)
+    if not known:  # events may mean something else then
+        return []
+    named = ((second, what.split(" ")[0]) for second, what in events_of(tags))
     return [Blow(second, material) for second, material in named if material in known]
 
 

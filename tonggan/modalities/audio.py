@@ -99,8 +99,14 @@ def sound_blocks(path: Path, *, sample_rate_hz: int | None = None, most_channels
     with opened(path) as container:
         if not container.streams.audio:
             return
-        blocks = (Sound(block, rate) for block, rate in _blocks(container, start=first_second(path), most_channels=most_channels))
+        blocks = (Sound(_finite(block, path), rate) for block, rate in _blocks(container, start=first_second(path), most_channels=most_channels))
         yield from blocks if sample_rate_hz is None else resampled(blocks, sample_rate_hz)
+
+
+def _finite(samples: np.ndarray, path: Path) -> np.ndarray:
+    if not np.isfinite(samples).all():
+        raise UserError(f"{path}: samples of its sound are no numbers (NaN or infinite). Write it again from its source.")
+    return samples
 
 
 def resampled(blocks: Iterable[Sound], sample_rate_hz: int) -> Iterator[Sound]:
@@ -116,6 +122,23 @@ def resampled(blocks: Iterable[Sound], sample_rate_hz: int) -> Iterator[Sound]:
         yield Sound(stream.resample_chunk(np.ascontiguousarray(block.samples.T)).T, sample_rate_hz)
     if stream is not None:
         yield Sound(stream.resample_chunk(np.zeros((0, channels), dtype=np.float32), last=True).T, sample_rate_hz)
+
+
+def open_beginning(path: Path, seconds: float) -> tuple[Sound, float]:
+    """Return what the first sound track of a file begins with, so many seconds or a little more, and how long it is; never more than that in memory.
+
+    Raises `UserError` as `open_sound` does.
+    """
+    kept: list[np.ndarray] = []
+    length, rate = 0, 1
+    for block in sound_blocks(path):
+        rate = block.sample_rate_hz
+        if length < seconds * rate:
+            kept.append(block.samples)
+        length += block.samples.shape[1]
+    if not kept:
+        raise UserError(f"{path}: there is no sound in it.")
+    return Sound(np.concatenate(kept, axis=1), rate), length / rate
 
 
 def open_sound(path: Path, *, sample_rate_hz: int | None = None) -> Sound:

@@ -32,7 +32,7 @@ def onsets(waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     mel = Mel(sample_rate_hz=sample_rate_hz)
     rise = _flux(log_mel(torch.from_numpy(np.asarray(waveform, dtype=np.float32)), mel).numpy())
     rise[-(mel.window_length // 2 // mel.hop_length + 1) :] = 0  # a tone that is cut off at the end clicks in every band
-    around = np.convolve(rise, np.ones(31) / 31, mode="same")
+    around = np.convolve(rise, np.ones(31) / 31)[15 : 15 + len(rise)]
     reach = round(APART_SECONDS * mel.frames_per_second / 2)
     highest = np.lib.stride_tricks.sliding_window_view(np.pad(rise, reach), 2 * reach + 1).max(1)
     found = np.flatnonzero((rise >= highest) & (rise > RISE) & (rise > OVER_NEIGHBOURS * around))

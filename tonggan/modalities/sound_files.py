@@ -29,7 +29,9 @@ MOST_CHANNELS = {".wav": 1024, ".flac": 8}
 
 
 def check_ending(path: Path) -> None:
-    """Raise `UserError` where sound cannot be written into a file of this ending."""
+    """Raise `UserError` where sound cannot be written into a file of this ending, or where it is the name of a folder."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder. Name a file.")
     known = {**SOUND_FORMATS, **VIDEO_FORMATS}
     if path.suffix.lower() not in known:
         raise UserError(f"{path}: sound is not written as '{path.suffix}'. Known: {', '.join(known)}.")
