@@ -180,19 +180,18 @@ class CrossModalModel(nn.Module):
         In training, what the judged arrow makes is led before the `game`; in evaluation it is not, since what is said there changes with the discriminator.
         """
         trained = {arrow: weight for arrow, weight in objectives.arrows.items() if weight}
-        asked = {kind for arrow in trained if (kind := self.prompt_kind(*ends(arrow))) is not None}
-        sources = {ends(arrow)[0] for arrow in trained} | asked | (set(self.encoders) if objectives.align else set())
+        heard = [ends(arrow) for arrow in trained if cast(Decoder, self.decoders[ends(arrow)[1]]).listens]
+        asked = {kind for way in heard if (kind := self.prompt_kind(*way)) is not None}
+        sources = {source for source, _ in heard} | asked | (set(self.encoders) if objectives.align else set())
         placed = {source: self.encode(given(batch.inputs, source), source, randomness=randomness) for source in sorted(sources)}
         terms: dict[str, Tensor] = {}
         weights: dict[str, float] = {}
         for arrow, weight in trained.items():
             source, target = ends(arrow)
-            latent = self._with_references(
-                placed[source].latent, batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist(), randomness=randomness
-            )
-            prompt = self.prompt_kind(source, target)
-            latent = latent if prompt is None else replace(latent, prompt=placed[prompt].latent)
-            latent = replace(self.space.drop_conditions(latent, randomness=randomness), changes=batch.changes)
+            if (source, target) in heard:
+                latent = self._told(placed, batch, source=source, target=target, randomness=randomness)
+            else:
+                latent = self.space.nothing(len(batch.indices))
             decoder, truth = cast(Decoder, self.decoders[target]), given(batch.targets, target)
             if game is not None and self.training and arrow == objectives.judged():
                 played = decoder.play(latent, truth, randomness=randomness)
@@ -209,10 +208,19 @@ class CrossModalModel(nn.Module):
             terms["align"], weights["align"] = self._alignment(latents, torch.as_tensor(batch.indices)), objectives.align
             if objectives.align_time_shifts is not None and batch.shifted is not None:
                 terms["align in time"], weights["align in time"] = self._alignment_in_time(latents, batch.shifted, randomness), objectives.align
-        if objectives.kl:
+        if objectives.kl and placed:
             terms["kl"] = torch.stack([each.divergence for each in placed.values() if each.divergence is not None]).mean()
             weights["kl"] = objectives.kl
         return LossTerms(terms, weights)
+
+    def _told(self, placed: Mapping[str, Placed], batch: Batch, *, source: str, target: str, randomness: torch.Generator) -> Latent:
+        """Return what the decoder of `target` is told in training: with references and prompt, now and then without its condition."""
+        latent = self._with_references(
+            placed[source].latent, batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist(), randomness=randomness
+        )
+        prompt = self.prompt_kind(source, target)
+        latent = latent if prompt is None else replace(latent, prompt=placed[prompt].latent)
+        return replace(self.space.drop_conditions(latent, randomness=randomness), changes=batch.changes)
 
     def _alignment(self, latents: Mapping[str, Latent], rows: Tensor) -> Tensor:
         names = sorted(latents)

@@ -95,6 +95,11 @@ class Decoder(Part[C]):
     seeded: ClassVar[bool] = True
     """Whether outputs for one latent differ from seed to seed."""
 
+    @property
+    def listens(self) -> bool:
+        """Whether what of it learns depends on the latent; where it does not, no encoder is run for it in training."""
+        return True
+
     def loss(self, latent: Latent, target: Any, *, randomness: Any) -> LossTerms:
         """Return what is to be descended for this batch; random draws come from the CPU generator `randomness` alone."""
         raise NotImplementedError

@@ -160,6 +160,24 @@ def test_a_vocoder_plays_goes_on_with_the_same_bits_and_nothing_else_moves(clips
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
+def test_no_encoder_is_run_for_a_vocoder_alone(clips: Path, tmp_path: Path) -> None:
+    alone = run(voice(clips, "objectives.adversarial=null", "objectives.kl=0.1", "model.space.variational=true"), tmp_path / "alone")
+    both = run(voice(clips, "objectives.adversarial=null", "frozen=[encoders, space]"), tmp_path / "both")
+    asked: list[str] = []
+    for name, each in (("alone", alone), ("both", both)):
+
+        def heard(*_: object, name: str = name, model: torch.nn.Module = each.model) -> None:
+            if model.training:  # previews ask, too
+                asked.append(name)
+
+        each.model.encoders["video"].register_forward_hook(heard)
+        each.train()
+        terms = set(lines(tmp_path / name, "train")[0])
+        assert {"video->audio mel", "video->audio spectra"} <= terms
+        assert ("video->audio flow" in terms) == (name == "both")
+    assert set(asked) == {"both"}
+
+
 def test_mistakes_of_a_voice(clips: Path, tmp_path: Path) -> None:
     mistakes = (
         ("objectives.adversarial.discriminator={channels: 16}", r"adversarial\.discriminator has no use here, where sounds are judged"),

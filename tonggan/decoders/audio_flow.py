@@ -52,7 +52,7 @@ class AudioFlowConfig(FlowConfig):
     """How closely a prompt is followed beside what is seen, apart from `guidance_scale`; None leads to both by the same. One more run a step."""
     vocoder: VocoderConfig | None = VocoderConfig()
     """None for Griffin-Lim."""
-    corrections: int = Field(default=6, ge=0)
+    corrections: int = Field(default=8, ge=0)
     """How often the waveform is brought nearer to the spectrogram that it was made from (`vocoder.corrected`)."""
     num_inference_steps: int = 16
     guidance_scale: float = 1.5
@@ -176,6 +176,11 @@ class AudioFlow(Decoder[AudioFlowConfig]):
         mean, deviation = band_statistics(examples, self.config.mel)
         self.mean.copy_(mean)
         self.deviation.copy_(deviation)
+
+    @property
+    def listens(self) -> bool:
+        """Whether the network of the flow learns: a vocoder knows spectrograms alone."""
+        return _learns(self.network)
 
     def loss(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> LossTerms:
         """Descend the velocity of log-mel frames, and the vocoder's distances; the one of the two that is frozen is left out."""

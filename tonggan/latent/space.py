@@ -78,6 +78,11 @@ class SharedSpace(nn.Module):
         pooled = F.normalize(self.null_point, dim=-1).to(like.pooled.dtype).expand_as(like.pooled)
         return replace(like, tokens=tokens, mask=mask, pooled=pooled, references=None, prompt=like.prompt and self.null(like.prompt))
 
+    def nothing(self, rows: int) -> Latent:
+        """Return "no condition" for so many rows where there is no latent to be like."""
+        mask = torch.ones(rows, 1, dtype=torch.bool, device=self.null_token.device)
+        return Latent(self.null_token.expand(rows, 1, -1), mask, F.normalize(self.null_point, dim=-1).expand(rows, -1))
+
     def no_prompt(self, beside: Latent) -> Latent:
         """Return what stands for a prompt that is left out, beside as many rows as a latent has."""
         return self.null(Latent(beside.tokens[:, :1], beside.mask[:, :1], beside.pooled))
