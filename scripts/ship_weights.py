@@ -1,15 +1,18 @@
 """Put a run's model among those that ship, its matrices in eight bits, with the figures of its evaluations: python scripts/ship_weights.py RUN [CARD.json ...]
 
 RUN may be a model that ships. A memory that two of them have lies in one folder alone. Figures of arrows that no CARD is of stay as they are: give the cards of
-all that changed.
+all that changed. `--voice OTHER` takes the vocoder of another run, and its model card says what that had seen.
 """
 
 import filecmp
 import json
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, cast
 
+import typer
+
+from tonggan.decoders.audio_flow import AudioFlow
+from tonggan.errors import UserError
 from tonggan.evaluation.card import Card
 from tonggan.files import replacing
 from tonggan.model_folder import MEMORY_OF
@@ -59,11 +62,22 @@ def shipped_config(folder: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def main() -> None:
+def take_voice(model: Tonggan, other: Tonggan) -> None:
+    """Let a model's sounds be played by another's vocoder."""
+    ours, theirs = (cast(AudioFlow, each.model.decoders["audio"]).vocoder for each in (model, other))
+    if ours is None or theirs is None or ours.config != theirs.config:
+        raise UserError(f"{other.name} has no vocoder of the form of {model.name}'s.")
+    ours.load_state_dict(theirs.state_dict())
+    model.config = dict(model.config) | {"trained": dict(model.config["trained"]) | {"voice": dict(other.config["trained"])}}
+
+
+def main(run: str, cards: Annotated[list[Path] | None, typer.Argument()] = None, voice: Annotated[str | None, typer.Option()] = None) -> None:
     """Write tonggan/weights/NAME."""
-    model = Tonggan.from_pretrained(sys.argv[1])
+    model = Tonggan.from_pretrained(run)
+    if voice is not None:
+        take_voice(model, Tonggan.from_pretrained(voice))
     evaluations = []
-    for card in map(Card.load, map(Path, sys.argv[2:])):
+    for card in map(Card.load, cards or []):
         figures = {figure.key: figure.value for figure in card.figures if figure.key in SHOWN}
         evaluations.append(
             {"arrow": card.arrow, "split": card.data.split, "language": card.data.language, "samples": card.data.samples, "figures": figures}
@@ -79,9 +93,9 @@ def main() -> None:
     for path in sorted(folder.iterdir()):
         print(f"{path.stat().st_size / 2**20:6.1f} MiB  {path.name}")
         if path.stat().st_size > LARGEST:
-            sys.exit(f"{path} is too large to ship")
+            raise SystemExit(f"{path} is too large to ship")
     print(json.dumps(evaluations, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

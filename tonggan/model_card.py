@@ -34,6 +34,7 @@ def model_card(config: Mapping[str, Any]) -> str:
         f"| hours of training | {_told(trained, 'hours')} |",
         f"| arithmetic | {trained['dtype']} |",
         f"| held-out loss | {'not measured' if loss is None else format(loss, '.4f')} |",
+        *([f"| vocoder | by itself, {trained['voice']['samples']:,} samples in {trained['voice']['hours']:g} hours |"] if "voice" in trained else []),
         *_memory_line(recipe),
         *_prompt_line(recipe),
         "",

@@ -60,7 +60,7 @@ def check_caption(text: str) -> str:
     """Return a caption given by a user, made regular; raises `UserError` where it is empty."""
     cleaned = clean_caption(text)
     if not cleaned:
-        raise UserError("the caption is empty. Say what is to be drawn, for example: 'a red heart, noto style'.")
+        raise UserError("the caption is empty. Say what is to be made, for example: 'a red heart, noto style'.")
     return cleaned
 
 
