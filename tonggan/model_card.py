@@ -22,7 +22,7 @@ def model_card(config: Mapping[str, Any]) -> str:
         "---",
         f"# {config['name']}",
         "",
-        f"Trained by [Tonggan](../../../README.md) {config['tonggan']} for: {', '.join(arrows)}.",
+        f"Trained by Tonggan {config['tonggan']} for: {', '.join(arrows)}.",
         "",
         "| | |",
         "|---|---|",

@@ -177,6 +177,11 @@ def test_parquet(tmp_path: Path) -> None:
         ("metadata.jsonl", "", "the file is empty"),
         ("metadata.jsonl", '{"file_name": "a.png", "te', "line 1: JSON that is cut off"),
         ("metadata.jsonl", '{"file_name": "a.png", "captoin": "x"}', "captoin"),
+        (
+            "metadata.csv",
+            "file_name,text\na.png,red\nb.png,a red, big triangle\n",
+            "line 3: 3 cells, and the head has 2. Put texts that hold ',' in quotes",
+        ),
         ("annotations/captions_train.json", '{"images": [', "JSON that is cut off"),
         ("other.dat", "x", "Looked for: annotations/captions_"),
     ],
@@ -255,3 +260,22 @@ def test_an_empty_cell_is_a_broken_picture(tmp_path: Path) -> None:
     assert one.source.read() == b"x"
     with pytest.raises(UserError, match="row 2 of row group 1 has nothing in 'image'"):
         two.source.read()
+
+
+def test_a_row_may_have_what_the_first_one_has_not(tmp_path: Path) -> None:
+    rows = [
+        {"file_name": "cats/0001.jpg", "text": "a grey cat on a sofa"},
+        {"file_name": "cats/0002.jpg", "text": {"en": "a black cat", "zh": "一只黑猫"}, "split": "test"},
+        {"image": "cats/0003.jpg", "caption": "a white cat", "split": "TEST"},
+    ]
+    (tmp_path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    read = list(recognise(tmp_path).rows())
+    assert [row.split for row in read] == ["train", "test", "test"]
+    assert [row.file_name for row in read] == [f"cats/000{number}.jpg" for number in (1, 2, 3)]
+    assert [row.captions.get("en") for row in read] == [("a grey cat on a sofa",), ("a black cat",), ("a white cat",)]
+    assert [dict(row.tags) for row in read] == [{}, {}, {}]
+
+
+def test_a_table_with_semicolons(tmp_path: Path) -> None:
+    (tmp_path / "metadata.csv").write_text("file_name;text\n1.png;red, big\n", encoding="utf-8")
+    assert [row.captions for row in recognise(tmp_path).rows()] == [{"en": ("red, big",)}]

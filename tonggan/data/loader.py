@@ -130,8 +130,11 @@ def _pictures(pack: Pack, indices: np.ndarray) -> dict[str, Any]:
 
 
 def hold_out(pack: Pack, indices: np.ndarray, *, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Part rows into (train, held out): a `share` of them chosen by hash, the same whatever else is in the pack's other splits."""
-    held = uniform(mix(np.arange(len(indices), dtype=np.uint64) + np.uint64(seed) * np.uint64(1_000_003))) < share
+    """Part rows into (train, held out): a `share` of them, one at least of two or more, chosen by hash, the same whatever else is in the pack's other splits."""
+    drawn = uniform(mix(np.arange(len(indices), dtype=np.uint64) + np.uint64(seed) * np.uint64(1_000_003)))
+    held = drawn < share
+    if share > 0 and len(indices) > 1 and not held.any():
+        held[drawn.argmin()] = True
     return indices[~held], indices[held]
 
 

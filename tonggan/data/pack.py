@@ -248,7 +248,8 @@ def _refuse_broken(path: Path, skipped: Mapping[str, str], kept: int, max_rate: 
     if len(skipped) > max_rate * total:
         names = ", ".join(list(skipped)[:5])
         raise UserError(
-            f"{path}: {len(skipped)} of {total} files cannot be read (limit {max_rate:.1%}): {names}. Mend them (tonggan data check), or raise the limit."
+            f"{path}: {len(skipped)} of {total} files cannot be read (limit {max_rate:.1%}): {names}. Mend them (tonggan data check names them all), "
+            "or raise the limit: data.max_broken_rate behind train, --max-broken-rate in data pack."
         )
 
 

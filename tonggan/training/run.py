@@ -37,6 +37,8 @@ BESIDE: Any = {"monitor": True, "device": True, "data": {"source"}}
 """What of a recipe a resumed run may have otherwise: how it is watched, where it is computed, and what stands on the card."""
 CHOOSING = ("best_by", "validation_samples", "evaluate_rows")
 """Settings of the monitor that a resumed run may not change: the best so far was chosen with them."""
+MOST_TOLD = 5
+"""Settings that are named where a resumed run has others."""
 VOCABULARY_SAMPLES = 40_000
 """Samples of the training stream that parts see before training (the BPE vocabulary)."""
 
@@ -126,9 +128,11 @@ class Run:
         if not recorded.is_file() or not checkpoint_folders(self.checkpoints):
             raise UserError(f"nothing to resume from in {self.out}: no checkpoint was written there. Start without --resume.")
         kept = parse_recipe(json.loads(recorded.read_text(encoding="utf-8"))["recipe"], where=str(recorded))
-        if kept.model_dump(exclude=BESIDE) != asked.model_dump(exclude=BESIDE):
+        if differing := _differing(kept.model_dump(exclude=BESIDE), asked.model_dump(exclude=BESIDE)):
+            told = "; ".join(differing[:MOST_TOLD]) + ("; ..." if len(differing) > MOST_TOLD else "")
             raise UserError(
-                f"the recipe differs from the one that {self.out} was started with; a resumed run must be the same run. Compare with {recorded}."
+                f"the recipe differs from the one that {self.out} was started with ({told}); a resumed run must be the same run. Give the same settings again, "
+                f"or begin another run from it: initial={self.out} and another --out."
             )
         for name in CHOOSING:
             before, now = (getattr(each.monitor, name) for each in (kept, asked))
@@ -384,3 +388,15 @@ class Run:
 
         with progress:
             yield show
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:
+    """Return what of nested settings is another now, in words."""
+    found = list[str]()
+    for name in dict.fromkeys([*before, *now]):
+        one, other = before.get(name), now.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += _differing(one, other, f"{where}{name}.")
+        elif one != other:
+            found.append(f"{where}{name}: {one} then, {other} now")
+    return found

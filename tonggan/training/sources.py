@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
+from tonggan.data.forms import FORMS
 from tonggan.data.loader import Batch, Loader, batch_of, chosen_caption, hold_out
 from tonggan.data.pack import Pack, ensure_pack
 from tonggan.data.preferences import Preferences, read_preferences
@@ -36,6 +37,11 @@ class Data:
 def open_pack(recipe: Recipe, *, cache: Path) -> Pack:
     """Open the pack of a recipe's data set, or make it."""
     data = recipe.data
+    if not Path(data.path).exists():
+        raise UserError(
+            f"{data.path}: no such file or folder. Name what is to be learned from behind train, as data.path=FOLDER. (tonggan data fetch emoji builds the drawings "
+            "of emoji-64, tonggan data synth foley makes the clips of foley.)"
+        )
     with progress_bars() as show:
         return ensure_pack(Path(data.path), framing=data.framing, cache=cache, max_broken_rate=data.max_broken_rate, progress=show)
 
@@ -51,6 +57,10 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
     if len(train) == 0:
         raise UserError(f"split '{recipe.data.train_split}' of {recipe.data.path} has no rows to train on.")
     console.print(f"data: {len(train):,} rows to train on, {len(held):,} held out, of {len(pack):,} in {pack.path}")
+    if FORMS[pack.modality].captioned and (left_out := pack.facts.get("uncaptioned", 0)):
+        console.print(f"data: {left_out:,} without a caption are left out")
+    if not len(held):
+        console.print("data: nothing is held out (data.hold_out): what is called held-out loss here is measured on rows that are trained on")
     phrasings = recipe.data.loader_phrasings()
     said = recipe.data.loader_target_phrasings()
     preferences, learned, watched_pairs = open_preferences(recipe, console=console)

@@ -103,12 +103,11 @@ def _unnamed(folder: Path, rows: Iterable[Row], endings: tuple[str, ...]) -> tup
 
 def _rows(table: Path) -> Iterator[Row]:
     split_of_folder = _split_of(table)
-    file_column = caption_column = split_column = None
+    file_column = caption_column = None
     clips = Clips(table.parent)
     for number, columns in enumerate(read_table(table), 1):
         if file_column is None:
             file_column = find_column(list(columns), FILE_COLUMNS, what="picture's file", where=str(table))
-            split_column = next((name for name in SPLIT_COLUMNS if name in columns), None)
             by_language = any(is_by_language(value) for value in columns.values())
             caption_column = next((name for name in CAPTION_COLUMNS if name in columns), None)
             cell = columns.get(file_column)
@@ -117,6 +116,12 @@ def _rows(table: Path) -> Iterator[Row]:
                 caption_column = LABEL_COLUMN
             if caption_column is None and not by_language and modality_of(source.path.name) in ("image", None):
                 find_column(list(columns), CAPTION_COLUMNS, what="caption", where=str(table))
+        # Rows of JSON lines need not have what the first one has.
+        split_column = next((name for name in SPLIT_COLUMNS if name in columns), None)
+        if caption_column not in columns:
+            caption_column = next((name for name in CAPTION_COLUMNS if name in columns), caption_column)
+        if file_column not in columns:
+            file_column = next((name for name in FILE_COLUMNS if name in columns), file_column)
         cell = columns.get(file_column)
         if isinstance(cell, (Mapping, list, bytes)):
             raise UserError(
@@ -130,6 +135,7 @@ def _rows(table: Path) -> Iterator[Row]:
         named = (file_column, caption_column, split_column)
         tags = {key: value for key, value in columns.items() if key not in named and not isinstance(value, CellSource)}
         split = str(columns.get(split_column) or split_of_folder) if split_column else split_of_folder
+        split = split.lower() if split.lower() in SPLIT_NAMES else split
         yield Row(name, source, captions_of(columns, caption_column), split, tags, sound)
 
 
@@ -193,13 +199,17 @@ def _read_separated(path: Path) -> Iterator[dict[str, Any]]:
     with open(path, encoding="utf-8-sig", newline="") as file:
         first = next((line for line in file if line.strip()), "")
         file.seek(0)
-        separator = "\t" if "\t" in first else ","
+        separator = next((each for each in "\t,;" if each in first), ",")
         cells = next(csv.reader([first], delimiter=separator), [])
         if len(cells) == len(VGGSOUND) and cells[1].strip().isdigit() and cells[3].strip() in SPLIT_NAMES:
             yield from _read_vggsound(path, file, separator)
             return
-        for row in csv.DictReader(file, delimiter=separator):
-            yield {key: value for key, value in row.items() if key is not None}
+        rows = csv.DictReader(file, delimiter=separator)
+        for row in rows:
+            if None in row:
+                count, head = len(cells) + len(row[None]), len(cells)
+                raise UserError(f"{path}, line {rows.line_num}: {count} cells, and the head has {head}. Put texts that hold '{separator}' in quotes.")
+            yield row
 
 
 def _read_vggsound(path: Path, file: TextIO, separator: str) -> Iterator[dict[str, Any]]:
