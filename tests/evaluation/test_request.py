@@ -1,6 +1,7 @@
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,3 +129,17 @@ def test_each_network_has_its_own_figures(shapes: Path, drawer: Path, clip: Path
     assert any("FID" in warning and "biased" in warning for warning in found.warnings)
     rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
     assert all("clip_score @ clip clip" in row["figures"] for row in rows)
+
+
+def test_broken_files_that_a_model_was_trained_despite_do_not_stop_its_evaluation(drawer: Path, shapes: Path, tmp_path: Path) -> None:
+    data, tolerant = tmp_path / "data", tmp_path / "tolerant"
+    shutil.copytree(shapes, data)
+    (data / "red-bar.png").write_bytes(b"no picture")
+    shutil.copytree(drawer / "model", tolerant)
+    config = json.loads((tolerant / "config.json").read_text())
+    config["recipe"]["data"]["max_broken_rate"] = 0.2
+    (tolerant / "config.json").write_text(json.dumps(config))
+    asked = Request(model=str(tolerant), data=str(data), split="train", limit=2, settings={"num_inference_steps": 1})
+    assert judge(asked, out=tmp_path / "cards" / "out").data.samples == 2
+    with pytest.raises(UserError, match=r"cannot be read \(limit 1\.0%\): red-bar\.png"):
+        judge(replace(asked, model=str(drawer)), out=tmp_path / "cards" / "other")

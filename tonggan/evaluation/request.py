@@ -101,7 +101,9 @@ def judge(request: Request, *, out: Path, beside: Sequence[Card] = (), download:
 
 
 def _pack_of(request: Request, model: Tonggan, out: Path, progress: Show | None) -> Pack:
-    return ensure_pack(Path(request.data), framing=model.framing, cache=out.parent / "packs", progress=progress)
+    # As many broken files as the model was trained despite do not stand in the way of judging it.
+    limit = model.recipe.data.max_broken_rate
+    return ensure_pack(Path(request.data), framing=model.framing, cache=out.parent / "packs", max_broken_rate=limit, progress=progress)
 
 
 def repeat(card: Card, *, out: Path, download: bool = False, progress: Show | None = None) -> tuple[Card, int, list[Deviation]]:
