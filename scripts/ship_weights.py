@@ -44,12 +44,13 @@ LICENSE = "apache-2.0"
 
 
 def share_memory(folder: Path) -> None:
-    """Leave a memory that another shipped model has to the byte there alone, and say so in config.json."""
+    """Leave a memory that another shipped model has to the byte there alone, and say so in config.json; captions are completed as they are there."""
     for own in folder.glob("memory-*.safetensors"):
         for other in sorted(folder.parent.glob(f"*/{own.name}")):
             if other.parent != folder and filecmp.cmp(own, other, shallow=False):
                 file = folder / "config.json"
-                config = json.loads(file.read_text(encoding="utf-8")) | {MEMORY_OF: f"../{other.parent.name}"}
+                like_there = {name: value for name, value in shipped_config(other.parent).items() if name == "completion"}
+                config = like_there | json.loads(file.read_text(encoding="utf-8")) | {MEMORY_OF: f"../{other.parent.name}"}
                 with replacing(file) as beside:
                     beside.write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
                 own.unlink()

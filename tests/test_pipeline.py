@@ -24,3 +24,11 @@ def test_more_than_a_batch_is_made_as_one_is(drawer: Path, describer: Tonggan, m
     assert max(abs(a - b) for x, y in zip(at_once, one_by_one, strict=True) for a, b in zip(x.tobytes(), y.tobytes(), strict=True)) <= 1
     assert [each.seed for each in model.candidates(captions, to="image", seed=1, best_of=3)] == [each.seed for each in best]
     assert describer.generate(at_once, to="text") == said
+
+
+def test_a_negative_prompt_needs_guidance(drawer: Path, describer: Tonggan) -> None:
+    model = Tonggan.from_pretrained(drawer)
+    with pytest.raises(UserError, match=r"guidance is what leads away from a negative prompt.*guidance_scale to 2 or more"):
+        model.generate("red square", to="image", negative="blue", settings={"guidance_scale": 1})
+    with pytest.raises(UserError, match="without guidance"):
+        describer.generate(model.generate("red square", to="image")[0], to="text", negative="blue")

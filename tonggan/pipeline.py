@@ -161,6 +161,9 @@ class Tonggan:
         begin = start if given_as_is else target.to_inputs([start] * len(chosen), self.framing)
         shown = None if not references else target.to_inputs(list(references), self.framing)
         latent = self._latent(given, to, shown=shown, prompt=prompt).repeat(n)
+        how = self.overrides | dict(settings or {})
+        if negative is not None:
+            self._check_led(to, how)
         away = None if negative is None else self._latent([negative])
         parts = []
         for first in range(0, len(chosen), AT_ONCE):
@@ -170,12 +173,24 @@ class Tonggan:
                 latent.rows(rows),
                 target=to,
                 seeds=own,
-                settings=self.overrides | dict(settings or {}),
+                settings=how,
                 against=None if away is None else away.repeat(len(own)),
                 start=None if begin is None else begin[first : first + AT_ONCE],
             )
             parts.append(made)
         return target, torch.cat(parts) if isinstance(parts[0], torch.Tensor) else [each for part in parts for each in part], latent, chosen
+
+    def _check_led(self, to: str, settings: Mapping[str, Any]) -> None:
+        """Raise `UserError` where nothing would lead away from what is negative."""
+        asked = self.settings(to) | dict(settings)
+        if "guidance_scale" not in asked:
+            raise UserError(
+                f"{self.name} makes its outputs without guidance, and nothing leads away from a negative prompt. Leave it out, or name another model."
+            )
+        if float(asked["guidance_scale"]) == 1:
+            raise UserError(
+                f"guidance is what leads away from a negative prompt, and {self.name} has none here: set guidance_scale to 2 or more, or name another model."
+            )
 
     def morph(
         self, first: Any, second: Any, *, to: str = "image", frames: int = 24, seed: int = 0, settings: Mapping[str, Any] | None = None

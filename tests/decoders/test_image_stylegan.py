@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 from tonggan.decoders.image_stylegan import ImageStylegan, ImageStyleganConfig, ModulatedConvolution
 from tonggan.errors import UserError
-from tonggan.latent.record import Latent
+from tonggan.latent.record import Latent, References
 
 SMALL = ImageStyleganConfig(size=32, latent_width=8, noise_width=4, style_width=16, mapping_layers=2, channels=8, max_channels=16, heads=2)
 
@@ -67,6 +69,24 @@ def test_truncation_leads_to_the_mean_of_the_caption(decoder: ImageStylegan) -> 
     for wrong in (-0.1, 1.5):
         with pytest.raises(UserError, match=r"truncation .* is not between 0 .* and 1"):
             draw(decoder, latent, [0, 1], truncation=wrong)
+
+
+def test_what_is_recalled_is_looked_at() -> None:
+    torch.manual_seed(0)
+    decoder = ImageStylegan(SMALL.model_copy(update={"references": 2}))
+    recalled = References(torch.rand(3, 2, 3, 32, 32) * 2 - 1, torch.ones(3, 2, dtype=torch.bool))
+    bare = some(3)
+    latent = replace(bare, references=recalled)
+    made, seeds = draw(decoder, latent, [5, 6, 7]), [5, 6, 7]
+    for other in (replace(latent, references=recalled.first(1)), bare):
+        assert ((draw(decoder, other, seeds) - made).abs().amax((1, 2, 3)) > 1e-3).all()
+    torch.testing.assert_close(draw(decoder, latent, seeds, references=1), draw(decoder, replace(latent, references=recalled.first(1)), seeds))
+    torch.testing.assert_close(draw(decoder, latent.rows(torch.tensor([1])), [6]), made[1:2], atol=1e-5, rtol=1e-5)
+    moved = recalled.values.clone()
+    moved[0, 1, :, 20:, 20:] = 1.0
+    changed = (draw(decoder, replace(latent, references=replace(recalled, values=moved)), seeds) - made).abs().amax(1)
+    assert changed[0, 20:, 20:].mean() > 2 * changed[0, :12, :12].mean()  # seen where it is
+    assert not changed[1:].any()
 
 
 def test_layers_can_have_seeds_of_their_own(decoder: ImageStylegan) -> None:

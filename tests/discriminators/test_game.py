@@ -9,6 +9,7 @@ from tonggan.discriminators.image import ImageDiscriminator, ImageDiscriminatorC
 from tonggan.errors import UserError
 from tonggan.latent.record import Latent
 from tonggan.objectives.terms import LossTerms
+from tonggan.parts import Played
 
 SMALL = ImageDiscriminatorConfig(channels=8, max_channels=16, heads=2)
 
@@ -46,17 +47,21 @@ def test_a_verdict_is_on_picture_tokens_and_point() -> None:
     torch.manual_seed(0)
     judge = ImageDiscriminator(SMALL, size=16, latent_width=8)
     torch.nn.init.normal_(judge.reading.out.weight)
+
+    def verdicts(shown: torch.Tensor, latent: Latent) -> torch.Tensor:
+        return judge(shown, latent)[0]
+
     shown, latent = pictures(4), some(4)
-    found = judge(shown, latent)
+    found = verdicts(shown, latent)
     assert found.shape == (4,)
     other = some(4, seed=1)
     for changed in (replace(latent, tokens=other.tokens), replace(latent, pooled=other.pooled)):
-        assert ((judge(shown, changed) - found).abs() > 1e-6).all()
+        assert ((verdicts(shown, changed) - found).abs() > 1e-6).all()
     masked = replace(latent, mask=torch.tensor([True, True, False]).repeat(4, 1))
     spoiled = masked.tokens.clone()
     spoiled[:, 2] = 100.0
-    torch.testing.assert_close(judge(shown, replace(masked, tokens=spoiled)), judge(shown, masked))
-    torch.testing.assert_close(judge(shown[2:3], latent.rows(torch.tensor([2]))), found[2:3])
+    torch.testing.assert_close(verdicts(shown, replace(masked, tokens=spoiled)), verdicts(shown, masked))
+    torch.testing.assert_close(verdicts(shown[2:3], latent.rows(torch.tensor([2]))), found[2:3])
     with pytest.raises(UserError, match="48 pixels cannot be judged"):
         ImageDiscriminator(SMALL, size=48, latent_width=8)
 
@@ -74,6 +79,23 @@ def test_each_turn_moves_one_player(loss: str, decoder: ImageDeconv) -> None:
     assert all(parameter.grad is None for parameter in decoder.parameters())
     assert any(parameter.grad is not None and parameter.grad.any() for parameter in played.parameters())
     assert set(challenge.terms) == {"mean_square", "adversarial"}
+
+
+def test_matching_draws_to_what_is_seen_of_the_real_output_under_the_same_changes(decoder: ImageDeconv) -> None:
+    played, latent, real = game(matching=0.5, augment={"kind": "diffaugment"}), some(4), pictures(4)
+
+    def challenged(made: torch.Tensor) -> LossTerms:
+        return played.challenge(Played(made, LossTerms({})), latent, real, rows=torch.arange(4), randomness=torch.Generator().manual_seed(0))
+
+    assert challenged(real).terms["matching"].item() == pytest.approx(0, abs=1e-6)
+    near, far = (challenged(real + distance * pictures(4, seed=1)) for distance in (0.1, 0.5))
+    assert 0 < near.terms["matching"] < far.terms["matching"]
+    assert far.weights["matching"] == 0.5
+    assert "matching" not in play(game(), decoder)[0].terms
+    challenge = play(played, decoder)[0]
+    challenge.terms["matching"].backward()
+    assert all(parameter.grad is None for parameter in played.parameters())
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in decoder.parameters())
 
 
 def test_slopes_are_looked_at_every_few_turns_and_weigh_as_much_in_all(decoder: ImageDeconv) -> None:
@@ -122,3 +144,13 @@ def test_a_look_measures_differences_against_real_ones(decoder: ImageDeconv) -> 
     assert whole["diversity_captions"] == pytest.approx(1)
     assert 0.7 < whole["diversity_seeds"] < 1.3
     assert "diversity_seeds" not in played.look(real, latent, real[None], seeded=False).figures
+
+
+def test_seeds_that_are_alike_are_no_trouble_where_outputs_are_matched() -> None:
+    latent, real = some(6), pictures(6)
+    for matching, suspected in ((0.0, True), (1.0, False)):
+        played = game(matching=matching)
+        played.vitals.norms[1, 0] = 1000
+        found = played.look(real, latent, torch.stack([real, real]), seeded=True)
+        assert found.figures["diversity_seeds"] == pytest.approx(0, abs=1e-6)
+        assert found.suspected == suspected

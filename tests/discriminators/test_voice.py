@@ -42,7 +42,7 @@ def test_it_learns_to_hear_phases_that_do_not_fit(loss: str) -> None:
         game.turn(randomness).total.backward()
         optimizer.step()
     with torch.no_grad():
-        verdicts = game.discriminator(torch.cat([real, made]), latents(32))
+        verdicts = game.discriminator(torch.cat([real, made]), latents(32))[0]
     assert float((verdicts[:16] > verdicts[16:]).float().mean()) > 0.9
 
 
@@ -50,7 +50,7 @@ def test_silence_has_finite_slopes() -> None:
     torch.manual_seed(0)
     judge = VoiceDiscriminator(SMALL)
     silent = torch.zeros(2, 4096, requires_grad=True)
-    judge(silent, latents(2)).sum().backward()
+    judge(silent, latents(2))[0].sum().backward()
     assert silent.grad is not None
     assert torch.isfinite(silent.grad).all()
 

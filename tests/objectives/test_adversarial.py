@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from tonggan.objectives.adversarial import RULES, squared_slopes
+from tonggan.objectives.adversarial import RULES, feature_matching, squared_slopes
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -52,3 +52,9 @@ def test_slopes_of_a_quadratic_verdict() -> None:
     found.mean().backward()
     assert weight.grad is not None
     torch.testing.assert_close(weight.grad, (8 * weight * pictures.square().sum((1, 2, 3))).mean().detach())
+
+
+def test_layers_are_compared_in_their_own_units() -> None:
+    made, real = [torch.tensor([[1.0, 3.0]]), torch.tensor([[100.0]])], [torch.tensor([[2.0, 2.0]]), torch.tensor([[200.0]])]
+    assert feature_matching(made, real).item() == pytest.approx(0.5)
+    assert feature_matching([1000 * each for each in made], [1000 * each for each in real]).item() == pytest.approx(0.5)

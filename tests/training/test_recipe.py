@@ -40,3 +40,18 @@ def test_a_section_that_is_left_empty_is_one_line(tmp_path: Path) -> None:
 def test_settings_that_do_not_go_together_are_said_before_anything_runs(recipe: str, override: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         load_recipe(recipe, overrides=[override])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["schedule.batch_size=abc", "seed=1"], "schedule.batch_size=abc: "),
+        (["seed=1", "schedule={samples: x}"], "schedule={samples: x}: "),
+        (["model.decoders.image.width=3.5"], "model.decoders.image.width=3.5: "),
+        (["data.size=32"], "emoji-64.yaml: "),
+    ],
+)
+def test_what_is_wrong_on_the_command_line_is_not_blamed_on_the_recipe(overrides: list[str], named: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_recipe("emoji-64", overrides=overrides)
+    assert str(error.value).split("/")[-1].startswith(named)

@@ -298,6 +298,15 @@ def test_a_decoder_looks_at_what_is_recalled_or_shown(small_recipe: Recipe, tmp_
         model.generate("blue circle", to="image", references=[picture] * 5)
 
 
+def test_weights_that_are_not_there_are_missed_before_anything_is_packed(small_recipe: Recipe, tmp_path: Path) -> None:
+    for key, value in {"initial": "emoji-46", "model.encoders.text": {"kind": "text_pretrained", "model": str(tmp_path / "none")}}.items():
+        settings = small_recipe.model_dump(mode="json")
+        set_dotted(settings, key, value)
+        with pytest.raises(UserError):
+            Run(parse_recipe(settings, where="test"), tmp_path / "out" / "run", resume=False, console=QUIET)
+        assert not (tmp_path / "out").exists()
+
+
 def test_distilling_trains_the_decoder_alone(small_recipe: Recipe, tmp_path: Path) -> None:
     Run(small_recipe, tmp_path / "teacher", resume=False, console=QUIET).train()
     settings = small_recipe.model_dump(mode="json") | {"initial": str(tmp_path / "teacher")}

@@ -1,11 +1,13 @@
 """A picture in one pass: StyleGAN2's generator (Karras et al. 2020, arXiv:1912.04958), which also reads the latent's tokens.
 
 (latent's point, noise) -> mapping -> a style for every layer; constant (c, 4, 4) -> modulated convolutions at 4, 8, 16 (cells read the tokens), ... up to the size;
-at every size colours are added to those of the size before. It has no loss of its own: a discriminator teaches it (`objectives.adversarial`).
+at every size colours are added to those of the size before. What the memory recalls is seen at every size by strided convolutions and added, as the encoder of
+co-modulated GANs adds the picture that is completed (Zhao et al. 2021, arXiv:2103.10428). It has no loss of its own: a discriminator teaches it
+(`objectives.adversarial`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, cast
 
@@ -16,7 +18,7 @@ from torch.nn import functional as F
 
 from tonggan.decoders.flow_sampling import seeded_noise
 from tonggan.errors import UserError
-from tonggan.latent.record import Latent
+from tonggan.latent.record import Latent, References
 from tonggan.layers.reading import Reading
 from tonggan.layers.transformer import twice_differentiable
 from tonggan.objectives.terms import LossTerms
@@ -46,6 +48,8 @@ class ImageStyleganConfig(PartConfig):
     heads: int = Field(default=4, gt=0)
     style_mixing: float = Field(default=0.5, ge=0, le=1)
     """Share of the pictures in training whose later layers have the style of another noise (StyleGAN, arXiv:1812.04948, section 3.1)."""
+    references: int = Field(default=0, ge=0)
+    """Outputs that the memory recalls for a caption (of other rows, in training), which are looked at; 0 for none."""
     truncation: float = Field(default=1.0, ge=0, le=1)
     """How far styles keep from the mean of those that the caption has: 1 as they are, 0 all the same."""
     path_length: float = Field(default=0.0, ge=0)
@@ -128,6 +132,29 @@ def normalised(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.float().square().mean(1, keepdim=True) + 1e-8).to(x.dtype)
 
 
+class ReferenceMaps(nn.Module):
+    """What is recalled -> maps at every size of the generator.
+
+    Which reference is which is told by the place of its channels; one that is not there is grey, and its plane of "is there" zero.
+    """
+
+    def __init__(self, references: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.references = references
+        fine_to_coarse = list(widths)[::-1]
+        self.begin = nn.Conv2d(4 * references, fine_to_coarse[0], 3, padding=1)
+        self.down = nn.ModuleList(nn.Conv2d(*pair, 3, stride=2, padding=1) for pair in pairwise(fine_to_coarse))
+
+    def forward(self, recalled: References) -> list[Tensor]:
+        """Return maps (batch, channels, side, side), one for each size, the coarsest first."""
+        pictures = recalled.values.flatten(1, 2)
+        present = recalled.present.to(pictures.dtype)[:, :, None, None].expand(-1, -1, *pictures.shape[2:])
+        found = [self.begin(torch.cat([pictures, present], dim=1).contiguous(memory_format=torch.channels_last))]
+        for layer in self.down:
+            found.append(layer(F.leaky_relu(found[-1], SLOPE)))
+        return found[::-1]
+
+
 class ImageStylegan(Decoder[ImageStyleganConfig]):
     """`Latent` and noise -> pictures (batch, 3, size, size) in [-1, 1]."""
 
@@ -155,6 +182,8 @@ class ImageStylegan(Decoder[ImageStyleganConfig]):
             ModulatedConvolution(width, 3, 1, style_width=config.style_width, demodulated=False, gain=gain) for width in widths
         )
         self.reading = Reading(widths[sizes.index(READING_SIZE)], config.latent_width, heads=config.heads)
+        self.references = config.references
+        self.reference_maps = ReferenceMaps(config.references, widths) if config.references else None
         self.register_buffer("path_mean", torch.zeros(()))
         """Running mean of path lengths, which each is drawn to."""
 
@@ -171,11 +200,14 @@ class ImageStylegan(Decoder[ImageStyleganConfig]):
     def forward(self, latent: Latent, styles: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """Draw from styles (batch, layers, style_width) and noise (batch, 1, size, size) for every layer; colours are not bounded."""
         x = self.start.expand(len(styles), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        seen = None if self.reference_maps is None or latent.references is None else self.reference_maps(latent.references)
+        x = x if seen is None else x + seen[0]
         picture = x.new_zeros(len(styles), 3, FIRST_SIZE, FIRST_SIZE)
         for number, layer in enumerate(self.layers):
             x = layer(x, styles[:, number], maps[number])
-            if number % 2:
-                continue  # colours come from the last layer of a size
+            if number % 2:  # the first layer of a size; colours come from the last
+                x = x if seen is None else x + seen[number // 2 + 1]
+                continue
             if self.layer_sizes[number] == READING_SIZE:
                 x = self.reading(x, latent.tokens, latent.mask)
             coloured = self.colours[number // 2](x, styles[:, number])
@@ -207,7 +239,8 @@ class ImageStylegan(Decoder[ImageStyleganConfig]):
         few = torch.arange(max(1, len(styles) // PATH_SHARE), device=styles.device)
         with twice_differentiable(styles.device.type):
             styles = styles[few].float()
-            made = self(Latent(latent.tokens[few].float(), latent.mask[few], latent.pooled[few]), styles, [each[few] for each in maps])
+            told = latent.rows(few)
+            made = self(replace(told, tokens=told.tokens.float()), styles, [each[few] for each in maps])
             direction = torch.randn(made.shape, generator=randomness).to(made.device) / self.config.size
             (slopes,) = torch.autograd.grad((made * direction).sum(), styles, create_graph=True)
             lengths = slopes.square().sum(2).mean(1).sqrt()
@@ -218,8 +251,9 @@ class ImageStylegan(Decoder[ImageStyleganConfig]):
         return LossTerms({"path_length": (lengths - self.path_mean).square().mean()}, {"path_length": weight})
 
     def default_settings(self) -> dict[str, Any]:
-        """`truncation` in [0, 1]; `layer_seeds`, a seed or None for each of the first layers, whose style and noise come from it in place of the row's own."""
-        return {"truncation": self.config.truncation, "layer_seeds": []}
+        """`truncation` in [0, 1]; `layer_seeds`, a seed or None for each of the first layers, whose style and noise come from it in place of the row's own;
+        `references`, how many of those recalled are looked at."""
+        return {"truncation": self.config.truncation, "layer_seeds": [], "references": self.config.references}
 
     @torch.no_grad()
     def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any], start: Tensor | None = None) -> Tensor:
@@ -244,6 +278,7 @@ class ImageStylegan(Decoder[ImageStyleganConfig]):
                 maps[number] = theirs.maps[number].expand_as(maps[number])
         if truncation < 1:
             styles = torch.lerp(self._centre(latent)[:, None], styles, truncation)
+        latent = replace(latent, references=latent.references and latent.references.first(int(settings["references"])))
         return self(latent, styles, maps).float().clamp(-1, 1)
 
     def _centre(self, latent: Latent) -> Tensor:

@@ -42,14 +42,16 @@ class SpectrumDiscriminator(nn.Module):
         )
         self.verdict = nn.Conv2d(widths[-1], 1, 3, padding=1)
 
-    def forward(self, sounds: Tensor) -> Tensor:
-        """Return the verdicts."""
+    def forward(self, sounds: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the verdicts, and what every layer gave, (batch, channels, bins, frames)."""
         with torch.autocast(sounds.device.type, enabled=False):
             found = torch.view_as_real(spectrum(sounds.float(), window_length=self.window_length, hop_length=self.hop_length))
             x = found.permute(0, 3, 1, 2) / (found.square().sum(-1) + QUIET**2).pow(0.25).unsqueeze(1)
+        layers = []
         for layer in self.layers:
             x = F.leaky_relu(layer(x), SLOPE)
-        return self.verdict(x).flatten(1).mean(1)
+            layers.append(x)
+        return self.verdict(x).flatten(1).mean(1), layers
 
 
 class VoiceDiscriminator(nn.Module):
@@ -70,8 +72,9 @@ class VoiceDiscriminator(nn.Module):
 
     def judge(self, features: Tensor, latent: Latent) -> Tensor:
         """Return the mean of the verdicts at all resolutions."""
-        return torch.stack([judge(features) for judge in self.judges]).mean(0)
+        return self(features, latent)[0]
 
-    def forward(self, sounds: Tensor, latent: Latent) -> Tensor:
-        """Return the verdicts (batch,)."""
-        return self.judge(sounds, latent)
+    def forward(self, sounds: Tensor, latent: Latent) -> tuple[Tensor, list[Tensor]]:
+        """Return the mean of the verdicts at all resolutions, (batch,), and what every layer gave at each."""
+        verdicts, layers = zip(*(judge(sounds) for judge in self.judges), strict=True)
+        return torch.stack(verdicts).mean(0), [each for found in layers for each in found]

@@ -100,6 +100,7 @@ class FeatureDiscriminator(nn.Module):
             found.append(verdict(x).squeeze(1) + (x * F.normalize(project(point), dim=1)).sum(1))
         return torch.stack(found).mean(0)
 
-    def forward(self, shown: Tensor, latent: Latent) -> Tensor:
-        """Return the verdicts (batch,)."""
-        return self.judge(self.look(shown, latent), latent)
+    def forward(self, shown: Tensor, latent: Latent) -> tuple[Tensor, list[Tensor]]:
+        """Return the verdicts (batch,), and the tokens (batch, tokens, width) of each chosen block, by which they came about."""
+        features = self.look(shown, latent)
+        return self.judge(features, latent), list(features.unbind(1))

@@ -20,7 +20,7 @@ from tonggan.discriminators.image import ImageDiscriminator, ImageDiscriminatorC
 from tonggan.discriminators.vitals import GENERATOR, Vitals, mean_distance
 from tonggan.latent.record import Latent
 from tonggan.layers.transformer import twice_differentiable
-from tonggan.objectives.adversarial import RULES, squared_slopes
+from tonggan.objectives.adversarial import RULES, feature_matching, squared_slopes
 from tonggan.objectives.terms import Checkup, LossTerms
 from tonggan.parts import Played
 from tonggan.strict import Strict
@@ -38,6 +38,9 @@ class AdversarialConfig(Strict):
     """Weight of R1 and R2, the squared slopes of verdicts on real and on made outputs (gamma of R3GAN, arXiv:2501.05441, equations 5 and 6)."""
     penalty_every: int = Field(default=4, gt=0)
     """They are computed every so many turns, that many times as heavy (lazy regularisation, StyleGAN2, arXiv:1912.04958, section 3.1)."""
+    matching: float = Field(default=0.0, ge=0)
+    """Weight of feature matching in the generator's loss: how far what the discriminator sees of a made output, layer by layer, is from what it sees of the
+    real one (pix2pixHD, arXiv:1711.11585, equation 4). For outputs that their latents say nearly all of; it leaves less to noise."""
     mismatched: float = Field(default=0.5, ge=0, lt=1)
     """Share of the discriminator's loss that is about real outputs beside another row's latent (GAN-INT-CLS, arXiv:1605.05396, section 4.2)."""
     learning_rate: float | None = Field(default=None, gt=0)
@@ -92,24 +95,34 @@ class Game(nn.Module):
         `target` (batch, ...) are real outputs for the same latents, `rows` (batch,) say which latents belong to the same output.
         """
         self.moves = Moves(target, played.made.detach(), latent.seen(), rows)
-        judged = played.made.view_as(played.made)
-        if judged.requires_grad:  # of the verdicts alone: a loss that compares pixels would hide that nothing comes from them any more
-            judged.register_hook(lambda slope: self.vitals.moved(GENERATOR, float(torch.linalg.vector_norm(slope.float()))))
+        judged, seen = played.made.view_as(played.made), self.moves.latent
+        matched = self.config.matching > 0
+        likewise = randomness.clone_state() if matched else randomness  # what is compared is augmented in the same way
         with still(self.discriminator):
-            made = self.discriminator(self.augment(judged, randomness), self.moves.latent).float()
-            real = made
-            if self.rule.paired:
+            made, of_made = self.discriminator(self.augment(judged, randomness), seen)
+            real, of_real = made, of_made
+            if self.rule.paired or matched:
                 with torch.no_grad():
-                    real = self.discriminator(self.augment(target, randomness), self.moves.latent).float()
-        term = self.rule.generator(made, real).mean()
-        return LossTerms({**played.own.terms, "adversarial": term}, {**played.own.weights, "adversarial": self.config.weight})
+                    real, of_real = self.discriminator(self.augment(target, likewise), seen)
+        terms, weights = {"adversarial": self.rule.generator(made.float(), real.float()).mean()}, {"adversarial": self.config.weight}
+        if judged.requires_grad and self._slopes_due:  # of the verdicts alone: what is compared would hide that nothing comes from them any more
+            (slopes,) = torch.autograd.grad(terms["adversarial"], judged, retain_graph=True)
+            self.vitals.moved(GENERATOR, float(torch.linalg.vector_norm(slopes.float())))
+        if matched:
+            terms["matching"], weights["matching"] = feature_matching(of_made, of_real), self.config.matching
+        return LossTerms({**played.own.terms, **terms}, {**played.own.weights, **weights})
+
+    @property
+    def _slopes_due(self) -> bool:
+        """Whether slopes are computed in this turn: those of verdicts for the vitals, R1 and R2."""
+        return int(self.turns) % self.config.penalty_every == 0
 
     def turn(self, randomness: torch.Generator) -> LossTerms:
         """Return what the discriminator descends after a `challenge`: to tell real from made and from mismatched outputs, and, every few turns, R1 and R2."""
         assert self.moves is not None, "the generator moves first"
         moves, self.moves = self.moves, None
         count, share = len(moves.real), self.config.mismatched
-        penalised = self.config.penalty > 0 and int(self.turns) % self.config.penalty_every == 0
+        penalised = self.config.penalty > 0 and self._slopes_due
         at_features = self.discriminator.slopes_at_features
         # Slopes are those at what the discriminator sees: there is no second derivative of resampling.
         shown = self.augment(torch.cat([moves.real, moves.made]), randomness).detach().requires_grad_(penalised and not at_features)
@@ -150,7 +163,7 @@ class Game(nn.Module):
 
         Each seed is that of all rows, so that what differs from row to row is the captions' doing.
         """
-        verdicts = self.discriminator(self.augment(real, torch.Generator().manual_seed(0)), latent.seen()).float()
+        verdicts = self.discriminator(self.augment(real, torch.Generator().manual_seed(0)), latent.seen())[0].float()
         usual = mean_distance(real)
         if usual > 0:
             seeds = sum(mean_distance(made[:, row]) for row in range(made.shape[1])) / made.shape[1] / usual if seeded else None
@@ -159,4 +172,6 @@ class Game(nn.Module):
             seeds, captions = None, 1.0
         figures = self.vitals.figures(held_out=float(verdicts.mean()), captions=captions, seeds=seeds)
         figures["augmented"] = float(self.augment.probability)
-        return Checkup(figures, self.vitals.trouble(figures), self.vitals.suspected)
+        # What is matched with one real output a latent is to leave noise nothing to say: then seeds that are alike are no collapse.
+        told = {name: value for name, value in figures.items() if name != "diversity_seeds" or not self.config.matching}
+        return Checkup(figures, self.vitals.trouble(told), self.vitals.suspected)

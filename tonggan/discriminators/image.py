@@ -58,10 +58,14 @@ class ImageDiscriminator(nn.Module):
 
     def look(self, pictures: Tensor, latent: Latent) -> Tensor:
         """Return what is seen of pictures, whatever their latents: features (batch, channels, 8, 8)."""
-        x = self.begin(F.pixel_unshuffle(pictures, 2).contiguous(memory_format=torch.channels_last))
+        return self._tower(pictures)[-1]
+
+    def _tower(self, pictures: Tensor) -> list[Tensor]:
+        """Return the maps of every size down to the one that reads."""
+        found = [self.begin(F.pixel_unshuffle(pictures, 2).contiguous(memory_format=torch.channels_last))]
         for level in range(self.reads_at + 1):
-            x = self._level(x, level)
-        return x
+            found.append(self._level(found[-1], level))
+        return found[1:]
 
     def _level(self, x: Tensor, level: int) -> Tensor:
         return self.blocks[level](F.avg_pool2d(x, 2) if level else x)
@@ -76,6 +80,7 @@ class ImageDiscriminator(nn.Module):
         point = self.point(latent.pooled * latent.pooled.shape[-1] ** 0.5)
         return self.verdict(vector).squeeze(1) + (vector * point).sum(1) / vector.shape[1] ** 0.5
 
-    def forward(self, pictures: Tensor, latent: Latent) -> Tensor:
-        """Return the verdicts (batch,)."""
-        return self.judge(self.look(pictures, latent), latent)
+    def forward(self, pictures: Tensor, latent: Latent) -> tuple[Tensor, list[Tensor]]:
+        """Return the verdicts (batch,), and what was seen on the way to them: maps (batch, channels, height, width), the finest first, which is the picture."""
+        found = self._tower(pictures)
+        return self.judge(found[-1], latent), [pictures, *found]

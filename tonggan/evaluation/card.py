@@ -161,7 +161,9 @@ class Card:
         try:
             card = _ADAPTER.validate_json(path.read_bytes())
         except OSError as error:
-            raise UserError(f"the card {path} cannot be read ({error.strerror}).") from error
+            raise UserError(
+                f"the card {path} cannot be read ({error.strerror}). `tonggan evaluate MODEL --data DATA --out FOLDER` writes one."
+            ) from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the whole file"

@@ -4,7 +4,7 @@ A verdict is one number an output: the higher, the more real it seems. Relativis
 (arXiv:2501.05441, equations 2 and 4), the non-saturating loss (Goodfellow et al. 2014, arXiv:1406.2661), hinge (arXiv:1705.02894).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,3 +62,12 @@ def squared_slopes(verdicts: Tensor, inputs: Tensor) -> Tensor:
     """
     (slopes,) = torch.autograd.grad(verdicts.sum(), inputs, create_graph=True)
     return slopes.flatten(1).square().sum(1)
+
+
+def feature_matching(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Return the mean over layers of |made - real|, in units of the layer's mean |real| (pix2pixHD, arXiv:1711.11585, equation 4).
+
+    The units are ours: without them a discriminator, which is not told to keep its layers small, would set the weight.
+    """
+    distances = [(F.l1_loss(ours.float(), theirs.float()), theirs.float().abs().mean()) for ours, theirs in zip(made, real, strict=True)]
+    return torch.stack([distance / usual.clamp_min(1e-6) for distance, usual in distances]).mean()

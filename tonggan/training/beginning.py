@@ -28,14 +28,18 @@ class Begun:
     taken: tuple[Part, ...] = ()
 
 
-def begin(recipe: Recipe, loader: Loader, *, samples: int) -> Begun:
-    """Return a recipe's model before its first step: seeded, taken over from `initial`, and fitted to `samples` of the stream where gradients do not teach."""
+def begin(recipe: Recipe) -> Begun:
+    """Return a recipe's model, seeded and taken over from `initial`; it is to be fitted by `fit` yet. Raises `UserError` where weights that it asks for are missing."""
     torch.manual_seed(recipe.seed)
     model = CrossModalModel(recipe.model)
     initial, taken = (None, []) if recipe.initial is None else begin_from(model, recipe.initial)
-    known = [] if initial is None else but_refitted(model, taken, recipe.refit)
-    fit_parts(model, loader, samples=samples, known=known)
     return Begun(model, initial, tuple(taken))
+
+
+def fit(begun: Begun, recipe: Recipe, loader: Loader, *, samples: int) -> None:
+    """Fit what gradients do not teach, and what was not taken over, to `samples` of the stream: the model is then as it is before its first step."""
+    known = [] if begun.initial is None else but_refitted(begun.model, begun.taken, recipe.refit)
+    fit_parts(begun.model, loader, samples=samples, known=known)
 
 
 def untaught(recipe: Recipe, begun: Begun) -> list[str]:
@@ -98,5 +102,6 @@ def learner_of(model: CrossModalModel, recipe: Recipe, *, beside: Loaded | None,
 
 def trial(recipe: Recipe, loader: Loader, *, samples: int = 1) -> Learner:
     """Return the learner of a recipe for a few steps that are measured: fitted to few samples, with no end in sight."""
-    model = begin(recipe, loader, samples=samples).model
-    return learner_of(model, recipe, beside=companion(recipe), total_samples=ENDLESS, dtype=chosen_dtype(recipe))
+    begun = begin(recipe)
+    fit(begun, recipe, loader, samples=samples)
+    return learner_of(begun.model, recipe, beside=companion(recipe), total_samples=ENDLESS, dtype=chosen_dtype(recipe))

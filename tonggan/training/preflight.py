@@ -1,5 +1,6 @@
 """Before a long run: does it learn a few samples by heart, and what will it cost here?"""
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -57,6 +58,7 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
     assert modality.closeness is not None
     settings = {"guidance_scale": 1.0} if "guidance_scale" in model.part(model.decoders, target, "decoder").default_settings() else {}
     passed = False
+    began = time.perf_counter()
     while learner.step < max_steps and not passed:
         for _ in range(STEPS_BETWEEN_LOOKS):
             report = learner.advance(loader)
@@ -64,7 +66,9 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
             made = model.generate(batch.inputs[source], source=source, target=target, seeds=list(range(len(rows))), settings=settings)
         figure, unit, needed = modality.closeness(made, batch.targets[target])
         passed = figure >= needed
-        console.print(f"step {learner.step}: loss {report.losses['loss']:.4f}, closeness {figure:.1f} {unit} (passes at {needed:.0f})")
+        left = (time.perf_counter() - began) / 60 * (max_steps / learner.step - 1)
+        longest = "" if passed or not left else f", at most {math.ceil(left)} min more"
+        console.print(f"step {learner.step}: loss {report.losses['loss']:.4f}, closeness {figure:.1f} {unit} (passes at {needed:.0f}){longest}")
         if modality.preview is not None:
             modality.preview(made, out / "overfit-made", recipe.data.framing)
             modality.preview(batch.targets[target], out / "overfit-truth", recipe.data.framing)

@@ -278,7 +278,7 @@ def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False
         except yaml.YAMLError as error:
             raise UserError(f"'{override}': the value is not YAML that can be read: {' '.join(str(error).split())}") from error
     _forget_source(settings, {override.partition("=")[0] for override in overrides})
-    return parse_recipe(settings, where=str(path))
+    return parse_recipe(settings, where=str(path), overrides=overrides)
 
 
 def _settings(path: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -325,12 +325,20 @@ def set_dotted(settings: dict[str, Any], key: str, value: Any) -> None:
     settings[last] = value
 
 
-def parse_recipe(settings: Mapping[str, Any], *, where: str) -> Recipe:
-    """Turn settings into a `Recipe`; `where` names their origin in errors."""
+def parse_recipe(settings: Mapping[str, Any], *, where: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Turn settings into a `Recipe`; errors name `where` they come from, or the one of the `overrides` that brought the mistake in."""
     try:
         return Recipe.model_validate(settings)
     except ValidationError as error:
-        raise UserError(f"{where}: {explain(error, Recipe)}") from error
+        brought = [override for override in overrides if _brings(override.partition("=")[0], error.errors()[0]["loc"])]
+        raise UserError(f"{brought[-1] if brought else where}: {explain(error, Recipe)}") from error
+
+
+def _brings(key: str, location: Sequence[Any]) -> bool:
+    """Whether what an override sets at `key` (a.b.c) is, or holds, what is wrong at `location`, which leaves the names of parts out."""
+    levels, wrong = key.split("."), [str(part) for part in location]
+    rest = iter(levels)
+    return bool(wrong) and (wrong[: len(levels)] == levels or all(part in rest for part in wrong))
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:

@@ -24,7 +24,7 @@ from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_card import model_card
 from tonggan.model_folder import Loaded, save_model
-from tonggan.training.beginning import begin, chosen_dtype, companion, learner_of, total_samples, untaught, untold
+from tonggan.training.beginning import Begun, begin, chosen_dtype, companion, fit, learner_of, total_samples, untaught, untold
 from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
 from tonggan.training.journal import Journal
 from tonggan.training.loop import StepReport
@@ -83,12 +83,13 @@ class Run:
         elif checkpoint_folders(self.checkpoints):
             raise UserError(f"{out} holds a run already. Go on with --resume, or choose another folder.")
         self.recipe = recipe
+        begun = None if resume else begin(recipe)  # weights that are not there are missed before anything is packed, too
         self.data = open_data(recipe, cache=cache or out.parent / "packs", console=console)
         self.judge = judging(recipe, self.data) if judging and recipe.monitor.evaluate_every else None
         self._check_best_by(resume=resume)
         self._hold()  # nothing is written before: what is refused leaves no folder
         self.before: dict[str, Any] | None = None
-        if resume:
+        if begun is None:
             checkpoint = load_checkpoint(self.checkpoints)
             dtype = checkpoint.facts["dtype"]
             self.model = CrossModalModel(recipe.model)
@@ -96,7 +97,7 @@ class Run:
         else:
             checkpoint = None
             dtype = chosen_dtype(recipe)
-            self.model = self._begin()
+            self.model = self._fitted(begun)
         beside = companion(recipe)
         self.read_from = self._read_from(beside)
         self.learner = learner_of(self.model, recipe, beside=beside, total_samples=total_samples(recipe, self.data.count), dtype=dtype)
@@ -164,9 +165,9 @@ class Run:
             } | {name: found for _, name, found in self.read_from}
             beside.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
 
-    def _begin(self) -> CrossModalModel:
+    def _fitted(self, begun: Begun) -> CrossModalModel:
         """Return the model as it starts, and write down what its parts learned without gradients."""
-        begun = begin(self.recipe, self.data.loader, samples=min(VOCABULARY_SAMPLES, 8 * self.data.count))
+        fit(begun, self.recipe, self.data.loader, samples=min(VOCABULARY_SAMPLES, 8 * self.data.count))
         if begun.initial is not None:
             config = begun.initial.config
             self.before = {"model": config["name"], "weights_hash": begun.initial.weights_hash} | dict(config["trained"])
