@@ -33,7 +33,7 @@ def model_card(config: Mapping[str, Any]) -> str:
         f"| samples seen | {_told(trained, 'samples')} |",
         f"| hours of training | {_told(trained, 'hours')} |",
         f"| arithmetic | {trained['dtype']} |",
-        f"| held-out loss | {'not measured' if loss is None else format(loss, '.4f')} |",
+        f"| held-out loss | {format(loss, '.4f') if loss else 'not measured'} |",
         *([f"| vocoder | by itself, {trained['voice']['samples']:,} samples in {trained['voice']['hours']:g} hours |"] if "voice" in trained else []),
         *_memory_line(recipe),
         *_prompt_line(recipe),
