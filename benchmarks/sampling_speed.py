@@ -43,8 +43,10 @@ def main(
     source, target = ends(arrow)
     if target not in VARIANTS:
         raise UserError(f"'{arrow}': what is timed here ends in {' or '.join(VARIANTS)}.")
-    if target == "image":
+    if target == "image" and "dtype" in ours.settings(target):
         ours.overrides["dtype"] = dtype
+    elif dtype != "float32":
+        raise UserError(f"{model} makes its {target} in float32 alone. Leave --dtype out.")
     runs = _counted(ours, target)
     print(f"{torch.get_num_threads()} threads; {arrow}; settings {ours.settings(target)}")
     print("| | batch | seconds | a second | network runs for one |\n|---|---|---|---|---|")
