@@ -140,7 +140,6 @@ class ReferenceMaps(nn.Module):
 
     def __init__(self, references: int, widths: Sequence[int]) -> None:
         super().__init__()
-        self.references = references
         fine_to_coarse = list(widths)[::-1]
         self.begin = nn.Conv2d(4 * references, fine_to_coarse[0], 3, padding=1)
         self.down = nn.ModuleList(nn.Conv2d(*pair, 3, stride=2, padding=1) for pair in pairwise(fine_to_coarse))
