@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import model_validator
 from torch import Tensor, nn
@@ -90,8 +90,8 @@ class Decoder(Part[C]):
     """How many outputs that the model's memory recalls this decoder looks at."""
     prompt: str | None = None
     """Modality of what this decoder may be told beside what it starts from (a caption to a clip); None where it takes no prompt."""
-    adversarial: ClassVar[Literal["never", "may", "must"]] = "never"
-    """Whether a discriminator can teach it, or must, since it has no loss of its own."""
+    lossless: ClassVar[bool] = False
+    """Whether it has no loss of its own, so that only a discriminator can teach it."""
     seeded: ClassVar[bool] = True
     """Whether outputs for one latent differ from seed to seed."""
 
@@ -105,8 +105,8 @@ class Decoder(Part[C]):
         raise NotImplementedError
 
     def play(self, latent: Latent, target: Any, *, randomness: Any) -> Played:
-        """Return an output a row, made in one pass, and what `loss` would return; for decoders that a discriminator can teach."""
-        raise NotImplementedError
+        """Return an output a row, and what is descended beside its verdict; for decoders that a discriminator can teach."""
+        raise UserError(f"objectives.adversarial: a decoder of kind '{self.config.kind}' cannot be taught by a discriminator. Leave it out.")
 
     def audition(self, target: Any) -> Played | None:
         """Return what `play` lets a discriminator judge of outputs that are not trained on, where that is not what is made of a latent; else None."""

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from tonggan.data.loader import Batch
-from tonggan.decoders import DECODERS
 from tonggan.discriminators import DISCRIMINATORS
 from tonggan.discriminators.audio import VoiceDiscriminator
 from tonggan.discriminators.features import FeatureDiscriminator
@@ -173,7 +172,7 @@ def _check_adversarial(model: CrossModalModel, objectives: ObjectivesConfig) -> 
             _check_judged(model, judged, objectives)
     for arrow, weight in objectives.arrows.items():
         decoder = cast(Decoder, model.decoders[ends(arrow)[1]])
-        if weight and arrow != judged and decoder.adversarial == "must":
+        if weight and arrow != judged and decoder.lossless:
             raise UserError(f"{arrow}: '{decoder.config.kind}' learns from a discriminator alone. Give the recipe objectives.adversarial.")
 
 
@@ -204,12 +203,6 @@ def _check_judged(model: CrossModalModel, judged: str, objectives: ObjectivesCon
     if target not in DISCRIMINATORS:
         raise UserError(
             f"objectives.adversarial: there is no discriminator for {target}, only for {', '.join(DISCRIMINATORS)}. Leave it out, or set its arrow."
-        )
-    decoder = cast(Decoder, model.decoders[target])
-    if decoder.adversarial == "never":
-        fitting = [kind for kind, part in DECODERS.items() if part.modality == target and part.adversarial != "never"]
-        raise UserError(
-            f"objectives.adversarial: a decoder of kind '{decoder.config.kind}' cannot be taught by a discriminator; these can: {', '.join(fitting)}."
         )
     if target == "audio":
         _check_voice(cast(AdversarialConfig, objectives.adversarial))

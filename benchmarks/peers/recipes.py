@@ -94,7 +94,7 @@ class RecipePeer:
 
 
 class FinishedPeer:
-    """`emoji-64` for most of the budget, then `emoji-64-one` from there, its own weights the teacher: the flow decoder before a discriminator, in one step."""
+    """`emoji-64` for most of the budget, then `emoji-64-one` from there: the flow decoder before a discriminator, in one step."""
 
     guidance_scale: float | None
 
@@ -125,11 +125,10 @@ class FinishedPeer:
         return self.finish.step(batch, Pace(pace.step, (pace.share - learned) / FINISH_SHARE))
 
     def _begun(self) -> RecipePeer:
-        teacher = self.folder / "teacher"
-        if not teacher.is_dir():
-            self.flow.run.export(teacher)
-        overrides = [f"initial={teacher}", f"objectives.distil.teacher={teacher}", f"schedule.batch_size={self.batch_size}"]
-        recipe = load_recipe("emoji-64-one", overrides=overrides, smoke=self.arena.smoke)
+        learned = self.folder / "learned"
+        if not learned.is_dir():
+            self.flow.run.export(learned)
+        recipe = load_recipe("emoji-64-one", overrides=[f"initial={learned}", f"schedule.batch_size={self.batch_size}"], smoke=self.arena.smoke)
         monitor = recipe.monitor.model_copy(update={"tensorboard": False})
         told = {"data": self.arena.recipe.data, "seed": self.arena.recipe.seed, "device": "cpu", "dtype": self.arena.dtype, "monitor": monitor}
         return RecipePeer(self.name, recipe.model_copy(update=told), self.folder / "finish", arena=self.arena, resume=False)

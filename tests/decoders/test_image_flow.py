@@ -190,6 +190,10 @@ def test_what_a_discriminator_sees_is_what_would_be_drawn(decoder: ImageFlow, so
     randomness = torch.Generator().manual_seed(0)
     played = made.finish(latent, torch.zeros(1, 3, 16, 16), against=latent, teacher=decoder, how=how, randomness=randomness)
     torch.testing.assert_close(played.made.detach().clamp(-1, 1), draw(made, latent), atol=1e-5, rtol=1e-4)
+    alone = made.play(latent, torch.zeros(1, 3, 16, 16), randomness=torch.Generator().manual_seed(0))
+    assert torch.equal(alone.made, played.made)
+    assert "flow" in played.own.terms
+    assert not alone.own.terms
     played.made.sum().backward()
     assert any(parameter.grad is not None and parameter.grad.any() for parameter in made.parameters())
 

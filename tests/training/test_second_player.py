@@ -205,8 +205,9 @@ def test_mistakes_of_a_recipe(shapes: Path, tmp_path: Path) -> None:
         begin("objectives.adversarial.arrow=image->text")
     with pytest.raises(UserError, match=r"'image_stylegan' learns from a discriminator alone\. Give the recipe objectives\.adversarial"):
         begin("objectives.adversarial=null")
-    with pytest.raises(UserError, match="'image_flow' cannot be taught by a discriminator; these can: image_deconv, image_stylegan"):
-        begin("model.decoders.image={kind: image_flow, width: 80, layers: 1}")
+    guided = recipe(shapes, "model.decoders.image={kind: image_flow, width: 80, layers: 1, guidance_scale: 2.0}", name="emoji-64-gan")
+    with pytest.raises(UserError, match=r"set model\.decoders\.image\.guidance_scale=1"):
+        run(guided, tmp_path / "guided").train()
     with pytest.raises(UserError, match=r"set model\.space\.condition_dropout=0"):
         begin("model.space.condition_dropout=0.1")
     with pytest.raises(UserError, match="no arrow is trained whose outputs could be judged"):

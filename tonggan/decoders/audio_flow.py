@@ -151,7 +151,6 @@ class AudioFlow(Decoder[AudioFlowConfig]):
 
     modality = "audio"
     Config = AudioFlowConfig
-    adversarial = "may"
     mean: Tensor
     deviation: Tensor
 

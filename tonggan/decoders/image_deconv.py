@@ -31,7 +31,6 @@ class ImageDeconv(Decoder[ImageDeconvConfig]):
 
     modality = "image"
     Config = ImageDeconvConfig
-    adversarial = "may"
     seeded = False
 
     def __init__(self, config: ImageDeconvConfig) -> None:

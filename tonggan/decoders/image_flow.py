@@ -219,10 +219,24 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         """Learn the teacher's steps (`flow_distillation.distilled`)."""
         return distilled(self.network, latent, target, against=against, config=self.config, teacher=teacher, how=how, randomness=randomness)
 
-    def finish(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "ImageFlow", how: Any, randomness: torch.Generator) -> Played:
-        """Return pictures drawn from noise by our own `num_inference_steps`, and the loss of `distil`.
+    def play(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> Played:
+        """Return pictures drawn from noise by `num_inference_steps`, and nothing else to descend: a finish without a teacher.
 
-        The last step alone has gradients: those before it lead where the teacher leads.
+        Raises `UserError` for a decoder that is drawn with guidance, which would not be what is judged.
+        """
+        if self.config.guidance_scale != 1:
+            raise UserError("objectives.adversarial judges pictures that are drawn without guidance: set model.decoders.image.guidance_scale=1.")
+        return Played(self._drawn(latent, target, randomness), LossTerms({}))
+
+    def finish(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "ImageFlow", how: Any, randomness: torch.Generator) -> Played:
+        """Return pictures drawn from noise by our own `num_inference_steps`, and the loss of `distil`."""
+        made = self._drawn(latent, target, randomness)
+        return Played(made, self.distil(latent, target, against=against, teacher=teacher, how=how, randomness=randomness))
+
+    def _drawn(self, latent: Latent, target: Tensor, randomness: torch.Generator) -> Tensor:
+        """Return pictures of the shape of `target` as `generate` draws them, unguided.
+
+        The last step alone has gradients: those before it lead where they lead already.
         """
         condition = self.network.prepare(latent)
 
@@ -234,12 +248,11 @@ class ImageFlow(Decoder[ImageFlowConfig]):
             return torch.randn(target.shape, generator=randomness).to(target.device)
 
         if self.config.solver not in (ANCESTRAL, "euler"):
-            raise UserError(f"objectives.adversarial with objectives.distil plays step after step: set model.decoders.image.solver={ANCESTRAL}.")
+            raise UserError(f"objectives.adversarial plays step after step: set model.decoders.image.solver={ANCESTRAL}.")
         grid = flow.time_grid(self.config.num_inference_steps, shift=self.config.time_shift)
         with torch.no_grad():
             x = integrate(field, noise(), grid[:-1], solver=self.config.solver, noise=noise, bound=1.0)
-        made = flow.euler(field, x, grid[-2:])
-        return Played(made, self.distil(latent, target, against=against, teacher=teacher, how=how, randomness=randomness))
+        return flow.euler(field, x, grid[-2:])
 
     def feature_network(self) -> tuple[PictureNetwork, int]:
         """Return the network, and how many blocks it has."""

@@ -159,7 +159,7 @@ class ImageStylegan(Decoder[ImageStyleganConfig]):
 
     modality = "image"
     Config = ImageStyleganConfig
-    adversarial = "must"
+    lossless = True
     path_mean: Tensor
 
     def __init__(self, config: ImageStyleganConfig) -> None:
