@@ -109,6 +109,14 @@ def test_a_table_for_each_split_and_pictures_that_none_names(tmp_path: Path) -> 
     assert found.uncaptioned == ("pictures/c.png",)
 
 
+def test_whole_paths_in_a_table_are_of_the_pictures_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "data" / "a.png")
+    (tmp_path / "data" / "train.csv").write_text(f"path,caption\n{tmp_path / 'data' / 'a.png'},a dog\n")
+    monkeypatch.chdir(tmp_path)
+    found = recognise(Path("data"))
+    assert (found.missing_pictures, found.uncaptioned) == ((), ())
+
+
 def test_a_table_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 

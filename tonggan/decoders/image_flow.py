@@ -220,20 +220,22 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         return distilled(self.network, latent, target, against=against, config=self.config, teacher=teacher, how=how, randomness=randomness)
 
     def play(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> Played:
-        """Return pictures drawn from noise by `num_inference_steps`, and nothing else to descend: a finish without a teacher.
+        """Return pictures drawn from noise in some number of steps up to `num_inference_steps`, and nothing else to descend: a finish without a teacher.
 
         Raises `UserError` for a decoder that is drawn with guidance, which would not be what is judged.
         """
         if self.config.guidance_scale != 1:
             raise UserError("objectives.adversarial judges pictures that are drawn without guidance: set model.decoders.image.guidance_scale=1.")
-        return Played(self._drawn(latent, target, randomness), LossTerms({}))
+        most = self.config.num_inference_steps
+        steps = most if most == 1 else int(torch.randint(1, most + 1, (), generator=randomness))
+        return Played(self._drawn(latent, target, randomness, steps=steps), LossTerms({}))
 
     def finish(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "ImageFlow", how: Any, randomness: torch.Generator) -> Played:
         """Return pictures drawn from noise by our own `num_inference_steps`, and the loss of `distil`."""
-        made = self._drawn(latent, target, randomness)
+        made = self._drawn(latent, target, randomness, steps=self.config.num_inference_steps)
         return Played(made, self.distil(latent, target, against=against, teacher=teacher, how=how, randomness=randomness))
 
-    def _drawn(self, latent: Latent, target: Tensor, randomness: torch.Generator) -> Tensor:
+    def _drawn(self, latent: Latent, target: Tensor, randomness: torch.Generator, *, steps: int) -> Tensor:
         """Return pictures of the shape of `target` as `generate` draws them, unguided.
 
         The last step alone has gradients: those before it lead where they lead already.
@@ -249,7 +251,7 @@ class ImageFlow(Decoder[ImageFlowConfig]):
 
         if self.config.solver not in (ANCESTRAL, "euler"):
             raise UserError(f"objectives.adversarial plays step after step: set model.decoders.image.solver={ANCESTRAL}.")
-        grid = flow.time_grid(self.config.num_inference_steps, shift=self.config.time_shift)
+        grid = flow.time_grid(steps, shift=self.config.time_shift)
         with torch.no_grad():
             x = integrate(field, noise(), grid[:-1], solver=self.config.solver, noise=noise, bound=1.0)
         return flow.euler(field, x, grid[-2:])

@@ -96,9 +96,9 @@ def _tables_in(folder: Path) -> list[Path]:
 
 def _unnamed(folder: Path, rows: Iterable[Row], endings: tuple[str, ...]) -> tuple[str, ...]:
     """Return the files with such `endings` below `folder` that no row names."""
-    named = {row.source.path for row in rows}
+    named = {row.source.path.absolute() for row in rows}  # a table may give whole paths where the folder was given as a relative one
     pictures = (picture for picture in sorted(folder.rglob("*")) if picture.suffix.lower() in endings)
-    return tuple(str(picture.relative_to(folder)) for picture in pictures if picture not in named)
+    return tuple(str(picture.relative_to(folder)) for picture in pictures if picture.absolute() not in named)
 
 
 def _rows(table: Path) -> Iterator[Row]:
