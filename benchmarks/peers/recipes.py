@@ -94,7 +94,7 @@ class RecipePeer:
 
 
 class FinishedPeer:
-    """`emoji-64` for most of the budget, then `emoji-64-one` from there: the flow decoder before a discriminator, in one step."""
+    """`emoji-64` for most of the budget, then `emoji-64-fast` from there: the flow decoder before a discriminator, in one step."""
 
     guidance_scale: float | None
 
@@ -128,7 +128,7 @@ class FinishedPeer:
         learned = self.folder / "learned"
         if not learned.is_dir():
             self.flow.run.export(learned)
-        recipe = load_recipe("emoji-64-one", overrides=[f"initial={learned}", f"schedule.batch_size={self.batch_size}"], smoke=self.arena.smoke)
+        recipe = load_recipe("emoji-64-fast", overrides=[f"initial={learned}", f"schedule.batch_size={self.batch_size}"], smoke=self.arena.smoke)
         monitor = recipe.monitor.model_copy(update={"tensorboard": False})
         told = {"data": self.arena.recipe.data, "seed": self.arena.recipe.seed, "device": "cpu", "dtype": self.arena.dtype, "monitor": monitor}
         return RecipePeer(self.name, recipe.model_copy(update=told), self.folder / "finish", arena=self.arena, resume=False)
@@ -160,7 +160,7 @@ class FinishedPeer:
 
 
 def finished(arena: Arena, folder: Path, learning_rate: float, resume: bool) -> FinishedPeer:
-    """`tonggan train emoji-64`, then `tonggan train emoji-64-one` from it."""
+    """`tonggan train emoji-64`, then `tonggan train emoji-64-fast` from it."""
     return FinishedPeer(arena, folder, resume=resume)
 
 

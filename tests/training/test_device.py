@@ -42,8 +42,8 @@ def trained(recipe: Recipe, out: Path, device: str) -> Run:
         ("emoji-64-words", ["objectives.arrows={text->image: 1.0, image->text: 1.0}", *WATCHED, *WORDS]),
         ("emoji-64-gan", PICTURES),
         ("emoji-64-preferred", ["objectives.prefer.preferences=PREFERENCES", *PICTURES]),
-        ("emoji-64-one", PICTURES),
-        ("emoji-64-fast", ["objectives.distil.teacher=DRAWER", FEATURES, *PICTURES]),
+        ("emoji-64-fast", PICTURES),
+        ("emoji-64-guided", ["objectives.distil.teacher=DRAWER", FEATURES, *PICTURES]),
         ("foley", [*WATCHED]),
     ],
 )

@@ -220,15 +220,14 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         return distilled(self.network, latent, target, against=against, config=self.config, teacher=teacher, how=how, randomness=randomness)
 
     def play(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> Played:
-        """Return pictures drawn from noise in some number of steps up to `num_inference_steps`, and nothing else to descend: a finish without a teacher.
+        """Return pictures drawn from noise in one run of the network, and nothing else to descend: a finish of the first step, without a teacher.
 
+        What the network does at later times is left as it is: drawn in two or four steps, it goes on from a better draft.
         Raises `UserError` for a decoder that is drawn with guidance, which would not be what is judged.
         """
         if self.config.guidance_scale != 1:
             raise UserError("objectives.adversarial judges pictures that are drawn without guidance: set model.decoders.image.guidance_scale=1.")
-        most = self.config.num_inference_steps
-        steps = most if most == 1 else int(torch.randint(1, most + 1, (), generator=randomness))
-        return Played(self._drawn(latent, target, randomness, steps=steps), LossTerms({}))
+        return Played(self._drawn(latent, target, randomness, steps=1), LossTerms({}))
 
     def finish(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "ImageFlow", how: Any, randomness: torch.Generator) -> Played:
         """Return pictures drawn from noise by our own `num_inference_steps`, and the loss of `distil`."""
