@@ -94,7 +94,7 @@ def test_mistakes_of_a_recipe(small_recipe: Recipe, parent: Path, preferences: P
 
 def test_a_base_may_have_a_base(tmp_path: Path) -> None:
     recipe = load_recipe("emoji-64-preferred")
-    assert recipe.model.decoders["image"].num_inference_steps == 6  # type: ignore[attr-defined]
+    assert recipe.model.decoders["image"].guidance_scale == 1  # type: ignore[attr-defined]
     assert recipe.data.fit == "pad"
     for name, base in (("one", "two"), ("two", "one")):
         (tmp_path / f"{name}.yaml").write_text(f"base: {tmp_path / base}.yaml\n")
