@@ -57,7 +57,7 @@ class ObjectivesConfig(Strict):
     prefer: PreferConfig | None = None
     """Train the decoder of the one arrow, and it alone, on preferences."""
     adversarial: AdversarialConfig | None = None
-    """Train a discriminator beside, and the decoder of one arrow against it, too; beside `distil`, the last of the few steps."""
+    """Train a discriminator beside, and the decoder of one arrow against it, too: of a flow decoder the first step; beside `distil`, the last of the few."""
 
     @model_validator(mode="after")
     def _one_goal(self) -> "ObjectivesConfig":
