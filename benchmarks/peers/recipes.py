@@ -94,7 +94,7 @@ class RecipePeer:
 
 
 class FinishedPeer:
-    """`emoji-64` for most of the budget, then `emoji-64-fast` from there: the flow decoder before a discriminator, in one step."""
+    """`emoji-64` for most of the budget, then `emoji-64-fast` from there: the flow decoder's first step before a discriminator."""
 
     guidance_scale: float | None
 
