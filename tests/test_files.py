@@ -7,6 +7,7 @@ import pytest
 import soundfile
 import torch
 from full_disk import full_disk
+from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models
 
@@ -91,3 +92,12 @@ def test_what_is_not_the_disks_fault_stays_what_it_is(error: Exception, tmp_path
         write(beside)
     assert raised.value is error
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc here")
+def test_a_folder_of_the_kernels_takes_no_picture() -> None:
+    with (
+        pytest.raises(UserError, match=r"^/proc/x.png may not be written to \(No such file or directory\)"),
+        replacing(Path("/proc/x.png")) as beside,
+    ):
+        Image.new("RGB", (2, 2)).save(beside, format="PNG")

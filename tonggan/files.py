@@ -61,7 +61,11 @@ def replacing(path: Path) -> Iterator[Path]:
             ) from error
         if isinstance(error, IsADirectoryError):
             raise UserError(f"{path} is a folder. Name a file.") from error
-        if number in (errno.EACCES, errno.EROFS, errno.EPERM):
+        unmade = isinstance(error, FileNotFoundError) and error.filename in (
+            beside,
+            str(beside),
+        )  # folders of the kernel's take no new file and say so
+        if unmade or number in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise UserError(f"{path} may not be written to ({os.strerror(number)}). Choose another folder.") from error
         raise
     finally:
