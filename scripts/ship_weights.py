@@ -64,12 +64,13 @@ def shipped_config(folder: Path) -> dict[str, Any]:
 
 
 def take_voice(model: Tonggan, other: Tonggan) -> None:
-    """Let a model's sounds be played by another's vocoder."""
+    """Let a model's sounds be played by another's vocoder, which learned with the other or, where that says so, by itself."""
     ours, theirs = (cast(AudioFlow, each.model.decoders["audio"]).vocoder for each in (model, other))
     if ours is None or theirs is None or ours.config != theirs.config:
         raise UserError(f"{other.name} has no vocoder of the form of {model.name}'s.")
     ours.load_state_dict(theirs.state_dict())
-    model.config = dict(model.config) | {"trained": dict(model.config["trained"]) | {"voice": dict(other.config["trained"])}}
+    trained = dict(other.config["trained"])
+    model.config = dict(model.config) | {"trained": dict(model.config["trained"]) | {"voice": trained.get("voice", trained)}}
 
 
 def main(run: str, cards: Annotated[list[Path] | None, typer.Argument()] = None, voice: Annotated[str | None, typer.Option()] = None) -> None:

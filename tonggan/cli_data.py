@@ -80,7 +80,7 @@ def emoji(
     out: Annotated[Path, typer.Option(help="The new folder.")],
     packages: Annotated[Path | None, typer.Option(help="Folder that has the packages, or keeps them (28 MB) for the next time.")] = None,
 ) -> None:
-    """Build the drawings that emoji-64 learned from: 14,930 in six styles, named in six languages, from seven packages that npm fetches."""
+    """Build the drawings of emoji-64: 14,930 in six styles, named in six languages, from seven packages that npm fetches."""
     from tonggan.data.published.emoji import make_emoji
 
     with progress_bars() as show:
