@@ -301,7 +301,7 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(sounder: Tonggan
         (still, "out.mp4", Request(), "no longer than one frame"),
         (tick, "out.wav", Request(), "no longer than one frame"),
         (clip, "folder.mp4", Request(), r"folder\.mp4 is a folder\. Name a file"),
-        (clip, "out.wav", Request(settings={"guidance_scale": float("nan")}), "guidance_scale nan is no finite number"),
+        (clip, "out.wav", Request(settings={"guidance_scale": float("nan")}), "guidance_scale: .* finite number .*nan"),
         (clip, "clip.mp4", Request(), "is the clip itself"),
         (clip, "linked.mp4", Request(), "is the clip itself"),
         (tmp_path / "cut.mp4", "out.mp4", Request(), "cut off"),

@@ -1,6 +1,6 @@
 """What is descended: a recipe's section `objectives`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -40,17 +40,21 @@ class PreferConfig(Strict):
     """Share of the prompts whose preferences are not learned from: the choice of the best checkpoint uses them."""
 
 
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""How much a term counts in the sum that is descended; 0 for not at all."""
+
+
 class ObjectivesConfig(Strict):
     """What is descended: a weight for each arrow and each term."""
 
-    arrows: dict[str, float] = Field(default={"text->image": 1.0})
+    arrows: dict[str, Weight] = Field(default={"text->image": 1.0})
     """Direction -> weight, such as `text->image: 1.0`; 0 for one that the model has and that is not trained."""
-    align: float = 0.0
+    align: Weight = 0.0
     """Weight of the contrastive alignment of all encoders."""
     align_time_shifts: tuple[float, float] | None = None
     """Time-shifted negatives: what has time is aligned instant by instant as well, against the sound of the same clip that begins so many seconds (the
     shortest, the longest) earlier or later, so that the space knows synchrony. None for none."""
-    kl: float = 0.0
+    kl: Weight = 0.0
     """Weight of the KL term of a variational space."""
     distil: DistilConfig | None = None
     """Train the decoder of the one arrow, and it alone, to do at once what a teacher does step by step."""
@@ -64,6 +68,8 @@ class ObjectivesConfig(Strict):
         for name in ("distil", "adversarial"):
             if self.prefer is not None and getattr(self, name) is not None:
                 raise ValueError(f"{name} and prefer are two goals for one decoder; leave out one")
+        if not any(self.arrows.values()) and not self.align:
+            raise ValueError("nothing would be learned: give an arrow, such as text->image, or align a weight above 0")
         return self
 
     @model_validator(mode="after")

@@ -259,15 +259,12 @@ class CrossModalModel(nn.Module):
         """Lead latents out of the shared space: row i from `seeds[i]`.
 
         `settings` override the decoder's `default_settings`; guidance leads away from `against`, "no condition" unless given; `start` are outputs to start
-        from. Raises `UserError` where the model has no such decoder, or the decoder no such setting.
+        from. Raises `UserError` where the model has no such decoder, or the decoder not these settings.
         """
         decoder = self.part(self.decoders, target, "decoder")
-        defaults = decoder.default_settings()
-        for name in settings or {}:
-            if name not in defaults:
-                raise UserError(f"the {target} decoder '{decoder.config.kind}' has no setting '{name}'.{nearest(name, defaults)}")
+        chosen = decoder.settings_with(settings or {})
         away = self.space.null(latent) if against is None else against
         if latent.prompt is not None and away.prompt is None:
             away = replace(away, prompt=self.space.null(latent.prompt))
         begin = None if start is None else start.to(self.device)
-        return decoder.generate(latent, against=away, seeds=seeds, settings=defaults | dict(settings or {}), start=begin)
+        return decoder.generate(latent, against=away, seeds=seeds, settings=chosen, start=begin)

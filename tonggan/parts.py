@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from pydantic import model_validator
+from pydantic import ValidationError, model_validator
 from torch import Tensor, nn
 
 from tonggan.errors import UserError, nearest
 from tonggan.latent.record import Latent
 from tonggan.objectives.terms import LossTerms
-from tonggan.strict import Strict
+from tonggan.strict import Strict, explain
 
 
 class PartConfig(Strict):
@@ -147,6 +147,19 @@ class Decoder(Part[C]):
     def default_settings(self) -> dict[str, Any]:
         """Return the settings that `generate` takes, with their defaults (`num_inference_steps`, `guidance_scale`)."""
         return {}
+
+    def settings_with(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the default settings with `chosen` in their place; raises `UserError` for one that is not known, or that a recipe might not hold either."""
+        defaults = self.default_settings()
+        for name in chosen:
+            if name not in defaults:
+                raise UserError(f"the {self.modality} decoder '{self.config.kind}' has no setting '{name}'.{nearest(name, defaults)}")
+        held = {name: value for name, value in chosen.items() if name in type(self.config).model_fields}
+        try:
+            type(self.config).model_validate(self.config.model_dump() | held)
+        except ValidationError as error:
+            raise UserError(explain(error, type(self.config))) from error
+        return defaults | dict(chosen)
 
 
 def part_config(value: Any, *, known: Mapping[str, type[Part]], modality: str, where: str) -> PartConfig:

@@ -90,10 +90,11 @@ def _against(model: CrossModalModel, game: Game, module: nn.Module, loss: Loss, 
     decoder, rate = cast(Decoder, model.decoders[target]), game.config.learning_rate
 
     def look(batches: Sequence[Batch]) -> Checkup:
-        inputs, real = batches[0].inputs[source][:LOOKED_AT], batches[0].targets[target][:LOOKED_AT]
-        latent, count = model.latent(inputs, source=source, target=target), len(real)
+        real = given(batches[0].targets, target)[:LOOKED_AT]
+        count = len(real)
         if (heard := decoder.audition(real)) is not None:
-            return game.look(cast(torch.Tensor, heard.real), latent, heard.made.unsqueeze(0), seeded=False)
+            return game.look(cast(torch.Tensor, heard.real), model.space.nothing(count), heard.made.unsqueeze(0), seeded=False)
+        latent = model.latent(given(batches[0].inputs, source)[:LOOKED_AT], source=source, target=target)
         seeds = range(SEEDS_LOOKED_AT if decoder.seeded else 1)
         made = [model.decode(latent, target=target, seeds=[seed] * count) for seed in seeds]
         return game.look(real, latent, torch.stack(made), seeded=decoder.seeded)

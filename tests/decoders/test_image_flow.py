@@ -34,7 +34,7 @@ def decoder() -> ImageFlow:
 def draw(decoder: ImageFlow, latent: Latent, **settings: object) -> torch.Tensor:
     with torch.no_grad():
         nothing = Latent(torch.zeros_like(latent.tokens), latent.mask, latent.pooled)
-        return decoder.generate(latent, against=nothing, seeds=list(range(len(latent))), settings=decoder.default_settings() | settings)
+        return decoder.generate(latent, against=nothing, seeds=list(range(len(latent))), settings=decoder.settings_with(settings))
 
 
 def test_references_are_seen(decoder: ImageFlow) -> None:
@@ -89,10 +89,37 @@ def test_half_precision_draws_nearly_the_same(decoder: ImageFlow) -> None:
         draw(decoder, latent, dtype="bfloat61")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("num_inference_steps", 0, "num_inference_steps is 0; give it 1 or more"),
+        ("num_inference_steps", "few", "num_inference_steps: .*integer.*'few'"),
+        ("guidance_scale", "x", "guidance_scale: .*number.*'x'"),
+        ("guidance_interval", 0.5, "guidance_interval: .*0.5"),
+        ("guidance_interval", (0.6, 0.2), "guidance_interval: 0.6 to 0.2 is no interval"),
+        ("time_shift", 0.0, "time_shift: .*greater than 0"),
+        ("strength", 7.0, "strength: .*less than or equal to 1"),
+        ("guidance", 2.0, "no setting 'guidance'.*'guidance_scale'"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(decoder: ImageFlow, name: str, value: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        draw(decoder, some(1), **{name: value})
+
+
+def test_steps_from_a_start_are_the_share_that_is_left(decoder: ImageFlow) -> None:
+    latent, runs = some(1), list[int]()
+    decoder.network.register_forward_hook(lambda *_: runs.append(1))
+    settings = decoder.settings_with({"num_inference_steps": 10, "strength": 0.3, "guidance_scale": 1.0, "solver": "euler"})
+    with torch.no_grad():
+        decoder.generate(latent, against=latent, seeds=[0], settings=settings, start=torch.zeros(1, 3, 16, 16))
+    assert len(runs) == 3
+
+
 def test_guidance_outside_of_its_interval_costs_nothing_and_does_nothing(decoder: ImageFlow) -> None:
     latent, runs = some(2), list[int]()
     decoder.network.register_forward_hook(lambda _, inputs, __: runs.append(len(inputs[0])))
-    never = draw(decoder, latent, num_inference_steps=4, guidance_scale=3.0, guidance_interval=(2.0, 3.0))
+    never = draw(decoder, latent, num_inference_steps=4, guidance_scale=3.0, guidance_interval=(1.0, 1.0))
     assert runs == [2, 2, 2, 2]
     torch.testing.assert_close(never, draw(decoder, latent, num_inference_steps=4, guidance_scale=1.0))
     runs.clear()

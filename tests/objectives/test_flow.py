@@ -24,6 +24,24 @@ def test_velocity_from_data_agrees_with_the_target() -> None:
     torch.testing.assert_close(flow.velocity_from_data(data, flow.interpolate(noise, data, t), t), data - noise, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("steps", [1, 12, 50, 200])
+@pytest.mark.parametrize("solver", [*flow.SOLVERS, "ancestral"])
+def test_who_predicts_the_data_arrives_at_it_in_any_number_of_steps(solver: str, steps: int) -> None:
+    noise, data = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
+
+    def field(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return flow.velocity_from_data(data, x, t.expand(len(x)))
+
+    grid = flow.time_grid(steps)
+    made = flow.ancestral(field, noise, grid, fresh=lambda: torch.randn(3, 5)) if solver == "ancestral" else flow.SOLVERS[solver](field, noise, grid)
+    torch.testing.assert_close(made, data, atol=1e-4, rtol=1e-4)
+
+
+def test_an_error_of_the_velocity_counts_no_more_near_the_end_than_at_the_least_remaining_time() -> None:
+    data, times = torch.zeros(4, 2), torch.tensor([0.0, 0.5, 0.95, 0.999])
+    assert flow.velocity_error(torch.ones(4, 2), data, times)[:, 0].tolist() == pytest.approx([1, 2, 20, 20], rel=1e-4)
+
+
 def test_times_follow_the_logit_normal() -> None:
     t = flow.sample_times(20_000, randomness=torch.Generator().manual_seed(0), mean=-0.4, spread=1.0)
     logits = torch.logit(t.double())

@@ -35,11 +35,26 @@ def test_a_section_that_is_left_empty_is_one_line(tmp_path: Path) -> None:
         ("emoji-64", "model.encoders.text.width=250", "text_transformer: width 250 cannot be split into 4 heads"),
         ("emoji-64", "model.encoders.text.heads=0", "text_transformer: heads is 0"),
         ("emoji-64", "seed=-1", "seed: .*greater than or equal to 0"),
+        ("emoji-64", "optimizer.clip_norm=-1", "clip_norm: .*greater than 0"),
+        ("emoji-64", "ema_decay=2", "ema_decay: .*less than 1"),
+        ("emoji-64", "data.max_broken_rate=.nan", "max_broken_rate: .*nan"),
+        ("emoji-64", "model.decoders.image.time_shift=0", "time_shift: .*greater than 0"),
+        ("emoji-64", "model.decoders.image.solver=eulr", r"solver 'eulr' is not known\. Did you mean 'euler'"),
+        ("foley", "model.decoders.audio.guidance_interval=[0.3, 0]", "guidance_interval: 0.3 to 0 is no interval of times"),
+        ("foley", "objectives.arrows={}", "nothing would be learned"),
+        ("emoji-64", "objectives.arrows={'text->image': -1}", "text->image: .*greater than or equal to 0"),
     ],
 )
 def test_settings_that_do_not_go_together_are_said_before_anything_runs(recipe: str, override: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         load_recipe(recipe, overrides=[override])
+
+
+def test_a_smoke_form_that_is_no_section_is_one_line(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("base: emoji-64\nsmoke: 3\n", encoding="utf-8")
+    with pytest.raises(UserError, match="smoke is a section"):
+        load_recipe(str(recipe), smoke=True)
 
 
 @pytest.mark.parametrize(

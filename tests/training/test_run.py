@@ -139,6 +139,8 @@ def test_a_non_finite_loss_changes_nothing(small_recipe: Recipe, tmp_path: Path)
     kept = checkpoint_folders(run.checkpoints)[-1]
     assert load_file(kept / "state.safetensors")["model.space.null_point"].equal(before["space.null_point"])
     assert json.loads((kept / "state.json").read_text())["dropped"] > 5
+    journal = (tmp_path / "run" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(journal[0], parse_constant=pytest.fail)["gradient_norm"] == "nan"
     assert all(torch.equal(before[name], tensor) for name, tensor in run.model.state_dict().items())
 
 
@@ -380,6 +382,12 @@ def test_what_is_frozen_does_not_move(small_recipe: Recipe, tmp_path: Path) -> N
     assert any(name.startswith("decoders.image") for name in moved)
     with pytest.raises(UserError, match=r"no 'encoders\.txt'.*Did you mean 'encoders\.text'"):
         Run(small_recipe.model_copy(update={"frozen": ("encoders.txt",)}), tmp_path / "other", resume=False, console=QUIET)
+
+
+def test_nothing_left_to_learn_is_one_line(small_recipe: Recipe, tmp_path: Path) -> None:
+    frozen = small_recipe.model_copy(update={"frozen": ("encoders", "space", "decoders")})
+    with pytest.raises(UserError, match="frozen: encoders, space, decoders leave nothing of the model that could learn"):
+        Run(frozen, tmp_path / "run", resume=False, console=QUIET)
 
 
 def test_what_layers_count_is_frozen_and_averaged_with_them(small_recipe: Recipe, tmp_path: Path) -> None:

@@ -2,10 +2,14 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
+from tonggan.data.pack import ensure_pack
+from tonggan.errors import UserError
+from tonggan.modalities import Framing
 from tonggan.training.recipe import load_recipe
-from tonggan.training.sources import open_data
+from tonggan.training.sources import open_data, open_pack
 
 
 def test_a_folder_without_english_is_previewed_by_the_captions_it_has(shapes: Path, tmp_path: Path) -> None:
@@ -19,3 +23,9 @@ def test_a_folder_without_english_is_previewed_by_the_captions_it_has(shapes: Pa
     assert next(iter(recipe.data.phrasings)) == "en"
     previews = open_data(recipe, cache=tmp_path, console=Console(quiet=True)).previews
     assert set(previews.inputs["text"]) <= {row["text"]["zh"] for row in chinese}
+
+
+def test_a_pack_of_another_form_than_the_recipes_is_refused(shapes: Path, tmp_path: Path) -> None:
+    pack = ensure_pack(shapes, framing=Framing(size=32), cache=tmp_path)
+    with pytest.raises(UserError, match="is packed with size 32, the recipe wants 64"):
+        open_pack(load_recipe("emoji-64", overrides=[f"data.path={pack.path}"]), cache=tmp_path)

@@ -48,14 +48,14 @@ class AudioFlowConfig(FlowConfig):
     """Modality of what is said beside what is seen (`text`: a caption to a clip); the model has an encoder of it. What has no time is looked at, too."""
     look_every: int = Field(default=2, gt=0)
     """With `prompt`, every so many blocks look at what is said."""
-    prompt_guidance_scale: float | None = None
+    prompt_guidance_scale: float | None = Field(default=None, allow_inf_nan=False)
     """How closely a prompt is followed beside what is seen, apart from `guidance_scale`; None leads to both by the same. One more run a step."""
     vocoder: VocoderConfig | None = VocoderConfig()
     """None for Griffin-Lim."""
     corrections: int = Field(default=8, ge=0)
     """How often the waveform is brought nearer to the spectrogram that it was made from (`vocoder.corrected`)."""
     num_inference_steps: int = 16
-    guidance_scale: float = 1.5
+    guidance_scale: float = Field(default=1.5, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

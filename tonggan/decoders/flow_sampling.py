@@ -6,15 +6,22 @@ Their networks predict the data (x-prediction, JiT, arXiv:2511.13720); losses an
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from tonggan.errors import UserError, nearest
 from tonggan.latent.record import Latent, stack
 from tonggan.objectives import flow
 from tonggan.parts import PartConfig
+
+
+def _rising(interval: tuple[float, float]) -> tuple[float, float]:
+    first, last = interval
+    if not 0 <= first <= last <= 1:
+        raise ValueError(f"{first:g} to {last:g} is no interval of times: name two that do not fall, of [0, 1]")
+    return interval
 
 
 class FlowConfig(PartConfig):
@@ -23,12 +30,12 @@ class FlowConfig(PartConfig):
     time_mean: float = -0.4
     time_spread: float = 1.0
     num_inference_steps: int = 12
-    guidance_scale: float = 2.5
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    guidance_scale: float = Field(default=2.5, allow_inf_nan=False)
+    guidance_interval: Annotated[tuple[float, float], AfterValidator(_rising)] = (0.0, 1.0)
     """Guidance acts at these times t alone (arXiv:2404.07724); elsewhere the network runs once, not twice, a step."""
     solver: Literal["euler", "heun", "multistep", "dpm", "ancestral"] = "multistep"
     """`ancestral` draws new noise at every step; the others follow one path."""
-    time_shift: float = 1.0
+    time_shift: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """Above 1, the solver's steps are closer together near noise."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of generating. bfloat16 is 1.6 times faster where the processor has it; a seed then makes the same but for small differences."""
@@ -60,9 +67,7 @@ def velocity_loss(network: FlowNetwork, target: Tensor, condition: Any, *, confi
 
 def velocity_error(network: FlowNetwork, x_t: Tensor, target: Tensor, times: Tensor, condition: Any) -> Tensor:
     """Return how far the predicted velocity at x_t (batch, ...) is from the one that leads to `target`, of the same shape."""
-    predicted = network(x_t, times, condition).float()
-    # Both velocities through the same clamp, so that a perfect prediction has error zero at every t.
-    return flow.velocity_from_data(predicted, x_t, times) - flow.velocity_from_data(target, x_t, times)
+    return flow.velocity_error(network(x_t, times, condition).float(), target, times)
 
 
 def guided(network: FlowNetwork, x: Tensor, times: Tensor, conditions: Any, scales: Sequence[float | Tensor]) -> Tensor:
@@ -79,14 +84,8 @@ def led_field(network: FlowNetwork, latent: Latent, against: Latent, settings: M
     """Return the velocity field of a latent, led away from `against` by `guidance_scale` (arXiv:2207.12598, equation 6; 1 means unguided).
 
     With a `prompt_guidance_scale` a latent's prompt has a scale of its own: without it, the latent is led away from `against`, and with it, by that scale,
-    from itself without (InstructPix2Pix, arXiv:2211.09800, equation 3). Raises `UserError` for a solver or a dtype that is not known.
+    from itself without (InstructPix2Pix, arXiv:2211.09800, equation 3).
     """
-    for name, known in (("solver", [*flow.SOLVERS, ANCESTRAL]), ("dtype", ["float32", "bfloat16"])):
-        if settings[name] not in known:
-            raise UserError(f"{name} '{settings[name]}' is not known.{nearest(str(settings[name]), known)}")
-    for name in ("guidance_scale", "prompt_guidance_scale"):
-        if not math.isfinite(settings.get(name) or 0.0):
-            raise UserError(f"{name} {settings[name]:g} is no finite number.")
     scale, (first, last) = float(settings["guidance_scale"]), settings["guidance_interval"]
     arithmetic = torch.autocast(latent.tokens.device.type, dtype=torch.bfloat16, enabled=settings["dtype"] == "bfloat16")
     of_prompt = settings.get("prompt_guidance_scale") if latent.prompt is not None else None

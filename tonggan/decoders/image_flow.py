@@ -42,14 +42,14 @@ class ImageFlowConfig(FlowConfig):
     """Residual blocks a stage, on the way in and on the way out."""
     augmentation_labels: int = 0
     """How many numbers tell the network what augmentation did to the picture it shall predict (`len(tonggan.data.augment.LABELS)`); 0 for none."""
-    references: int = 0
+    references: int = Field(default=0, ge=0)
     """Pictures from the model's memory that are seen beside x_t, as further channels of the stem."""
     look_every: int = 0
     """Every so many blocks attend to the references, too, as tokens of 8 x 8 pixels: so that one of several shapes can be chosen, and moved; 0 for none."""
     smoothing: float = Field(default=0.0, ge=0)
     """Colours that differ by less, in [-1, 1] units, are levelled in the finished picture, edges kept (`smoothing.bilateral`); 0 leaves it as it is. For
     drawings, whose flat colours the solver leaves faintly grained; photographs would lose their texture."""
-    strength: float = 0.6
+    strength: float = Field(default=0.6, ge=0, le=1)
     """How far a picture that is started from is taken back to noise: 1 leaves nothing of it, 0 all."""
 
 
@@ -292,13 +292,12 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         begin = 0.0
         if start is not None:
             strength = float(settings["strength"])
-            if not 0 <= strength <= 1:
-                raise UserError(f"strength {strength:g} is not between 0 and 1.")
             if strength == 0:
                 return start.to(x)
             begin = 1 - strength
             x = flow.interpolate(x, start.to(x), torch.full((len(x),), begin, device=x.device))
-        steps = max(1, math.ceil(int(settings["num_inference_steps"]) * (1 - begin)))
+        share = round(int(settings["num_inference_steps"]) * (1 - begin), 6)  # 10 steps of 0.3 are 3, not 3.0000000000000004
+        steps = max(1, math.ceil(share))
         grid = begin + (1 - begin) * flow.time_grid(steps, shift=float(settings["time_shift"]))
         made = integrate(field, x, grid, solver=settings["solver"], noise=noise, bound=1.0).clamp(-1, 1)
         smoothing = float(settings["smoothing"])

@@ -258,13 +258,11 @@ class ImageStylegan(Decoder[ImageStyleganConfig]):
     def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any], start: Tensor | None = None) -> Tensor:
         """Draw in one pass, each row's noise from its own seed alone; `against` changes nothing.
 
-        Raises `UserError` for a `start`, for a truncation outside of [0, 1] and for more layer seeds than there are layers.
+        Raises `UserError` for a `start` and for more layer seeds than there are layers.
         """
         if start is not None:
             raise UserError("image_stylegan draws in one pass and cannot start from a picture. Use a model with an image_flow decoder.")
         truncation, chosen = float(settings["truncation"]), list(settings["layer_seeds"])
-        if not 0 <= truncation <= 1:
-            raise UserError(f"truncation {truncation:g} is not between 0 (the caption's mean picture) and 1 (as the noise has it).")
         if len(chosen) > len(self.layers):
             raise UserError(f"{len(chosen)} layer_seeds given; this decoder has {len(self.layers)} layers.")
         noise = self._noise(seeded_noise(seeds, (self.noise_count,)).to(latent.tokens.device))

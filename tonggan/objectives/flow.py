@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 MIN_REMAINING_TIME = 0.05
-"""1 - t is never divided by less than this (JiT, arXiv:2511.13720): a prediction of the data says little about the velocity just before the end."""
+"""In a loss, 1 - t is never divided by less than this (JiT, arXiv:2511.13720): a prediction of the data says little about the velocity just before the end."""
 
 
 def expand_as(times: Tensor, like: Tensor) -> Tensor:
@@ -27,9 +27,16 @@ def interpolate(noise: Tensor, data: Tensor, times: Tensor) -> Tensor:
 
 
 def velocity_from_data(predicted_data: Tensor, x_t: Tensor, times: Tensor) -> Tensor:
-    """Return the velocity that leads from x_t to `predicted_data`: (x_1 - x_t) / (1 - t), with 1 - t held above `MIN_REMAINING_TIME`."""
-    remaining = expand_as(1 - times, x_t).clamp_min(MIN_REMAINING_TIME)
-    return (predicted_data - x_t) / remaining
+    """Return the velocity that leads from x_t to `predicted_data` until t = 1: (x_1 - x_t) / (1 - t), for `times` (batch,) below 1.
+
+    As it is, however near the end: a solver that follows it arrives at the last prediction, in as many steps as it likes.
+    """
+    return (predicted_data - x_t) / expand_as(1 - times, x_t)
+
+
+def velocity_error(predicted_data: Tensor, data: Tensor, times: Tensor) -> Tensor:
+    """Return how far the velocity to `predicted_data` is from the one to `data`: (x_1' - x_1) / (1 - t), with 1 - t held above `MIN_REMAINING_TIME`."""
+    return (predicted_data - data) / expand_as(1 - times, data).clamp_min(MIN_REMAINING_TIME)
 
 
 def sample_times(count: int, *, randomness: torch.Generator, mean: float, spread: float) -> Tensor:

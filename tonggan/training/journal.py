@@ -1,6 +1,7 @@
 """The journal of a run: JSON lines, and the same in TensorBoard where it is installed."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ class Journal:
         self.board = _board(folder / "tensorboard", after_step) if tensorboard else None
 
     def write(self, step: int, kind: str, facts: dict[str, Any]) -> None:
-        """Append one line: `step`, `kind` (train, held_out, ...) and numbers by name."""
+        """Append one line: `step`, `kind` (train, held_out, ...) and numbers by name; those that JSON has no form for in quotes (`"nan"`)."""
         if step == self.last_step and kind in self.last:
             return
-        self.file.write(json.dumps({"step": step, "kind": kind} | facts) + "\n")
+        spelled = {name: str(value) if isinstance(value, float) and not math.isfinite(value) else value for name, value in facts.items()}
+        self.file.write(json.dumps({"step": step, "kind": kind} | spelled) + "\n")
         self.file.flush()
         if self.board is not None:
             for name, value in facts.items():

@@ -71,6 +71,10 @@ class Learner:
         self.model.to(torch.device(self.device)).to(memory_format=torch.channels_last)
         freeze(self.model, self.recipe.frozen)
         self.players = players(self.model, self.recipe.objectives, teacher=self.teacher)
+        for player in self.players:
+            learning = (name for name, parameter in player.module.named_parameters() if parameter.requires_grad)
+            if all(name.startswith("alignment.") for name in learning):  # the temperature of the alignment learns nothing by itself
+                raise UserError(f"frozen: {', '.join(self.recipe.frozen)} leave nothing of the {player.name} that could learn. Leave one out.")
         self._set_training()
         own = set(self.model.modules())
         self.beside = [player for player in self.players if player.module not in own]

@@ -1,13 +1,12 @@
 """Recipes: one YAML file a run, read strictly, changed by `a.b=c` on the command line."""
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from tonggan.data.augment import Augmentation
 from tonggan.data.loader import Balance, Language, Phrasings
@@ -15,7 +14,7 @@ from tonggan.errors import UserError, nearest
 from tonggan.goals import ObjectivesConfig
 from tonggan.modalities import Framing
 from tonggan.model import ModelConfig
-from tonggan.strict import LARGEST_SEED, Strict
+from tonggan.strict import LARGEST_SEED, Strict, explain
 
 
 class LanguageConfig(Strict):
@@ -78,7 +77,7 @@ class DataConfig(Strict):
     """The split that is trained on."""
     hold_out: float = Field(default=0.02, ge=0, lt=1)
     """Share of the training split that is never trained on: held-out loss and the choice of the best checkpoint use it, so that test splits stay untouched."""
-    max_broken_rate: float = 0.01
+    max_broken_rate: float = Field(default=0.01, ge=0, le=1)
     """Share of files that may be unreadable; above it nothing is trained."""
     phrasings: dict[str, LanguageConfig] | None = None
     """How captions are phrased for encoders, by language."""
@@ -118,20 +117,24 @@ def _languages(phrasings: Mapping[str, LanguageConfig] | None) -> Phrasings | No
     return {name: Language(weight=each.weight, templates=each.templates) for name, each in phrasings.items()}
 
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
+"""What is left of a moving average after a step."""
+
+
 class OptimizerConfig(Strict):
     """How parameters move."""
 
     kind: Literal["adam", "adamw", "muon"] = "adamw"
     """`muon` moves the matrices of the blocks by Muon (Jordan 2024; arXiv:2502.16982) and all else by AdamW."""
-    learning_rate: float = 5e-4
+    learning_rate: float = Field(default=5e-4, ge=0, allow_inf_nan=False)
     """Peak rate of Adam and AdamW."""
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
     """Decay rates of the two moments."""
-    weight_decay: float = 0.01
+    weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     """Decoupled decay of matrices."""
-    muon_learning_rate: float = 2e-3
+    muon_learning_rate: float = Field(default=2e-3, ge=0, allow_inf_nan=False)
     """Peak rate of Muon."""
-    clip_norm: float = 1.0
+    clip_norm: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
 
 
@@ -175,7 +178,7 @@ class MonitorConfig(Strict):
     """Held-out rows of a validation."""
     tensorboard: bool = True
     """Write for TensorBoard where it is installed."""
-    max_dropped_rate: float = 0.02
+    max_dropped_rate: float = Field(default=0.02, ge=0, le=1)
     """Share of steps with a non-finite loss above which the run ends."""
     evaluate_every: int = Field(default=0, ge=0)
     """Outputs for a few held-out rows, the same at every call, are made and measured every so many steps; 0 for never."""
@@ -203,7 +206,7 @@ class Recipe(Strict):
     """Where it is trained: `cpu`, `cuda`, `cuda:1`; `auto` is a GPU where PyTorch sees one. A run may go on elsewhere, if not to the same bits."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of training; `auto` measures this machine. Weights, EMA and optimizer state are always float32."""
-    ema_decay: float = 0.9995
+    ema_decay: Decay = 0.9995
     """Decay a step of the moving average, which is what is kept: about 1 / (1 - decay) steps long."""
     data: DataConfig
     model: ModelConfig
@@ -267,7 +270,10 @@ def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False
     path = find_recipe(name)
     settings = _settings(path)
     if smoke:
-        for key, value in (settings.get("smoke") or {}).items():
+        form = settings.get("smoke") or {}
+        if not isinstance(form, dict):
+            raise UserError(f"{path}: smoke is a section, with settings such as schedule.samples: 64, not {form!r}.")
+        for key, value in form.items():
             set_dotted(settings, key, value)
     for override in overrides:
         key, separator, text = override.partition("=")
@@ -339,35 +345,3 @@ def _brings(key: str, location: Sequence[Any]) -> bool:
     levels, wrong = key.split("."), [str(part) for part in location]
     rest = iter(levels)
     return bool(wrong) and (wrong[: len(levels)] == levels or all(part in rest for part in wrong))
-
-
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Say the first mistake of a `ValidationError` in one sentence, with the nearest known key where one is unknown."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(model, first["loc"][:-1]) or _fields_named(str(first["loc"][-1]))
-        return f"unknown key '{key}'.{nearest(str(first['loc'][-1]), known)}"
-    if first["type"] == "value_error":
-        return f"{key}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
-    if first["type"] == "missing":
-        return f"key '{key}' is missing."
-    return f"{key or 'recipe'}: {first['msg']} (got {first['input']!r})." if key else f"{first['msg']}."
-
-
-def _fields_at(model: type[BaseModel], location: Sequence[Any]) -> list[str]:
-    for part in location:
-        field = model.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return []
-        model = field.annotation
-    return list(model.model_fields)
-
-
-def _fields_named(name: str) -> list[str]:
-    every = {field for config in _all_configs(Strict) for field in config.model_fields}
-    return difflib.get_close_matches(name, every, n=3)
-
-
-def _all_configs(config: type[BaseModel]) -> list[type[BaseModel]]:
-    return [each for child in config.__subclasses__() for each in [child, *_all_configs(child)]]

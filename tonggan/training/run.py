@@ -59,7 +59,7 @@ class Judge(Protocol):
 
 
 class Run:
-    """A folder `out` with recipe.json, journal.jsonl, checkpoints/, samples/ and model/ (the best average so far).
+    """A folder `out` with run.json, assets/, journal.jsonl, checkpoints/, samples/ and model/ (the best average so far).
 
     `judging` makes the judge of outputs, from the recipe and the data; it is asked where the recipe's `monitor.evaluate_every` is set.
     """
@@ -115,6 +115,7 @@ class Run:
         self.journal = Journal(out, tensorboard=recipe.monitor.tensorboard, after_step=after)
         self.stop_asked = False
         self._measured: tuple[int, dict[str, float]] = (-1, {})
+        self._sound = True
 
     def _hold(self) -> None:
         """Keep other processes out of the folder until the run has ended; raises `UserError` where one is in it."""
@@ -249,7 +250,7 @@ class Run:
 
     def _log(self, report: StepReport) -> None:
         batch = self.recipe.schedule.batch_size
-        facts = {name: round(value, 6) if math.isfinite(value) else str(value) for name, value in report.losses.items()}
+        facts = {name: round(value, 6) for name, value in report.losses.items()}
         rates = {
             "samples": self.learner.samples,
             "samples_per_second": round(batch / report.seconds, 2),
@@ -263,8 +264,8 @@ class Run:
         learner, best_by = self.learner, self.recipe.monitor.best_by
         losses = self._held_out_losses()
         self.journal.write(learner.step, "held_out", {name: round(value, 6) for name, value in losses.items()})
-        sound = self._look()
-        if best_by in UNMEASURED and sound:
+        self._sound = self._look()
+        if best_by in UNMEASURED and self._sound:
             self._keep_best(losses["loss"] if best_by == "loss" else -learner.step)
 
     def _held_out_losses(self) -> dict[str, float]:
@@ -313,7 +314,7 @@ class Run:
         with learner.averaged():
             figures = judge(self.model)
         self.journal.write(learner.step, "evaluate", {name: round(value, 6) for name, value in figures.items()})
-        if best_by not in UNMEASURED:
+        if best_by not in UNMEASURED and self._sound:
             self._keep_best(-figures[best_by] if judge.higher[best_by] else figures[best_by])
 
     def export(self, folder: Path) -> None:
@@ -340,7 +341,7 @@ class Run:
             for arrow in self.recipe.objectives.arrows:
                 source, target = ends(arrow)
                 write = modalities()[target].preview
-                if write is not None:
+                if write is not None and source in batch.inputs:  # sounds alone teach a vocoder, with nothing to lead to it
                     made = self.model.generate(batch.inputs[source], source=source, target=target, seeds=list(range(len(batch.indices))))
                     write(made, self.out / "samples" / f"{source}-to-{target}-{learner.step:07d}", self.recipe.data.framing)
 

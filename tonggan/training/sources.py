@@ -35,7 +35,7 @@ class Data:
 
 
 def open_pack(recipe: Recipe, *, cache: Path) -> Pack:
-    """Open the pack of a recipe's data set, or make it."""
+    """Open the pack of a recipe's data set, or make it; raises `UserError` where there is none, or one of another form than the recipe's."""
     data = recipe.data
     if not Path(data.path).exists():
         raise UserError(
@@ -43,16 +43,17 @@ def open_pack(recipe: Recipe, *, cache: Path) -> Pack:
             "of emoji-64, tonggan data synth foley makes the clips of foley.)"
         )
     with progress_bars() as show:
-        return ensure_pack(Path(data.path), framing=data.framing, cache=cache, max_broken_rate=data.max_broken_rate, progress=show)
+        pack = ensure_pack(Path(data.path), framing=data.framing, cache=cache, max_broken_rate=data.max_broken_rate, progress=show)
+    for name, found in asdict(pack.framing).items():
+        wanted = getattr(data.framing, name)
+        if found != wanted and name in FRAMED_BY[pack.modality]:
+            raise UserError(f"{data.path} is packed with {name} {found}, the recipe wants {wanted}. Set data.{name} or pack again.")
+    return pack
 
 
 def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
     """Open or make the pack of a recipe and part it into training and held-out rows."""
     pack = open_pack(recipe, cache=cache)
-    for name, found in asdict(pack.framing).items():
-        wanted = getattr(recipe.data.framing, name)
-        if found != wanted and name in FRAMED_BY[pack.modality]:
-            raise UserError(f"{recipe.data.path} is packed with {name} {found}, the recipe wants {wanted}. Set data.{name} or pack again.")
     train, held = hold_out(pack, pack.indices(recipe.data.train_split), share=recipe.data.hold_out, seed=recipe.seed)
     if len(train) == 0:
         raise UserError(f"split '{recipe.data.train_split}' of {recipe.data.path} has no rows to train on.")
