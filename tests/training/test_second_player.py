@@ -1,4 +1,5 @@
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -188,9 +189,10 @@ def test_sounds_alone_teach_a_vocoder(adversarial: str, clips: Path, tmp_path: P
         sound = open_sound(clip)
         soundfile.write(folder / f"{number}.wav", sound.samples.T, sound.sample_rate_hz)
     how = [] if adversarial == "{}" else [f"objectives.adversarial={adversarial}"]
-    alone = run(voice(folder, *how), tmp_path / "run")
-    alone.train()
+    told = StringIO()
+    Run(voice(folder, *how), tmp_path / "run", resume=False, console=Console(file=told, width=400), cache=tmp_path).train()
     assert "video->audio mel" in lines(tmp_path / "run", "train")[0]
+    assert "nothing teaches encoders.video" in told.getvalue()
     assert not (tmp_path / "run" / "samples").exists()
 
 

@@ -10,7 +10,7 @@ from tonggan.arithmetic import choose_device, choose_dtype
 from tonggan.data.loader import Loader
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_folder import Loaded, begin_from, load_model
-from tonggan.parts import Part
+from tonggan.parts import Decoder, Part
 from tonggan.training.fitting import but_refitted, fit_parts
 from tonggan.training.loop import Learner
 from tonggan.training.recipe import Recipe
@@ -42,13 +42,27 @@ def fit(begun: Begun, recipe: Recipe, loader: Loader, *, samples: int) -> None:
     fit_parts(begun.model, loader, samples=samples, known=known)
 
 
+def notices(recipe: Recipe, begun: Begun) -> list[str]:
+    """Say what a recipe, its parts frozen as it has them, may not be meant to do: leave an encoder untaught, or a decoder untold of augmentation."""
+    return [
+        f"nothing teaches encoders.{name}: no arrow begins there, nothing aligns it, and no trained one is taken over. What reads by it "
+        "(search, the best of n) will read nothing."
+        for name in untaught(recipe, begun)
+    ] + [
+        f"data.augment changes what decoders.{name} learns to make, and it is not told how: it will make changed ones, too. A decoder of kind "
+        "image_flow takes augmentation_labels; beside a discriminator, objectives.adversarial.augment leaks nothing."
+        for name in untold(recipe, begun.model)
+    ]
+
+
 def untaught(recipe: Recipe, begun: Begun) -> list[str]:
     """Return the encoders that stay as they were drawn at random: no arrow or prompt uses them, nothing aligns them, and none was taken over."""
     objectives, model = recipe.objectives, begun.model
     if objectives.distil is not None or objectives.prefer is not None:  # these move a decoder alone
         learning = set[str]()
     else:
-        trained = [ends(arrow) for arrow, weight in objectives.arrows.items() if weight]
+        ways = [ends(arrow) for arrow, weight in objectives.arrows.items() if weight]
+        trained = [way for way in ways if cast(Decoder, model.decoders[way[1]]).listens]  # a vocoder that learns alone listens to nothing
         learning = {source for source, _ in trained} | {kind for way in trained if (kind := model.prompt_kind(*way)) is not None}
         learning |= set(model.encoders) if objectives.align else set()
     return [name for name, encoder in model.encoders.items() if name not in learning and encoder not in begun.taken]

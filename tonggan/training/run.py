@@ -24,7 +24,7 @@ from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_card import model_card
 from tonggan.model_folder import Loaded, save_model
-from tonggan.training.beginning import Begun, begin, chosen_dtype, companion, fit, learner_of, total_samples, untaught, untold
+from tonggan.training.beginning import Begun, begin, chosen_dtype, companion, fit, learner_of, notices, total_samples
 from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
 from tonggan.training.journal import Journal
 from tonggan.training.loop import StepReport
@@ -105,6 +105,8 @@ class Run:
             self.learner.restore(checkpoint)
         else:
             self._record(recorded, dtype)
+        for notice in [] if begun is None else notices(recipe, begun):
+            console.print(notice)
         facts = json.loads(recorded.read_text(encoding="utf-8"))
         for path, name, found in self.read_from:
             if facts.get(name, found) != found:
@@ -173,16 +175,6 @@ class Run:
             config = begun.initial.config
             self.before = {"model": config["name"], "weights_hash": begun.initial.weights_hash} | dict(config["trained"])
             self.console.print(f"begins from '{self.recipe.initial}': {len(begun.taken)} of {len(list(begun.model.parts()))} parts are the same")
-        for name in untaught(self.recipe, begun):
-            self.console.print(
-                f"nothing teaches encoders.{name}: no arrow begins there, nothing aligns it, and no trained one is taken over. What reads by it "
-                "(search, the best of n) will read nothing."
-            )
-        for name in untold(self.recipe, begun.model):
-            self.console.print(
-                f"data.augment changes what decoders.{name} learns to make, and it is not told how: it will make changed ones, too. A decoder of kind "
-                "image_flow takes augmentation_labels; beside a discriminator, objectives.adversarial.augment leaks nothing."
-            )
         assets = self.out / "assets"
         assets.mkdir(parents=True, exist_ok=True)
         begun.model.save_assets(assets)
