@@ -61,10 +61,8 @@ def replacing(path: Path) -> Iterator[Path]:
             ) from error
         if isinstance(error, IsADirectoryError):
             raise UserError(f"{path} is a folder. Name a file.") from error
-        unmade = isinstance(error, FileNotFoundError) and error.filename in (
-            beside,
-            str(beside),
-        )  # folders of the kernel's take no new file and say so
+        # Folders of the kernel's take no new file, and say that there is none.
+        unmade = isinstance(error, FileNotFoundError) and str(error.filename) == str(beside)
         if unmade or number in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise UserError(f"{path} may not be written to ({os.strerror(number)}). Choose another folder.") from error
         raise

@@ -177,8 +177,10 @@ def _check_adversarial(model: CrossModalModel, objectives: ObjectivesConfig) -> 
             raise UserError(f"{arrow}: '{decoder.config.kind}' learns from a discriminator alone. Give the recipe objectives.adversarial.")
 
 
-def _check_voice(how: AdversarialConfig) -> None:
-    """Raise `UserError` for what is there for pictures alone."""
+def _check_voice(how: AdversarialConfig, vocoder: nn.Module | None) -> None:
+    """Raise `UserError` for what is there for pictures alone, and where there is no vocoder that learns."""
+    if vocoder is None or not any(parameter.requires_grad for parameter in vocoder.parameters()):
+        raise UserError("objectives.adversarial: of sounds the vocoder is judged, and this model has none that learns (decoders.audio.vocoder).")
     if how.mismatched:
         raise UserError("objectives.adversarial.mismatched: a voice is judged by itself, whatever its latent. Set it to 0.")
     if how.augment.kind != "none":
@@ -206,6 +208,6 @@ def _check_judged(model: CrossModalModel, judged: str, objectives: ObjectivesCon
             f"objectives.adversarial: there is no discriminator for {target}, only for {', '.join(DISCRIMINATORS)}. Leave it out, or set its arrow."
         )
     if target == "audio":
-        _check_voice(cast(AdversarialConfig, objectives.adversarial))
+        _check_voice(cast(AdversarialConfig, objectives.adversarial), getattr(model.decoders[target], "vocoder", None))
     elif model.config.space.condition_dropout:
         raise UserError("objectives.adversarial judges a picture beside its caption: set model.space.condition_dropout=0.")

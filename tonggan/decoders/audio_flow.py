@@ -187,10 +187,9 @@ class AudioFlow(Decoder[AudioFlowConfig]):
         return terms if voiced is None else LossTerms({**terms.terms, **voiced.own.terms}, voiced.own.weights)
 
     def play(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> Played:
-        """Let the vocoder's segments be judged; descend what `loss` does besides. Raises `UserError` where there is no vocoder that learns."""
+        """Let the vocoder's segments be judged, of a decoder with one that learns; descend what `loss` does besides."""
         terms, voiced = self._terms(latent, target, randomness)
-        if voiced is None:
-            raise UserError("objectives.adversarial: of sounds the vocoder is judged, and this model has none that learns (decoders.audio.vocoder).")
+        assert voiced is not None
         return replace(voiced, own=LossTerms({**terms.terms, **voiced.own.terms}, voiced.own.weights))
 
     def audition(self, target: Tensor) -> Played | None:

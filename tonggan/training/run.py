@@ -117,7 +117,7 @@ class Run:
         self.journal = Journal(out, tensorboard=recipe.monitor.tensorboard, after_step=after)
         self.stop_asked = False
         self._measured: tuple[int, dict[str, float]] = (-1, {})
-        self._sound = True
+        self._sound = True  # whether the last look found what the players make worth keeping
 
     def _hold(self) -> None:
         """Keep other processes out of the folder until the run has ended; raises `UserError` where one is in it."""
