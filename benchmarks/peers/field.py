@@ -8,10 +8,8 @@ from peers.retrieval import retrieval
 
 FIELD: tuple[Entry, ...] = (
     Entry("tonggan", "tonggan emoji-64", "this repository", ours),
-    Entry("unet-small", "diffusers UNet, two thirds of our cost", "UNet2DConditionModel, DDPM (arXiv:2006.11239)", unet_small, (5e-4, 2e-4, 1e-3)),
-    Entry(
-        "pixart-small", "diffusers PixArt, two thirds of our cost", "PixArtTransformer2DModel (arXiv:2310.00426)", pixart_small, (5e-4, 2e-4, 1e-3)
-    ),
+    Entry("unet-small", "diffusers UNet, below our cost", "UNet2DConditionModel, DDPM (arXiv:2006.11239)", unet_small, (5e-4, 2e-4, 1e-3)),
+    Entry("pixart-small", "diffusers PixArt, below our cost", "PixArtTransformer2DModel (arXiv:2310.00426)", pixart_small, (5e-4, 2e-4, 1e-3)),
     Entry("unet", "diffusers UNet, size of its example", "UNet2DConditionModel, DDPM (arXiv:2006.11239)", unet, (1e-4, 5e-5, 2e-4)),
     Entry("df-gan", "DF-GAN", "arXiv:2008.05865", df_gan, (1e-4, 5e-5, 2e-4)),
     Entry("article", "the article's system", "recipe `article`", shipped("article")),

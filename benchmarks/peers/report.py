@@ -18,6 +18,8 @@ from tonggan.modalities.sheet import contact_sheet
 
 SAME = ("processor", "dtype", "threads", "clock", "content_hash", "budget_minutes")
 """What all competitors of a table have in common."""
+LEVELS = (0, 1, 10, 20, 50, 100, 200, 500, 1000)
+"""Where the axis of kernel distances has its ticks."""
 SHOWN = ("kernel_distance", "frechet_distance", "recall_at_1", "recall_at_5", "seed_diversity", "copy_rate")
 
 
@@ -68,7 +70,8 @@ def section(records: Sequence[Record], *, split: str, field: str = "peers") -> s
     lines = [
         f"## Text to picture at equal {equal}{'' if field == 'peers' else f', {field}'} ({first['budget_minutes']:g} minutes)",
         "",
-        f"`{first['command']}`; {first['date'][:10]}; {machine['processor']}, {threads}, {machine['system']};"
+        f"`{_command(first, field)}`, each competitor's own command in `benchmarks/results`; {first['date'][:10]};"
+        f" {machine['processor']}, {threads}, {machine['system']};"
         f" torch {first['versions']['torch']}, {first['dtype']}. Same rows, phrasings and pack ({first['content_hash'][:12]}). {clock}; they hold packing, tokenizer,"
         f" text encoding and training; drawing for the marks is not counted. {captions} captions of `{split}`, features of EfficientNet-Lite0 (not FID).",
         "",
@@ -85,6 +88,12 @@ def section(records: Sequence[Record], *, split: str, field: str = "peers") -> s
         f"![pictures of every competitor]({field}-pictures.png)",
     ]
     return "\n".join(lines)
+
+
+def _command(record: Record, field: str) -> str:
+    """Return the command that races and reports the whole field by the terms of one of its records."""
+    clock = "" if record["clock"] == "wall" else f" --clock {record['clock']}"
+    return f"python benchmarks/text_to_image_vs_peers.py --field {field} --minutes {record['budget_minutes']:g} --limit {record['curve_captions']}{clock} --report"
 
 
 def _same(record: Record, name: str) -> Any:
@@ -164,7 +173,8 @@ def plot(records: Sequence[Record], path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError("the plot needs `matplotlib`: pip install matplotlib (the extra 'benchmarks')") from error
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    minutes = sorted({round(point["minutes"]) or point["minutes"] for record in records for point in record["curve"]})
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes, name in ((left, "kernel_distance"), (right, "recall_at_5")):
         kind = FIGURES[name]
@@ -176,9 +186,14 @@ def plot(records: Sequence[Record], path: Path) -> None:
             else:
                 axes.axhline(values[-1], linestyle="--", **style)
         axes.set(xlabel="minutes", title=f"{kind.label} {kind.unit}, {kind.better} is better", xscale="log")
+        axes.set_xticks(minutes, [f"{mark:g}" for mark in minutes])
+        axes.minorticks_off()
         axes.grid(alpha=0.3)
     left.set_yscale("symlog", linthresh=1)
-    right.legend(fontsize=8)
+    low, high = left.get_ylim()
+    levels = [level for level in LEVELS if low <= level <= high]
+    left.set_yticks(levels, [f"{level:g}" for level in levels])
+    figure.legend(*right.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=3)
     with replacing(path) as beside:
         figure.savefig(beside, format="png", dpi=110)
 
