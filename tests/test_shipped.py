@@ -1,9 +1,12 @@
+import itertools
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tonggan.model_folder import load_model, shipped_models
+from tonggan.pipeline import Tonggan
 
 
 @pytest.mark.parametrize("name", shipped_models())
@@ -17,6 +20,20 @@ def test_every_encoder_was_taught(name: str) -> None:
 def test_a_model_makes_what_it_makes_as_its_recipe_says(name: str) -> None:
     config = json.loads((shipped_models()[name] / "config.json").read_text(encoding="utf-8"))
     assert _otherwise(config["recipe"]["model"], config["model"]) == []
+
+
+@pytest.mark.parametrize(("name", "settings"), [("emoji-64-fast", {"num_inference_steps": 1}), ("emoji-64-gan", {})])
+def test_a_walk_has_no_cut_in_it(name: str, settings: dict[str, Any]) -> None:
+    ends = "red apple, fluent style", "frog, fluent style"
+    walk = np.stack(
+        [np.asarray(frame.convert("RGB"), dtype=float) for frame in Tonggan.from_pretrained(name).morph(*ends, frames=9, settings=settings)]
+    )
+
+    def apart(first: np.ndarray, second: np.ndarray) -> float:
+        return float(((first - second) ** 2).mean() ** 0.5)
+
+    longest = max(apart(*pair) for pair in itertools.pairwise(walk))
+    assert longest < apart(walk[0], walk[-1]) / 2
 
 
 def _otherwise(said: dict[str, Any], used: dict[str, Any]) -> list[str]:

@@ -201,7 +201,7 @@ def draw(
     wishes: dict[str, object] = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "dtype": dtype}
     wishes |= {"strength": strength, "references": references, "smoothing": smoothing, "truncation": truncation}
     wishes["layer_seeds"] = None if layer_seeds is None else parse_layer_seeds(layer_seeds)
-    beginning = None if start is None else open_picture(start)
+    beginning = None if start is None else (start.name, open_picture(start))
     shown = tuple((path.name, open_picture(path)) for path in reference or ([variations] if variations else ()))
     request = Request(
         seed=seed,

@@ -33,8 +33,8 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)
     negative: str | None = None
     include_prompt: bool = True
-    start: Image.Image | None = None
-    """A picture to start from, as far as the setting `strength` leaves of it."""
+    start: tuple[str, Image.Image] | None = None
+    """A picture to start from, with its name, as far as the setting `strength` leaves of it."""
     shown: Sequence[tuple[str, Image.Image]] = ()
     """Pictures, with their names, that the model looks at before those it recalls."""
 
@@ -79,6 +79,7 @@ def _save(
         software=f"tonggan {__version__}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         references=tuple(references),
+        start=None if request.start is None else request.start[0],
     )
     save_picture(picture, path, provenance, include_prompt=request.include_prompt, frames=frames)
 
@@ -120,7 +121,8 @@ def draw_one(model: Tonggan, caption: str, output: Path, *, n: int, request: Req
 
 def _drawn(model: Tonggan, captions: Sequence[str], request: Request, *, seeds: Sequence[int], n: int = 1) -> list[Candidate]:
     """Draw `n` pictures a caption from `seeds` in order; with `best_of`, picture i is the best of those from the seeds `best_of` * i and following."""
-    how: dict[str, Any] = {"negative": request.negative, "settings": request.settings, "start": request.start, "references": request.references()}
+    start = None if request.start is None else request.start[1]
+    how: dict[str, Any] = {"negative": request.negative, "settings": request.settings, "start": start, "references": request.references()}
     if request.best_of == 1:
         made = model.generate(list(captions), to="image", n=n, seeds=seeds, **how)
         return [Candidate(picture, seed, 0.0) for picture, seed in zip(made, seeds, strict=True)]

@@ -89,6 +89,11 @@ def test_references_go_where_their_latents_go(memory: Memory) -> None:
     repeated = some(2, found).repeat(3).references
     assert repeated is not None
     assert torch.equal(repeated.values[2], found.values[0])
-    assert blend(some(2, found), some(2, None), 0.2).references is found
+    fading = [blend(some(2, found), some(2, None), weight).references for weight in (0.0, 0.25, 1.0)]
+    assert all(each is not None for each in fading)
+    assert torch.equal(fading[0].values, found.values)
+    assert torch.allclose(fading[1].values, 0.75 * found.values)
+    assert torch.equal(fading[1].present, found.present)
+    assert not fading[2].present.any()
     assert not found.first(0).present.any()
     assert not found.where(torch.tensor([True, False])).values[1].any()

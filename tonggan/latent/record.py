@@ -104,8 +104,8 @@ def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
 def blend(first: Latent, second: Latent, weight: float) -> Latent:
     """Return the latents at `weight` (0 to 1) on the way from `first` to `second`, row by row.
 
-    Points move on the great circle between them (Shoemake 1985), tokens on straight lines; the shorter row's missing tokens are zeros. References and
-    prompt are those of the nearer end.
+    Points move on the great circle between them (Shoemake 1985), tokens and references on straight lines; what one row has fewer of are zeros. The
+    prompt is that of the nearer end.
     """
     whole = stack(first, second)
     tokens, others = whole.tokens.chunk(2)
@@ -114,9 +114,18 @@ def blend(first: Latent, second: Latent, weight: float) -> Latent:
     angle = (pooled[0] * pooled[1]).sum(-1, keepdim=True).clamp(-1 + 1e-6, 1 - 1e-6).acos()
     point = (torch.sin((1 - weight) * angle) * pooled[0] + torch.sin(weight * angle) * pooled[1]) / torch.sin(angle)
     mask = masks[0] if weight <= 0 else masks[1] if weight >= 1 else masks[0] | masks[1]
-    nearer = first if weight < 0.5 else second
     point = torch.nn.functional.normalize(point, dim=-1)
-    return Latent(torch.lerp(tokens, others, weight), mask, point, whole.seconds, nearer.references, prompt=nearer.prompt)
+    prompt = (first if weight < 0.5 else second).prompt
+    return Latent(torch.lerp(tokens, others, weight), mask, point, whole.seconds, _blended(whole.references, weight), prompt=prompt)
+
+
+def _blended(references: References | None, weight: float) -> References | None:
+    """Return what lies between the first half of the rows and the second: both, fading into each other, for to change one for the other would be a cut."""
+    if references is None:
+        return None
+    values, present = references.values.chunk(2), references.present.chunk(2)
+    there = present[0] if weight <= 0 else present[1] if weight >= 1 else present[0] | present[1]
+    return References(torch.lerp(values[0], values[1], weight), there)
 
 
 def at_instants(latent: Latent, instants: Tensor) -> Tensor:

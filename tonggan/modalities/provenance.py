@@ -42,6 +42,8 @@ class Provenance:
     created: str
     references: tuple[str, ...] = ()
     """Names of the training rows that the model's memory recalled for the prompt."""
+    start: str | None = None
+    """Name of the picture that it was made from; None where it began as noise."""
 
 
 def parameters_text(provenance: Provenance) -> str:
@@ -110,12 +112,12 @@ def save_picture(
 ) -> None:
     """Write a picture with its provenance, in the format of the file's ending; with `frames` behind it as an endless animation.
 
-    Without `include_prompt` neither prompt is written, nor the names of references, which give it away; the mark, seed and model are. Raises `UserError`
-    for an unknown ending or a full disk.
+    Without `include_prompt` neither prompt is written, nor the names of references and of the picture that it began from, which give it away; the
+    mark, seed and model are. Raises `UserError` for an unknown ending or a full disk.
     """
     kind = check_ending(path, moving=bool(frames))
     moving: dict[str, Any] = {"save_all": True, "append_images": list(frames), "duration": round(frame_seconds * 1000), "loop": 0} if frames else {}
-    told = provenance if include_prompt else replace(provenance, prompt=None, negative_prompt=None, references=())
+    told = provenance if include_prompt else replace(provenance, prompt=None, negative_prompt=None, references=(), start=None)
     xmp = xmp_packet(told.software)
     whole = comment_text(told)
     with replacing(path) as beside:
