@@ -312,7 +312,7 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(sounder: Tonggan
         (clip, "out.xyz", Request(), "not written as"),
         (clip, "out.wav", Request(mix=1.5), "not a share"),
         (clip, "out.wav", Request(keep_original=True), "room for one track"),
-        (one, "out.mp4", Request(), "no longer than one frame"),
+        (one, "out.mp4", Request(), "there is one frame in it"),
         (tmp_path / "a.gif", "out.mp4", Request(), r"cannot be copied into .* Choose \.mov or \.wav"),
         (tmp_path / "a.gif", "out.wav", Request(mix=0.5), "no sound of its own"),
         (tmp_path / "none.mp4", "out.mp4", Request(), "no such file"),

@@ -73,6 +73,8 @@ def sound_clip(
         for line in model.check_prompt(request.prompt, source="video", target="audio"):
             warn(line)
     check_preview(preview)
+    if not facts.moves:
+        raise UserError(f"{clip}: there is one frame in it: nothing moves that could be heard.")
     with _alone(output):
         _make(model, clip, output, paths, request=request, facts=facts, warn=warn, preview=preview, progress=progress)
     return paths

@@ -16,7 +16,7 @@ from tonggan.modalities.audio import Sound, open_sound
 from tonggan.modalities.clip_facts import inspect_clip
 from tonggan.modalities.inspecting import inspect_file
 from tonggan.modalities.provenance import Provenance
-from tonggan.modalities.sound_files import mux, read_sound_provenance, save_sound
+from tonggan.modalities.sound_files import inspect_sound_file, mux, read_sound_provenance, save_sound
 from tonggan.modalities.spectrogram import Mel, log_mel
 from tonggan.modalities.timeline import stacked, timeline
 from tonggan.modalities.video import Clip, first_second, frames_at, open_clip, timed_frames, video_facts
@@ -77,11 +77,17 @@ def test_a_variable_frame_rate_keeps_its_time(tmp_path: Path) -> None:
 
 
 def phone_clip(path: Path) -> Path:
-    """A clip of 64 x 32 pixels that is to be shown turned by a quarter."""
+    """A clip of 64 x 32 pixels that is to be shown turned by a quarter, clockwise."""
     encode(path, counting_frames(4, height=32, width=64), click(0, 0.16), frames_per_second=25)
+    return shown_by(path, 0, 1, -1, 0)
+
+
+def shown_by(path: Path, a: int, b: int, c: int, d: int) -> Path:
+    """Give a clip of 64 x 32 pixels a matrix by which column p and row q are shown at column a p + c q and row b p + d q."""
     data = bytearray(path.read_bytes())
-    matrix = data.index(b"tkhd") + 4 + 40
-    data[matrix : matrix + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 32 * 65536, 0, 1 << 30)  # a quarter turn clockwise
+    matrix, one = data.index(b"tkhd") + 4 + 40, 1 << 16
+    column, row = (64 * (p < 0) + 32 * (q < 0) for p, q in ((a, c), (b, d)))
+    data[matrix : matrix + 36] = struct.pack(">9i", a * one, b * one, 0, c * one, d * one, 0, column * one, row * one, 1 << 30)
     path.write_bytes(data)
     return path
 
@@ -91,6 +97,50 @@ def test_a_phone_clip_is_seen_upright(tmp_path: Path) -> None:
     assert video_facts(path).size == (32, 64)
     frame = open_clip(path, Framing(size=16)).frames[0, 0].astype(int)
     assert frame[8, 12] > frame[8, 3] + 20  # what was at the top is at the right
+
+
+@pytest.mark.parametrize(
+    ("matrix", "seen"),
+    [
+        ((1, 0, 0, 1), "abcd"),
+        ((-1, 0, 0, 1), "badc"),  # a selfie that is mirrored
+        ((1, 0, 0, -1), "cdab"),
+        ((-1, 0, 0, -1), "dcba"),
+        ((0, 1, -1, 0), "cadb"),
+        ((0, -1, 1, 0), "bdac"),
+        ((0, 1, 1, 0), "acbd"),
+    ],
+)
+def test_a_mirrored_clip_is_seen_as_it_is_shown(matrix: tuple[int, int, int, int], seen: str, tmp_path: Path) -> None:
+    """Quarters a b over c d."""
+    quarters = np.repeat(np.repeat(np.asarray([[20, 90], [160, 230]], np.uint8), 16, 0), 32, 1)
+    encode(tmp_path / "a.mp4", np.broadcast_to(quarters, (2, 3, 32, 64)), click(0, 0.08), frames_per_second=25)
+    frame = open_clip(shown_by(tmp_path / "a.mp4", *matrix), Framing(size=32)).frames[0, 0].astype(int)
+    levels = frame[8, 8], frame[8, 24], frame[24, 8], frame[24, 24]
+    assert "".join("abcd"[round((level - 20) / 70)] for level in levels) == seen
+
+
+def test_a_codec_that_is_not_known_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    encode(path, counting_frames(4), click(0, 0.16), frames_per_second=25)
+    path.write_bytes(path.read_bytes().replace(b"fLaC", b"zzzC"))
+    with pytest.raises(UserError, match="its sound is of a codec that is not known here"):
+        open_sound(path)
+    assert inspect_sound_file(path)["streams"][1] == "audio of an unknown codec"
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzz1"))
+    with pytest.raises(UserError, match="its pictures are of a codec that is not known here"):
+        video_facts(path)
+
+
+def test_an_mp3_is_heard_when_it_sounds(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    with av.open(path, "w") as file:
+        track = file.add_stream("libmp3lame", rate=16_000, layout="mono")
+        block = av.AudioFrame.from_ndarray(click(0.4, 1.0).samples, format="fltp", layout="mono")
+        block.sample_rate, block.time_base, block.pts = 16_000, Fraction(1, 16_000), 0
+        file.mux(track.encode(block))
+        file.mux(track.encode(None))
+    assert loudest(path) == pytest.approx(0.4, abs=2e-3)
 
 
 def test_frames_of_8k_are_shrunk_one_by_one(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tonggan.errors import UserError
 from tonggan.modalities import Framing
 from tonggan.modalities.audio import open_sound
 from tonggan.modalities.image import open_picture, square, to_array
-from tonggan.modalities.video import open_clip
+from tonggan.modalities.video import open_clip, video_facts
 
 FULL_SCALE = 32_767
 """What a sample of 1.0 is kept as."""
@@ -40,7 +40,7 @@ def _read_picture(row: Row, framing: Framing) -> dict[str, np.ndarray]:
 
 def _read_clip(row: Row, framing: Framing) -> dict[str, np.ndarray]:
     frames = open_clip(row.source.path, framing).frames
-    if len(frames) < 2:
+    if len(frames) < 2 or not video_facts(row.source.path).moves:
         raise UserError(f"{row.file_name}: a clip of one frame.")
     return {"frames": frames} | _heard(row, framing)
 

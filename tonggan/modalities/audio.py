@@ -22,7 +22,7 @@ from tonggan.modalities import Framing, Modality
 from tonggan.modalities.spectrogram import Mel, log_mel
 from tonggan.modalities.timeline import sound_sheet
 from tonggan.modalities.video import ENDINGS as VIDEO_ENDINGS
-from tonggan.modalities.video import encode, first_second, opened, shown_frames
+from tonggan.modalities.video import encode, first_second, has_pictures, opened, shown_frames
 
 ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
 """File endings by which sounds are looked for in a folder."""
@@ -75,12 +75,16 @@ def _even(container: av.container.InputContainer, *, most_channels: int | None) 
         yield from convert.resample(frame)
 
 
-def _blocks(container: av.container.InputContainer, *, start: float, most_channels: int | None) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield (float32 (channels, samples), sample rate) on the clock of a video that begins at second `start` of the container's."""
+def _blocks(container: av.container.InputContainer, *, start: float | None, most_channels: int | None) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield (float32 (channels, samples), sample rate) on the clock of a video that begins at second `start` of the container's.
+
+    Without a video (None) the sound begins where it begins: an MP3 tells what its encoder put before it as a late start.
+    """
     done, rate = 0, int(container.streams.audio[0].rate)
     for part in _even(container, most_channels=most_channels):
         block = part.to_ndarray()
         if block.size:
+            start = max(0.0, part.time or 0.0) if start is None else start
             due = done if part.time is None else round((part.time - start) * rate)
             if due - done > GAP_SECONDS * rate or (done == 0 and due > 0):
                 yield np.zeros((len(block), due - done), dtype=np.float32), rate
@@ -99,7 +103,10 @@ def sound_blocks(path: Path, *, sample_rate_hz: int | None = None, most_channels
     with opened(path) as container:
         if not container.streams.audio:
             return
-        blocks = (Sound(_finite(block, path), rate) for block, rate in _blocks(container, start=first_second(path), most_channels=most_channels))
+        if container.streams.audio[0].codec_context is None:
+            raise UserError(f"{path}: its sound is of a codec that is not known here. Convert it, or give it a track of AAC, FLAC or WAV.")
+        start = first_second(path) if has_pictures(container) else None
+        blocks = (Sound(_finite(block, path), rate) for block, rate in _blocks(container, start=start, most_channels=most_channels))
         yield from blocks if sample_rate_hz is None else resampled(blocks, sample_rate_hz)
 
 

@@ -158,9 +158,13 @@ def _tracks(
     """Begin the tracks of `target`: return the encoder of the sound, and by the number of a stream of `source` its copy, pictures first."""
     pictures = video_stream(source, video)
     copied: dict[int, Any] = {pictures.index: target.add_stream_from_template(pictures, opaque=True)}
+    if pictures.codec_context.codec_tag == "hvc1" and target.format.name in ("mp4", "mov"):
+        copied[pictures.index].codec_context.codec_tag = "hvc1"  # players of Apple refuse hev1, which the muxer would write
     encoder: Any = target.add_stream(_codec(target.format.name), rate=sample_rate_hz, bit_rate=BIT_RATE)
     encoder.layout = "mono" if channels == 1 else "stereo"
     for stream in source.streams.audio if keep_original else ():
+        if stream.codec_context is None:
+            raise UserError(f"{video}: its sound is of a codec that is not known here and cannot be kept. Leave out --keep-original.")
         copied[stream.index] = target.add_stream_from_template(stream, opaque=True)
     return encoder, copied
 
@@ -227,7 +231,8 @@ def _comment_in(path: Path) -> str:
 def inspect_sound_file(path: Path) -> dict[str, Any]:
     """Return what a sound or video file says of itself: streams, seconds, the mark of trained algorithms, our provenance."""
     with opened(path) as container:
-        streams = [f"{stream.type} {stream.codec_context.name}" for stream in container.streams if stream.type in ("video", "audio")]
+        named = ((stream.type, stream.codec_context) for stream in container.streams if stream.type in ("video", "audio"))
+        streams = [f"{kind} {'of an unknown codec' if codec is None else codec.name}" for kind, codec in named]
         facts: dict[str, Any] = {"file": str(path), "format": container.format.name, "streams": streams}
         facts["seconds"] = round(float((container.duration or 0) / av.time_base), 3)
     comment = _comment_in(path)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -56,6 +56,8 @@ class VideoFacts:
     codec: str
     sound_tracks: int
     frames_per_second: float
+    moves: bool
+    """Whether there is more than one frame."""
 
 
 @contextmanager
@@ -77,6 +79,8 @@ def video_stream(container: av.container.InputContainer, path: Path) -> av.Video
     stream = next(_moving(container), None)
     if stream is None:
         raise UserError(f"{path}: there is no video in it.")
+    if stream.codec_context is None:
+        raise UserError(f"{path}: its pictures are of a codec that is not known here. Convert it to MP4 with H.264.")
     named = stream.index_entries
     if len(named) and named[-1].pos + named[-1].size > container.size:
         raise UserError(f"{path}: cut off: {container.size:,} bytes of {named[-1].pos + named[-1].size:,} or more. Copy it again.")
@@ -86,6 +90,11 @@ def video_stream(container: av.container.InputContainer, path: Path) -> av.Video
 def _moving(container: av.container.InputContainer) -> Iterator[av.VideoStream]:
     """Yield the video streams that are no cover art."""
     return (stream for stream in container.streams.video if not stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def has_pictures(container: av.container.InputContainer) -> bool:
+    """Return whether a file has a video stream; cover art is none."""
+    return any(True for _ in _moving(container))
 
 
 def first_second(path: Path) -> float:
@@ -108,15 +117,15 @@ def video_facts(path: Path) -> VideoFacts:
     """Return what a file says of itself; raises `UserError` where it cannot be read."""
     with opened(path) as container:
         stream = video_stream(container, path)
-        first = next(iter(container.decode(stream)), None)
-        if first is None:
+        frames = list(islice(container.decode(stream), 2))
+        if not frames:
             raise UserError(f"{path}: there is no frame in it.")
-        turned = first.rotation % 180 != 0
-        size = (first.height, first.width) if turned else (first.width, first.height)
+        first = frames[0]
+        size = (first.height, first.width) if _turns(first).transposed else (first.width, first.height)
         seconds = (
             float(stream.duration * stream.time_base) if stream.duration and stream.time_base else float((container.duration or 0) / av.time_base)
         )
-        return VideoFacts(size, seconds, stream.codec_context.name, len(container.streams.audio), float(stream.average_rate or 0))
+        return VideoFacts(size, seconds, stream.codec_context.name, len(container.streams.audio), float(stream.average_rate or 0), len(frames) > 1)
 
 
 def _told_end(stream: av.VideoStream) -> float:
@@ -129,6 +138,26 @@ def _told_end(stream: av.VideoStream) -> float:
         return 0.0
 
 
+@dataclass(frozen=True)
+class _Turns:
+    """How a stored frame becomes upright: rows and columns change places, then each is told backwards or not."""
+
+    transposed: bool = False
+    rows: bool = False
+    columns: bool = False
+
+
+def _turns(frame: av.VideoFrame) -> _Turns:
+    """Return how a frame is turned and mirrored by its display matrix: fixed-point a, b, u, c, d, v, x, y, w, by which (p, q) is shown at (a p + c q, b p + d q)."""
+    told = frame.side_data.get("DISPLAYMATRIX")
+    if told is None:
+        return _Turns()
+    a, b, _, c, d = np.frombuffer(cast(Any, told), dtype=np.int32)[:5].astype(int)
+    if abs(a) >= abs(b):
+        return _Turns(rows=d < 0, columns=a < 0)
+    return _Turns(transposed=True, rows=b < 0, columns=c < 0)
+
+
 def _array(frame: av.VideoFrame, framing: Framing) -> np.ndarray:
     """Return a frame upright, scaled by area and cropped or padded to a square: uint8 (3, size, size)."""
     size = framing.size
@@ -136,7 +165,9 @@ def _array(frame: av.VideoFrame, framing: Framing) -> np.ndarray:
     width, height = (max(1, round(length * size / side)) for length in (frame.width, frame.height))
     # One thread: a scaler is made anew for every frame, and to start threads for one takes longer than to scale it.
     pixels: np.ndarray = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA", threads=1).to_ndarray()
-    pixels = np.rot90(pixels, k=round(frame.rotation / 90))
+    turns = _turns(frame)
+    pixels = pixels.transpose(1, 0, 2) if turns.transposed else pixels
+    pixels = pixels[:: -1 if turns.rows else 1, :: -1 if turns.columns else 1]
     top, left = ((length - size) // 2 for length in pixels.shape[:2])
     if framing.fit == "pad":
         around = [(-edge, size - length + edge) for edge, length in zip((top, left), pixels.shape[:2], strict=True)]
