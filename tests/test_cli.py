@@ -351,7 +351,8 @@ def test_a_walk_between_captions_and_a_picture_to_start_from(tonggan: Tonggan, t
     assert provenance["references"] == list(dict.fromkeys(both[0] + both[1]))
     assert "not written as '.jpg'" in tonggan("morph", "red heart", "蓝心", "-o", tmp_path / "walk.jpg", "--frames", "3").err
     assert tonggan("draw", "blue heart", "--from", walk, "--strength", "0.3", "-o", tmp_path / "b.png", "--num-inference-steps", "3").status == 0
-    assert json.loads(tonggan("inspect", tmp_path / "b.png").out)["provenance"]["settings"]["strength"] == 0.3
+    provenance = json.loads(tonggan("inspect", tmp_path / "b.png").out)["provenance"]
+    assert (provenance["start"], provenance["settings"]["strength"]) == ("walk.gif", 0.3)
 
 
 @ships

@@ -188,9 +188,9 @@ class Tonggan:
                 f"{self.name} makes its outputs without guidance, and nothing leads away from a negative prompt. Leave it out, or name another model."
             )
         if float(asked["guidance_scale"]) == 1:
-            raise UserError(
-                f"guidance is what leads away from a negative prompt, and {self.name} has none here: set guidance_scale to 2 or more, or name another model."
-            )
+            usual = float(self.model.part(self.model.decoders, to, "decoder").default_settings()["guidance_scale"])
+            advice = "name a model that is guided, such as emoji-64" if usual == 1 else f"leave guidance_scale at {usual:g}"
+            raise UserError(f"guidance is what leads away from a negative prompt, and {self.name} draws without it here: {advice}.")
 
     def morph(
         self, first: Any, second: Any, *, to: str = "image", frames: int = 24, seed: int = 0, settings: Mapping[str, Any] | None = None

@@ -48,8 +48,11 @@ SEEDS_LOOKED_AT = 3
 
 
 def players(model: CrossModalModel, objectives: ObjectivesConfig, *, teacher: CrossModalModel | None = None) -> list[Player]:
-    """Return whom the loop trains; with `objectives.distil` or `objectives.prefer` the decoder alone, beside `teacher`'s, which does not move."""
-    _check(model, objectives)
+    """Return whom the loop trains; with `objectives.distil` or `objectives.prefer` the decoder alone, beside `teacher`'s, which does not move.
+
+    Raises `UserError` as `check_objectives` does, and for a teacher or a reference of another kind.
+    """
+    check_objectives(model, objectives)
     if objectives.adversarial is not None and objectives.distil is None:
         return _adversaries(model, objectives, objectives.adversarial)
     if objectives.distil is None and objectives.prefer is None:
@@ -121,9 +124,10 @@ def _distilling(model: CrossModalModel, how: DistilConfig, source: str, target: 
 
     def loss(batch: Batch, randomness: torch.Generator) -> LossTerms:
         prompt = None if asked is None else given(batch.inputs, asked)
-        latent = model.latent(batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist(), prompt=prompt)
-        latent = replace(model.space.drop_prompts(latent, randomness=randomness), changes=batch.changes)
-        truth, against = batch.targets[target], model.space.null(latent)
+        with torch.no_grad():  # the decoder alone moves
+            latent = model.latent(batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist(), prompt=prompt)
+            latent = replace(model.space.drop_prompts(latent, randomness=randomness), changes=batch.changes)
+            truth, against = batch.targets[target], model.space.null(latent)
         if game is None or not decoder.training:
             return decoder.distil(latent, truth, against=against, teacher=teacher, how=how, randomness=randomness)
         played = decoder.finish(latent, truth, against=against, teacher=teacher, how=how, randomness=randomness)
@@ -137,12 +141,13 @@ def _preferring(model: CrossModalModel, how: PreferConfig, source: str, target: 
 
     def loss(batch: Batch, randomness: torch.Generator) -> LossTerms:
         assert batch.pairs is not None
-        asked = model.latent(batch.pairs.prompts, source=source, target=target)
+        with torch.no_grad():  # the decoder alone moves
+            asked = model.latent(batch.pairs.prompts, source=source, target=target)
         said = decoder.prefer(asked, batch.pairs.chosen, batch.pairs.rejected, reference=reference, how=how, randomness=randomness)
         if not how.keep:
             return said
-        latent = model.latent(batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist())
         with torch.no_grad():
+            latent = model.latent(batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist())
             latent = replace(model.space.drop_conditions(latent, randomness=randomness), changes=batch.changes)
         kept = decoder.keep(latent, batch.targets[target], reference=reference, how=how, randomness=randomness)
         return LossTerms({**said.terms, "keep": kept}, {**said.weights, "keep": how.keep})
@@ -150,8 +155,8 @@ def _preferring(model: CrossModalModel, how: PreferConfig, source: str, target: 
     return loss
 
 
-def _check(model: CrossModalModel, objectives: ObjectivesConfig) -> None:
-    """Raise `UserError` where an objective names a part that the model does not have."""
+def check_objectives(model: CrossModalModel, objectives: ObjectivesConfig) -> None:
+    """Raise `UserError` where an objective names a part that the model does not have, or that it says nothing of."""
     for arrow in objectives.arrows:
         source, target = ends(arrow)
         model.part(model.encoders, source, "encoder")

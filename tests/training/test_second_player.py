@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from tonggan.errors import UserError
 from tonggan.modalities.audio import open_sound
+from tonggan.objectives.terms import LossTerms
 from tonggan.pipeline import Tonggan
 from tonggan.training.checkpoint import checkpoint_folders
 from tonggan.training.preflight import overfit
@@ -210,6 +212,15 @@ def test_mistakes_of_a_voice(clips: Path, tmp_path: Path) -> None:
             run(voice(clips, override), tmp_path / str(number)).train()
 
 
+def test_who_broke_is_named(shapes: Path, tmp_path: Path) -> None:
+    learner = run(recipe(shapes), tmp_path / "run")
+    loss = learner.learner.players[1].loss
+    broken = replace(learner.learner.players[1], loss=lambda batch, randomness: LossTerms({"bad": loss(batch, randomness).total * torch.nan}))
+    learner.learner.players[1] = broken
+    with pytest.raises(UserError, match=r"a lower objectives\.adversarial\.learning_rate or a higher penalty \(the discriminator broke\)"):
+        learner.train()
+
+
 def test_mistakes_of_a_recipe(shapes: Path, tmp_path: Path) -> None:
     said = "model.decoders.text={kind: text_autoregressive, latent_width: 320, width: 64, layers: 1, heads: 2, vocabulary: 300, languages: [en]}"
     both = "objectives.arrows={text->image: 1.0, image->text: 1.0}"
@@ -232,6 +243,7 @@ def test_mistakes_of_a_recipe(shapes: Path, tmp_path: Path) -> None:
         begin("objectives.arrows={text->image: 0.0}")
     with pytest.raises(UserError, match=r"objectives\.adversarial\.features has no use here, where pictures are judged"):
         begin("objectives.adversarial.features={width: 64}")
+    assert not (tmp_path / "none").exists()  # all of this is said before anything is made
     with pytest.raises(UserError, match="cannot be split into 3 heads"):
         begin("objectives.adversarial.discriminator.heads=3")
     with pytest.raises(UserError, match=r"truncation.*less than or equal to 1"):

@@ -11,6 +11,7 @@ from tonggan.data.loader import Loader
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_folder import Loaded, begin_from, load_model
 from tonggan.parts import Decoder, Part
+from tonggan.players import check_objectives
 from tonggan.training.fitting import but_refitted, fit_parts
 from tonggan.training.loop import Learner
 from tonggan.training.recipe import Recipe
@@ -29,9 +30,13 @@ class Begun:
 
 
 def begin(recipe: Recipe) -> Begun:
-    """Return a recipe's model, seeded and taken over from `initial`; it is to be fitted by `fit` yet. Raises `UserError` where weights that it asks for are missing."""
+    """Return a recipe's model, seeded and taken over from `initial`; it is to be fitted by `fit` yet.
+
+    Raises `UserError` where weights that it asks for are missing, and where its objectives ask for what it has not.
+    """
     torch.manual_seed(recipe.seed)
     model = CrossModalModel(recipe.model)
+    check_objectives(model, recipe.objectives)
     initial, taken = (None, []) if recipe.initial is None else begin_from(model, recipe.initial)
     return Begun(model, initial, tuple(taken))
 

@@ -60,6 +60,8 @@ class Learner:
     device: str = "cpu"
     step: int = 0
     dropped: int = 0
+    dropped_by: tuple[str, ...] = ()
+    """Players whose loss was not finite in the last step that was dropped."""
     best: float = math.inf
     trained_seconds: float = 0.0
     teacher: CrossModalModel | None = None
@@ -125,6 +127,8 @@ class Learner:
         self.step += 1
         dropped = not all(moved)
         self.dropped += dropped
+        if dropped:
+            self.dropped_by = tuple(player.name for player, went in zip(self.players, moved, strict=True) if not went)
         if not moved[0]:
             for counted, kept in zip(self.counted, before, strict=True):
                 counted.copy_(kept)
@@ -155,9 +159,11 @@ class Learner:
         """Raise `UserError` where too many steps had a non-finite loss."""
         rate = self.dropped / max(self.step, 1)
         if self.dropped > 5 and rate > self.recipe.monitor.max_dropped_rate:
+            beside = {player.name for player in self.beside}.intersection(self.dropped_by)
+            lower = f"objectives.adversarial.learning_rate or a higher penalty (the {beside.pop()} broke)" if beside else "optimizer.learning_rate"
             raise UserError(
                 f"{self.dropped} of {self.step} steps had a loss that is not finite: the run ends with the last good state kept. "
-                "Begin another from it (initial=RUN) with a lower optimizer.learning_rate, or with dtype=float32."
+                f"Begin another from it (initial=RUN) with a lower {lower}, or with dtype=float32."
             )
 
     def snapshot(self) -> Checkpoint:

@@ -83,7 +83,7 @@ class Run:
         elif checkpoint_folders(self.checkpoints):
             raise UserError(f"{out} holds a run already. Go on with --resume, or choose another folder.")
         self.recipe = recipe
-        begun = None if resume else begin(recipe)  # weights that are not there are missed before anything is packed, too
+        begun = None if resume else begin(recipe)  # what is wrong with weights and objectives is said before anything is packed
         self.data = open_data(recipe, cache=cache or out.parent / "packs", console=console)
         self.judge = judging(recipe, self.data) if judging and recipe.monitor.evaluate_every else None
         self._check_best_by(resume=resume)
