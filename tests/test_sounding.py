@@ -196,7 +196,8 @@ def test_pictures_are_copied_and_the_file_says_how_it_was_made(sounder: Tonggan,
 def test_a_share_of_the_own_sound_is_mixed_in(sounder: Tonggan, tmp_path: Path) -> None:
     clip = silent(tmp_path / "clip.mp4", 75)
     for name, mix in (("alone", 0.0), ("mixed", 0.75)):
-        sound_clip(sounder, clip, tmp_path / f"{name}.wav", request=Request(mix=mix), warn=print)
+        sound_clip(sounder, clip, tmp_path / f"{name}.wav", request=Request(mix=mix), warn=print, preview=tmp_path / f"{name}.png")
+    assert (tmp_path / "alone.png").read_bytes() != (tmp_path / "mixed.png").read_bytes()  # what is heard is what is shown
     own, alone, mixed = (open_sound(tmp_path / name).samples[0] for name in ("clip.mp4", "alone.wav", "mixed.wav"))
     assert np.abs(mixed - (0.75 * own + 0.25 * alone)).max() < 2e-3
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from tonggan.errors import UserError
 from tonggan.files import numbered, replacing
 from tonggan.modalities.audio import Sound
+from tonggan.modalities.onsets import onsets
 from tonggan.modalities.sound_files import SOUND_FORMATS, check_ending, save_sound
 from tonggan.modalities.timeline import stacked, timeline
 from tonggan.pipeline import Tonggan
@@ -38,5 +39,6 @@ def sound_words(
         save_sound([level], path, provenance(model, request, seed=request.seed + index, size=None))
     if preview is not None:
         with replacing(preview) as beside:
-            stacked([timeline([], [sound.mono()], sound.sample_rate_hz) for sound in made]).save(beside, format="PNG")
+            drawn = [(sound.mono(), sound.sample_rate_hz) for sound in made]
+            stacked([timeline([], [heard], rate, marks=[onsets(heard, rate).tolist()]) for heard, rate in drawn]).save(beside, format="PNG")
     return paths

@@ -145,13 +145,16 @@ def _make(
             raise
         for index, path in enumerate(paths):
             told = provenance(model, request, seed=request.seed + index, size=facts.size)
-            heard = _mixed(finished, index, clip, request.mix, path) if request.mix else _levelled(finished, index)
+            heard = _heard(finished, index, clip, request.mix, path)
             if path.suffix.lower() in SOUND_FORMATS:
                 save_sound(heard, path, told)
             else:
                 mux(clip, heard, path, told, keep_original=request.keep_original)
         if preview is not None:
-            _save_preview(preview, clip, finished, n=n)
+            sounds = [_heard(finished, index, clip, request.mix, path) for index, path in enumerate(paths)]
+            _save_preview(
+                preview, clip, [resampled(sound, finished.sample_rate_hz) for sound in sounds], length=finished.samples, rate=finished.sample_rate_hz
+            )
     except (KeyboardInterrupt, UserError):
         if len(finished):
             warn(f"{len(finished)} finished windows are kept in {finished.folder}: the same command goes on with them.")
@@ -231,6 +234,11 @@ def _window(model: Tonggan, frames: np.ndarray, seeds: list[int], *, request: Re
     return np.stack([sound.mono() for sound in made])
 
 
+def _heard(finished: FinishedWindows, index: int, clip: Path, mix: float, path: Path) -> Iterator[Sound]:
+    """Yield what is heard of a sound that was made: it alone, or mixed with the clip's own."""
+    return _mixed(finished, index, clip, mix, path) if mix else _levelled(finished, index)
+
+
 def _levelled(finished: FinishedWindows, index: int) -> Iterator[Sound]:
     """Yield a sound, softer where it would be louder than files can hold."""
     peak = max(float(np.abs(block.samples).max(initial=0)) for block in finished.sound(index))
@@ -268,16 +276,15 @@ def _mixed(finished: FinishedWindows, index: int, clip: Path, share: float, outp
         left -= count
 
 
-def _save_preview(path: Path, clip: Path, finished: FinishedWindows, *, n: int) -> None:
-    """Write key frames over the waveforms and spectrograms, with the onsets of the first sound; a long clip in rows."""
-    rate, length = finished.sample_rate_hz, finished.samples
+def _save_preview(path: Path, clip: Path, sounds: Sequence[Iterator[Sound]], *, length: int, rate: int) -> None:
+    """Write key frames over the waveforms and spectrograms of what is heard, each with its onsets; a long clip in rows."""
     rows = min(MOST_ROWS, max(1, math.ceil(length / rate / ROW_SECONDS)))
     shown = frames_at(clip, KEY_FRAMING, [number * length / rate / (rows * KEY_FRAMES) for number in range(rows * KEY_FRAMES)])
-    feeds, drawn = [_Feed(finished.sound(index)) for index in range(n)], []
+    feeds, drawn = [_Feed(Sound(block.mono()[None], rate) for block in sound) for sound in sounds], []
     for row in range(rows):
         first, last = length * row // rows, length * (row + 1) // rows
         heard = [feed.take(last - first, 1)[0] for feed in feeds]
         keys = shown[row * KEY_FRAMES : (row + 1) * KEY_FRAMES]
-        drawn.append(timeline(keys, heard, rate, events=onsets(heard[0], rate).tolist(), begin=first / rate))
+        drawn.append(timeline(keys, heard, rate, marks=[onsets(each, rate).tolist() for each in heard], begin=first / rate))
     with replacing(path) as beside:
         stacked(drawn).save(beside, format="PNG")

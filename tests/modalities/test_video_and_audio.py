@@ -354,6 +354,53 @@ def test_a_timeline_marks_events() -> None:
     assert next(index for index in count() if (shown[-30, index] == (214, 69, 48)).all()) == 112
 
 
+def test_what_is_told_of_a_clip_and_its_tracks_is_kept(clip_file: Path, tmp_path: Path) -> None:
+    told, path = tmp_path / "told.mkv", tmp_path / "out.mkv"
+    with av.open(clip_file) as source, av.open(told, "w") as file:
+        file.metadata["title"] = "A clip"
+        tracks = {stream.index: file.add_stream_from_template(stream, opaque=True) for stream in source.streams}
+        for track in tracks.values():
+            track.metadata.update({"language": "zho", "title": "a track"})
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = tracks[packet.stream.index]
+                file.mux(packet)
+    mux(told, [click(0.4, 0.8)], path, MADE, keep_original=True)
+    with av.open(path) as file:
+        assert file.metadata["title"] == "A clip"
+        video, _, kept = file.streams
+        assert (video.metadata["title"], kept.metadata["language"]) == ("a track", "zho")
+    assert read_sound_provenance(path) == MADE
+
+
+def test_each_strip_of_a_timeline_has_its_own_marks() -> None:
+    sounds = [click(second, 1.0).samples[0] for second in (0.25, 0.75)]
+    shown = np.asarray(timeline(list(counting_frames(4)), sounds, 16_000, marks=[[0.25], [0.75]], width=400))
+    red, strip = (shown == (214, 69, 48)).all(-1), 56 + 128
+    assert red[60, 112]  # the first goes on through the key frames
+    assert not red[60, 312]
+    second = shown.shape[0] - 24 - strip // 2
+    assert [bool(red[row, column]) for row in (second - strip, second) for column in (112, 312)] == [True, False, False, True]
+
+
+def test_a_video_in_fragments_that_is_cut_is_told(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    with av.open(whole, "w", options={"movflags": "frag_keyframe+empty_moov"}) as file:
+        stream = file.add_stream("libx264", rate=25, options={"g": "10"})
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    assert len(open_clip(whole, FRAMING).frames) == 40
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    with pytest.raises(UserError, match=r"cut off: .* bytes of"):
+        open_clip(cut, FRAMING)
+    whole.write_bytes(whole.read_bytes() + b"\xff" * 100)  # what players ignore
+    assert len(open_clip(whole, FRAMING).frames) == 40
+
+
 def test_a_long_spectrogram_is_the_short_ones_side_by_side() -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 60 * 2000).astype(np.float32)
     whole = np.asarray(timeline(list(counting_frames(4)), [noise], 2000, begin=30.0, width=300))

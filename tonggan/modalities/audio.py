@@ -24,7 +24,7 @@ from tonggan.modalities.timeline import sound_sheet
 from tonggan.modalities.video import ENDINGS as VIDEO_ENDINGS
 from tonggan.modalities.video import encode, first_second, has_pictures, opened, shown_frames
 
-ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
+ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma")
 """File endings by which sounds are looked for in a folder."""
 GAP_SECONDS = 0.02
 """Time stamps that leave out more are a gap, filled with silence; less is rounding."""

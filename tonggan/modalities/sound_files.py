@@ -23,6 +23,10 @@ SOUND_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 VIDEO_FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 CODECS = {"webm": "libopus"}
 """Sound codec by container; AAC in all others."""
+ABOUT_THE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration", "comment")
+"""What a file says of itself, not of what is in it: a copy says its own."""
+ABOUT_A_TRACK = ("alpha_mode", "language", "title")
+"""What is told of a track and true of its copy."""
 BIT_RATE = 128_000
 MOST_CHANNELS = {".wav": 1024, ".flac": 8}
 """Most channels by ending; 2 in videos."""
@@ -84,6 +88,7 @@ def mux(video: Path, blocks: Iterable[Sound], path: Path, provenance: Provenance
     rate, channels = _known_rate(_container(path), first.sample_rate_hz), len(first.samples)
     # The disk's errors are told of by `replacing`, within, before `opened` takes them for the clip's.
     with opened(video) as source, replacing(path) as beside, av.open(beside, "w", format=_container(path)) as target:
+        target.metadata.update({name: value for name, value in source.metadata.items() if name.lower() not in ABOUT_THE_FILE})
         target.metadata.update({"comment": _comment(provenance)})
         with _copying(video, source, path):
             encoder, copied = _tracks(source, target, video, keep_original=keep_original, sample_rate_hz=rate, channels=channels)
@@ -166,6 +171,8 @@ def _tracks(
         if stream.codec_context is None:
             raise UserError(f"{video}: its sound is of a codec that is not known here and cannot be kept. Leave out --keep-original.")
         copied[stream.index] = target.add_stream_from_template(stream, opaque=True)
+    for index, copy in copied.items():
+        copy.metadata.update({name: value for name, value in source.streams[index].metadata.items() if name.lower() in ABOUT_A_TRACK})
     return encoder, copied
 
 

@@ -82,12 +82,14 @@ def timeline(
     sample_rate_hz: int,
     *,
     events: Sequence[float] = (),
+    marks: Sequence[Sequence[float]] = (),
     begin: float = 0.0,
     width: int = 960,
 ) -> Image.Image:
     """Return key frames, uint8 (3, height, width) each at even times over the whole, none where nothing is seen, above each waveform (samples,) and its spectrogram.
 
-    `events` are seconds at which a line is drawn through all; a scale of seconds, which counts from `begin`, stands below.
+    `events` are seconds at which a line is drawn through all, `marks` those of each waveform, drawn through its own strip (of the first, through the key
+    frames, too); a scale of seconds, which counts from `begin`, stands below.
     """
     side = width // len(frames) if frames else 0
     strips = [_strip(torch.from_numpy(np.asarray(waveform, dtype=np.float32)), sample_rate_hz, width) for waveform in waveforms]
@@ -96,14 +98,16 @@ def timeline(
     for number, frame in enumerate(frames):
         picture = Image.fromarray(np.ascontiguousarray(frame.transpose(1, 2, 0))).resize((side - 2, side - 2), Image.Resampling.BICUBIC)
         sheet.paste(picture, (MARGIN + number * side + 1, MARGIN + 1))
-    top = MARGIN + side
-    for strip in strips:
+    lines, top = [(event, MARGIN, bottom) for event in events], MARGIN + side
+    for number, strip in enumerate(strips):
         sheet.paste(strip, (MARGIN, top + GAP))
+        own = marks[number] if marks else ()
+        lines += [(mark, top + GAP if number else MARGIN, top + GAP + strip.height) for mark in own]
         top += GAP + strip.height
     pen, seconds = ImageDraw.Draw(sheet), len(waveforms[0]) / sample_rate_hz
-    for event in events:
-        x = MARGIN + round(event / seconds * width)
-        pen.line([(x, MARGIN), (x, bottom)], fill=EVENT)
+    for second, begins, ends in lines:
+        x = MARGIN + round(second / seconds * width)
+        pen.line([(x, begins), (x, ends)], fill=EVENT)
     step = next(step for step in (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 3600) if seconds / step <= 16)
     for number in range(math.ceil(begin / step), int((begin + seconds) / step) + 1):
         x = MARGIN + round((number * step - begin) / seconds * width)

@@ -20,10 +20,12 @@ from tonggan.errors import UserError
 from tonggan.files import replacing
 from tonggan.modalities import Framing, Modality
 
-ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ogv", ".gif")
+ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ogv", ".gif", ".ts", ".mts", ".m2ts", ".3gp", ".wmv", ".flv")
 """File endings by which videos are looked for in a folder."""
 CUT_SECONDS = 0.5
 """A file whose pictures end so long before the time that it tells is cut off."""
+BOXES = (b"ftyp", b"styp", b"sidx", b"moov", b"moof", b"mdat", b"mfra", b"free", b"skip", b"wide", b"uuid", b"meta", b"emsg", b"prft")
+"""What lies at the top of an MP4 or MOV."""
 TOLERANCE_SECONDS = 1e-4
 """Time stamps are rounded to the ticks of their container: a frame that is late by less is on time."""
 SHOWN_SIZE, SHOWN_RATE = 480, 60.0
@@ -82,9 +84,25 @@ def video_stream(container: av.container.InputContainer, path: Path) -> av.Video
     if stream.codec_context is None:
         raise UserError(f"{path}: its pictures are of a codec that is not known here. Convert it to MP4 with H.264.")
     named = stream.index_entries
-    if len(named) and named[-1].pos + named[-1].size > container.size:
-        raise UserError(f"{path}: cut off: {container.size:,} bytes of {named[-1].pos + named[-1].size:,} or more. Copy it again.")
+    whole = max(named[-1].pos + named[-1].size if len(named) else 0, _boxes_end(path) if "mp4" in container.format.name else 0)
+    if whole > container.size:
+        raise UserError(f"{path}: cut off: {container.size:,} bytes of {whole:,} or more. Copy it again.")
     return stream
+
+
+def _boxes_end(path: Path) -> int:
+    """Return the byte at which the last of an MP4's boxes says that it ends: one in fragments has no index that names them all (ISO/IEC 14496-12, 4.2)."""
+    end, size = 0, path.stat().st_size
+    with open(path, "rb") as file:
+        while end < size:
+            file.seek(end)
+            head = file.read(16)
+            length, kind = int.from_bytes(head[:4]), head[4:8]
+            length = int.from_bytes(head[8:16]) if length == 1 else length
+            if kind not in BOXES or length < 8:  # to the end of the file, or no box: what players ignore
+                break
+            end += length
+    return end
 
 
 def _moving(container: av.container.InputContainer) -> Iterator[av.VideoStream]:
