@@ -18,7 +18,7 @@ from tonggan.modalities.sheet import contact_sheet
 
 SAME = ("processor", "dtype", "threads", "clock", "content_hash", "budget_minutes")
 """What all competitors of a table have in common."""
-LEVELS = (0, 1, 10, 20, 50, 100, 200, 500, 1000)
+LEVELS = (-10, 0, 10, 20, 50, 100, 200, 500, 1000)
 """Where the axis of kernel distances has its ticks."""
 SHOWN = ("kernel_distance", "frechet_distance", "recall_at_1", "recall_at_5", "seed_diversity", "copy_rate")
 
@@ -173,7 +173,7 @@ def plot(records: Sequence[Record], path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError("the plot needs `matplotlib`: pip install matplotlib (the extra 'benchmarks')") from error
-    minutes = sorted({round(point["minutes"]) or point["minutes"] for record in records for point in record["curve"]})
+    minutes = sorted({round(point["minutes"]) or point["minutes"] for record in records if record["parameters"] for point in record["curve"]})
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes, name in ((left, "kernel_distance"), (right, "recall_at_5")):
@@ -189,7 +189,7 @@ def plot(records: Sequence[Record], path: Path) -> None:
         axes.set_xticks(minutes, [f"{mark:g}" for mark in minutes])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-    left.set_yscale("symlog", linthresh=1)
+    left.set_yscale("symlog", linthresh=10)
     low, high = left.get_ylim()
     levels = [level for level in LEVELS if low <= level <= high]
     left.set_yticks(levels, [f"{level:g}" for level in levels])
