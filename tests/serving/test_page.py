@@ -3,6 +3,7 @@
 import os
 import shutil
 import threading
+import time
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,14 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+def wait_until(page: Page, expression: str, *, seconds: float = 30.0) -> None:
+    """Ask until it is so: Playwright's own waiting evaluates within the page, whose Content Security Policy forbids it (but for the first time)."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, expression
+        page.wait_for_timeout(50)
 
 
 @contextmanager
@@ -197,7 +206,7 @@ def test_what_shows_an_output_follows_from_its_kind(chromium: Browser, address: 
         if tag == "p":
             expect(shown).to_have_text("a <b>red</b> heart 红心")
         if tag == "audio":
-            page.wait_for_function("document.querySelector('audio').duration === 2")
+            wait_until(page, "document.querySelector('audio').duration === 2")
         if tag == "img":
             assert page.evaluate("document.querySelector('.output img').naturalWidth") == 32
         page.context.close()
@@ -207,7 +216,7 @@ def test_clips_with_sound_play_one_at_a_time(chromium: Browser, sound_contest: C
     with served(sound_contest, store) as address:
         page = opened(chromium, address, **PHONE)
         expect(page.locator("#prompt video")).to_be_visible()
-        page.wait_for_function("[...document.querySelectorAll('video')].every((video) => video.readyState >= 3 && video.videoWidth === 64)")
+        wait_until(page, "[...document.querySelectorAll('video')].every((video) => video.readyState >= 3 && video.videoWidth === 64)")
         page.locator("h1").click()  # browsers play nothing to who has not touched the page
         started = "async (side) => { await document.querySelector(`[data-side=${side}] video`).play(); }"
         page.evaluate(started, "left")
