@@ -97,6 +97,11 @@ def test_a_cut_config_and_a_folder_without_one(folder: Path, tmp_path: Path) -> 
     with pytest.raises(UserError, match="damaged"):
         load_model(str(folder))
     (tmp_path / "empty").mkdir()
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "run.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match="a run that has no model yet"):
+        load_model(str(begun))
     with pytest.raises(UserError, match="neither a model nor a run"):
         load_model(str(tmp_path / "empty"))
 

@@ -52,6 +52,10 @@ def find_model(name: str) -> Path:
     for candidate in (folder, folder / "model"):
         if (candidate / "config.json").is_file():
             return candidate
+    if (folder / "run.json").is_file():
+        raise UserError(
+            f"{folder} is a run that has no model yet: the first is kept after monitor.validate_every steps. Go on with --resume, to there or to its end."
+        )
     if folder.is_dir():
         raise UserError(f"{folder} is neither a model nor a run: config.json is missing.")
     raise UserError(f"model '{name}' is neither a folder nor a model that ships.{nearest(name, shipped)}")
