@@ -157,6 +157,18 @@ def test_columns_that_only_look_like_languages(tmp_path: Path) -> None:
     assert dict(next(recognise(tmp_path).rows()).captions) == {"en": ("a dog",), "zh": ("狗",), "pt_BR": ("cão",)}
 
 
+def test_coco_captions_of_pictures_that_were_not_fetched(tmp_path: Path) -> None:
+    (tmp_path / "annotations").mkdir()
+    picture(tmp_path / "train2017" / "train.jpg")
+    for name in ("train", "val"):
+        whole = {"images": [{"id": 1, "file_name": f"{name}.jpg"}], "annotations": [{"image_id": 1, "caption": "a dog"}]}
+        (tmp_path / "annotations" / f"captions_{name}2017.json").write_text(json.dumps(whole), encoding="utf-8")
+    found = recognise(tmp_path)
+    assert [row.file_name for row in found.rows()] == ["train.jpg"]
+    assert found.missing_pictures == ()
+    assert "left out, without pictures: captions_val2017.json" in found.description
+
+
 def test_coco_with_pictures_and_entries_missing(tmp_path: Path) -> None:
     picture(tmp_path / "train2017" / "1.jpg")
     whole = {

@@ -13,21 +13,28 @@ from tonggan.files import read_text
 
 
 def recognise_coco(path: Path) -> Dataset | None:
-    """Recognise a COCO folder, or one captions_*.json."""
+    """Recognise a COCO folder, or one captions_*.json.
+
+    Of several caption files those are left out, and named, of which no picture is there: COCO's archive of captions brings those of pictures that need not
+    have been fetched.
+    """
     if path.is_file():
         files = [path] if path.name.startswith("captions_") and path.suffix == ".json" else []
     else:
         files = sorted(path.glob("annotations/captions_*.json")) or sorted(path.glob("captions_*.json"))
     if not files:
         return None
-    rows = [row for file in files for row in _rows(file)]
+    rows_of = {file: list(_rows(file)) for file in files}
+    files = [file for file, rows in rows_of.items() if any(row.source.path.is_file() for row in rows)] or files
+    left_out = [file.name for file in rows_of if file not in files]
+    rows = [row for file in files for row in rows_of[file]]
     missing = tuple(row.file_name for row in rows if row.captions and not row.source.path.is_file())
     missing += tuple(name for file in files for name in _unlisted(file))
     listed = {row.source.path for row in rows}
     unlisted = [picture for folder in {_folder(file) for file in files} for picture in sorted(folder.glob("*.jpg")) if picture not in listed]
     uncaptioned = (*(row.file_name for row in rows if not row.captions), *(picture.name for picture in unlisted))
     usable = [row for row in rows if row.captions]
-    names = ", ".join(file.name for file in files)
+    names = ", ".join(file.name for file in files) + (f"; left out, without pictures: {', '.join(left_out)}" if left_out else "")
     return Dataset("coco", f"COCO captions ({names})", lambda: iter(usable), missing, uncaptioned)
 
 
