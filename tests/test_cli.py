@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -309,6 +310,8 @@ def test_doctor_and_recipes_say_what_there_is(tonggan: Tonggan) -> None:
         assert word in told
     listed = tonggan("recipes").out
     assert all(name in listed for name in ("article", "coco-64", "emoji-64", "command:", "hardware:", "scores:"))
+    assert yaml.safe_load(tonggan("recipes", "article").out)["name"] == "article"
+    assert "Did you mean 'article'" in tonggan("recipes", "artikle").err
 
 
 def test_a_dry_run_measures_and_trains_nothing(tonggan: Tonggan, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,6 +397,9 @@ def test_an_evaluation_is_made_repeated_and_compared(tonggan: Tonggan, drawer: P
     card = json.loads((tmp_path / "one" / "card.json").read_text())
     figures = {figure["name"]: figure["value"] for figure in card["figures"]}
     assert float(told["kernel_distance"].split()[0]) == pytest.approx(figures["kernel_distance"], rel=1e-3)
+    floors = {column["name"]: figure["value"] for column in card["columns"] for figure in column["figures"] if figure["name"] == "recall_at_1"}
+    assert told["recall_at_1"].endswith(f"({'; '.join(f'{name} {value:.4g}' for name, value in floors.items())})")
+    assert "chance" in floors
     again = tonggan("evaluate", "--repeat", tmp_path / "one")
     assert again.status == 0, again.out + again.err
     assert "figures repeat within" in again.out

@@ -31,6 +31,8 @@ def test_every_picture_gets_its_sentences_and_a_bad_file_stops_nothing(describer
     assert sorted(said) == ["blue-bar.png", "broken.png", "moving.gif", "pixel.png", "red-circle.png"]
     assert "not a picture" in said["broken.png"].problem
     assert "first frame" in said["moving.gif"].notes[0]
+    (short,) = describe(describer, [folder / "red-circle.png"], n=99)
+    assert short.notes == (f"{short.file}: {len(short.sentences)} of 99 sentences; among 392 that were sampled no others were found.",)
     sentences = said["red-circle.png"].sentences
     assert sentences[0].language == "en"
     assert "red" in sentences[0]

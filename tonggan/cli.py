@@ -59,8 +59,8 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(votes_app, name="votes")
-console = Console(markup=False, emoji=False)
-"""Prints the names of files and runs as they are: `runs/[red]` is no markup."""
+console = Console(markup=False, emoji=False, soft_wrap=True)
+"""Prints the names of files and runs as they are: `runs/[red]` is no markup, and a long path is not broken."""
 
 
 def main() -> None:
@@ -314,10 +314,15 @@ app.command()(compare)
 
 
 @app.command()
-def recipes() -> None:
-    """List the recipes that ship, with their heads."""
-    from tonggan.training.recipe import recipe_files, recipe_head
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="One of them, to be printed as it is: the start of a recipe of your own.")] = None,
+) -> None:
+    """List the recipes that ship, with their heads, or print one."""
+    from tonggan.training.recipe import find_recipe, recipe_files, recipe_head
 
+    if name is not None:
+        print(find_recipe(name).read_text(encoding="utf-8"), end="")
+        return
     for name, path in recipe_files().items():
         print(f"{name}\n" + "\n".join(f"    {line}" for line in recipe_head(path).splitlines()) + "\n")
 

@@ -54,11 +54,13 @@ def pack(
         framing = Framing(size, "pad" if fit == "pad" else "crop", frames_per_second, sample_rate_hz)
         made = make(path, framing=framing, out=out, max_broken_rate=max_broken_rate, progress=show)
     facts = made.facts
-    console.print(f"recognised: {facts['description']}")
+    console.print(f"recognised: {facts['description']}", soft_wrap=True)
     splits = ", ".join(f"{name} {count:,}" for name, count in facts["splits"].items())
-    console.print(f"{len(made):,} rows ({splits}); {facts['uncaptioned']} without caption; {len(facts['skipped'])} unreadable; in {out}")
+    console.print(
+        f"{len(made):,} rows ({splits}); {facts['uncaptioned']} without caption; {len(facts['skipped'])} unreadable; in {out}", soft_wrap=True
+    )
     for name, reason in facts["skipped"].items():
-        console.print(f"skipped {name}: {reason}")
+        console.print(f"skipped {name}: {reason}", soft_wrap=True)
 
 
 @synth_app.command()
@@ -72,7 +74,7 @@ def foley(
 
     with progress_bars() as show:
         make_foley(out, clips=clips, seed=seed, progress=show)
-    console.print(f"{clips:,} clips in {out}")
+    console.print(f"{clips:,} clips in {out}", soft_wrap=True)
 
 
 @fetch_app.command()
@@ -85,4 +87,4 @@ def emoji(
 
     with progress_bars() as show:
         count = make_emoji(out, packages=packages, progress=show)
-    console.print(f"{count:,} drawings in {out}; origin and licences in {out / 'SOURCE.txt'}")
+    console.print(f"{count:,} drawings in {out}; origin and licences in {out / 'SOURCE.txt'}", soft_wrap=True)

@@ -128,10 +128,12 @@ def _repeat(path: Path, *, out: Path | None, download: bool) -> None:
 
 
 def _tell(card: "Card", folder: Path) -> None:
-    """Print the figures with intervals and counts, and the warnings."""
+    """Print the figures with intervals and counts, behind each what it is where nothing is learned (floors and the real thing), and the warnings."""
     for figure in card.figures:
         interval = f" [{figure.low:.4g}, {figure.high:.4g}]" if figure.low is not None and figure.high is not None else ""
-        print(f"{figure.key}: {figure.value:.4g}{interval} n={figure.samples}")
+        floors = [f"{column.name} {each.value:.4g}" for column in card.columns for each in column.figures if each.key == figure.key]
+        beside = f"   ({'; '.join(floors)})" if floors else ""
+        print(f"{figure.key}: {figure.value:.4g}{interval} n={figure.samples}{beside}")
     for warning in card.warnings:
         print(f"tonggan: {warning}", file=sys.stderr)
     print(f"card: {folder / 'card.json'}  page: {folder / 'report.html'}")

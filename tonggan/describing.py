@@ -75,7 +75,8 @@ def describe(
 ) -> Iterator[Description]:
     """Yield what the model says of each file, in order; a file that cannot be read is yielded with its problem.
 
-    The first sentence is the likeliest, `n` - 1 others are sampled (those of file i from `seed` + i, whatever other files can be read) and differ from it where they can.
+    The first sentence is the likeliest, `n` - 1 others are sampled (those of file i from `seed` + i, whatever other files can be read) and differ from it
+    and from each other: where fewer are found, a note says so.
     """
     settings = {"language": language} if language else {}
     for start in range(0, len(files), BATCH):
@@ -88,7 +89,10 @@ def describe(
             said = _sentences(model, list(perceived.values()), settings=settings, n=n, seeds=seeds) if perceived else []
             of_file |= zip(perceived, said, strict=True)
         for file in part:
-            yield Description(file, tuple(of_file.get(file, ())), opened[file].problem, opened[file].notes)
+            sentences, notes = tuple(of_file.get(file, ())), opened[file].notes
+            if 0 < len(sentences) < n:
+                notes = (*notes, f"{file}: {len(sentences)} of {n} sentences; among {TRIED * (n - 1)} that were sampled no others were found.")
+            yield Description(file, sentences, opened[file].problem, notes)
         if progress is not None:
             progress("describing", start + len(part), len(files))
 

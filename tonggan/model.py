@@ -1,12 +1,12 @@
 """The model: some encoders, one shared space, some decoders."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, Self, cast
 
 import torch
-from pydantic import SerializeAsAny, field_validator
+from pydantic import BeforeValidator, SerializeAsAny, field_validator
 from torch import Tensor, nn
 
 from tonggan.data.loader import Batch
@@ -25,30 +25,52 @@ from tonggan.parts import Decoder, Encoder, Part, PartConfig, part_config
 from tonggan.strict import Strict
 
 
+@dataclass(frozen=True)
+class _Described:
+    """What a recipe says of one part, with where it says so."""
+
+    said: Any
+    modality: str
+    where: str
+    known: Mapping[str, type[Part]]
+
+
+def _settled(value: Any) -> Any:
+    """Return the settings of a part; a mistake in them is told with the part's name, for they are read one by one."""
+    if not isinstance(value, _Described):
+        return value
+    return part_config(value.said, known=value.known, modality=value.modality, where=value.where)
+
+
 class ModelConfig(Strict):
     """Which parts a model has: a modality -> the settings of its encoder or decoder."""
 
-    encoders: dict[str, SerializeAsAny[PartConfig]]
+    encoders: dict[str, SerializeAsAny[Annotated[PartConfig, BeforeValidator(_settled)]]]
     space: SpaceConfig = SpaceConfig()
-    decoders: dict[str, SerializeAsAny[PartConfig]]
+    decoders: dict[str, SerializeAsAny[Annotated[PartConfig, BeforeValidator(_settled)]]]
     memory: MemoryConfig = MemoryConfig()
     """How decoders that take references find them."""
 
+    def kept_in(self, folder: Path) -> Self:
+        """Return settings of the same model that need nothing from outside of `folder`, where it was saved."""
+        parts = {room: {name: part.kept_in(folder) for name, part in getattr(self, room).items()} for room in ("encoders", "decoders")}
+        return self.model_copy(update=parts)
+
     @field_validator("encoders", mode="before")
     @classmethod
-    def _encoders(cls, value: Any) -> dict[str, PartConfig]:
+    def _encoders(cls, value: Any) -> dict[str, _Described]:
         return _parts(value, ENCODERS, "model.encoders")
 
     @field_validator("decoders", mode="before")
     @classmethod
-    def _decoders(cls, value: Any) -> dict[str, PartConfig]:
+    def _decoders(cls, value: Any) -> dict[str, _Described]:
         return _parts(value, DECODERS, "model.decoders")
 
 
-def _parts(value: Any, known: Mapping[str, type[Part]], where: str) -> dict[str, PartConfig]:
+def _parts(value: Any, known: Mapping[str, type[Part]], where: str) -> dict[str, _Described]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{where} is a section: a modality and its settings a line, not {value!r}.")
-    return {name: part_config(part, known=known, modality=name, where=f"{where}.{name}") for name, part in value.items()}
+    return {name: _Described(part, modality=name, where=f"{where}.{name}", known=known) for name, part in value.items()}
 
 
 def ends(arrow: str) -> tuple[str, str]:

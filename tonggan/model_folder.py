@@ -123,7 +123,7 @@ def load_model(name: str, *, device: str = "cpu") -> Loaded:
     except (SafetensorError, OSError, KeyError) as error:
         raise UserError(f"{path} is damaged ({error}). Copy the model again.") from error
     try:
-        architecture = ModelConfig.model_validate(config["model"])
+        architecture = ModelConfig.model_validate(config["model"]).kept_in(folder)
     except (ValidationError, KeyError) as error:
         raise UserError(f"{folder / 'config.json'} describes no model that this version knows ({' '.join(str(error).split())}).") from error
     model = CrossModalModel(architecture)

@@ -30,6 +30,10 @@ class PartConfig(Strict):
             raise UserError(f"{self.kind}: width {counts['width']} cannot be split into {counts['heads']} heads.")
         return self
 
+    def kept_in(self, folder: Path) -> Self:
+        """Return settings of the same part that need nothing from elsewhere, `folder` holding what its `save_assets` wrote and its weights."""
+        return self
+
 
 COUNTS = ("size", "width", "latent_width", "heads", "vocabulary", "max_tokens", "frames_a_token", "num_inference_steps")
 """Settings of parts, by name, that are 1 or more wherever there are any."""
@@ -165,7 +169,7 @@ class Decoder(Part[C]):
 def part_config(value: Any, *, known: Mapping[str, type[Part]], modality: str, where: str) -> PartConfig:
     """Turn what a recipe says of a part into the settings of the part it names.
 
-    Raises `UserError` where the name is unknown or belongs to another modality.
+    Raises `UserError` where the name is unknown or belongs to another modality, and for a key that it does not know.
     """
     if isinstance(value, PartConfig):
         return value
@@ -174,4 +178,8 @@ def part_config(value: Any, *, known: Mapping[str, type[Part]], modality: str, w
     fitting = {name: part for name, part in known.items() if part.modality == modality}
     if value["kind"] not in fitting:
         raise UserError(f"{where}.kind: '{value['kind']}' is not known for {modality}.{nearest(str(value['kind']), fitting)}")
-    return fitting[value["kind"]].Config.model_validate(dict(value))
+    settings = fitting[value["kind"]].Config
+    for key in value:
+        if key not in settings.model_fields:
+            raise UserError(f"{where}: unknown key '{key}'.{nearest(str(key), settings.model_fields)}")
+    return settings.model_validate(dict(value))

@@ -10,6 +10,7 @@ from tonggan.arithmetic import choose_device
 from tonggan.choosing import Candidate, best, ranking
 from tonggan.completion import Completion
 from tonggan.data.loader import Phrasings
+from tonggan.data.records import ENDINGS
 from tonggan.errors import UserError, nearest
 from tonggan.latent.record import Latent, blend, stack
 from tonggan.modalities import Framing, Modality, modalities
@@ -18,6 +19,8 @@ from tonggan.model_folder import MEMORY_OF, Loaded, Storage, load_model, save_mo
 from tonggan.training.recipe import parse_recipe
 
 MORPH_BATCH = 16
+LONGEST_NAME = 255
+"""Characters of the name of a file; systems raise for longer ones."""
 AT_ONCE = 64
 """Outputs that are made in one batch; more of them take their turn, so that memory does not grow with what is asked for."""
 
@@ -81,14 +84,14 @@ class Tonggan:
         """Lead one input or a list of inputs to the modality `to`.
 
         Args:
-            inputs: a caption, a picture, ... or a list of one kind.
+            inputs: a caption, a picture, ..., the `Path` of a file, or a list of one kind.
             to: the modality that is made.
             seed: output number i of the call is made from `seed` + i.
             n: outputs for each input.
             seeds: a seed for each output instead, inputs' first.
             negative: what guidance leads away from.
             settings: `num_inference_steps`, `guidance_scale`, ... as the decoder names them.
-            start: an output (for images a PIL picture) that every output starts from, as far as the setting `strength` leaves of it; or a tensor with a
+            start: an output (for images a PIL picture, or a `Path`) that every output starts from, as far as the setting `strength` leaves of it; or a tensor with a
                 row for each output, as the decoder takes it (for audio the waveforms that the outputs begin with).
             references: outputs to look at first; what the model's memory recalls for each input fills the places left.
             prompt: what is asked for beside (a caption to a clip), one for all inputs or a list of one each; for models that take one.
@@ -128,9 +131,9 @@ class Tonggan:
         """
         if best_of < max(n, 2):
             raise UserError(f"the best {n} of {best_of} is no choice: best_of must be at least {max(n, 2)}.")
-        source = modality_of((inputs[0] if inputs else None) if isinstance(inputs, (list, tuple)) else inputs).name
-        rank = ranking(self.model, source=source, target=to, reward=reward)
-        target, made, asked, chosen = self._made(inputs, to=to, seed=seed, n=best_of, seeds=seeds, **how)
+        given, kind = self._given(inputs)
+        rank = ranking(self.model, source=kind.name, target=to, reward=reward)
+        target, made, asked, chosen = self._made(given, to=to, seed=seed, n=best_of, seeds=seeds, **how)
         return best(target.to_outputs(made, self.framing), rank(made, asked), chosen, of=best_of, n=n)
 
     def _made(
@@ -148,9 +151,9 @@ class Tonggan:
         prompt: Any | None = None,
     ) -> tuple[Modality, Any, Latent, list[int]]:
         """Return the modality that is made, the outputs as the decoder gives them, the latents that they were made from, and their seeds."""
-        given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-        if not given or n < 1:
-            raise UserError("there is nothing to make: give at least one input, and n of at least 1.")
+        given, _ = self._given(inputs)
+        if n < 1:
+            raise UserError(f"there is nothing to make: n is {n}; give 1 or more.")
         target = modalities().get(to)
         if target is None:
             raise UserError(f"'{to}' is not a modality.{nearest(to, modalities())}")
@@ -158,8 +161,8 @@ class Tonggan:
         if len(chosen) != len(given) * n:
             raise UserError(f"{len(chosen)} seeds for {len(given) * n} outputs: give one seed for each.")
         given_as_is = start is None or isinstance(start, torch.Tensor)
-        begin = start if given_as_is else target.to_inputs([start] * len(chosen), self.framing)
-        shown = None if not references else target.to_inputs(list(references), self.framing)
+        begin = start if given_as_is else target.to_inputs([self._opened(start)] * len(chosen), self.framing)
+        shown = None if not references else target.to_inputs([self._opened(each) for each in references], self.framing)
         latent = self._latent(given, to, shown=shown, prompt=prompt).repeat(n)
         how = self.overrides | dict(settings or {})
         if negative is not None:
@@ -214,17 +217,14 @@ class Tonggan:
     def encode(self, inputs: Any) -> torch.Tensor:
         """Return the points of one input or a list of inputs in the shared space: float32 (inputs, width), each of unit length.
 
-        Raises `UserError` for an empty list.
+        Raises `UserError` for an empty list, and for one of several kinds.
         """
-        if isinstance(inputs, (list, tuple)) and not inputs:
-            raise UserError("there is nothing to encode: give at least one input.")
         return self._latent(inputs).pooled.float().cpu()
 
     @torch.no_grad()
     def _latent(self, inputs: Any, to: str = "", *, shown: torch.Tensor | None = None, prompt: Any | None = None) -> Latent:
         """Place inputs in the space, one row each, with what a decoder of `to` looks at (`shown`, then what its memory recalls), and the prompt."""
-        given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-        kind = modality_of(given[0])
+        given, kind = self._given(inputs)
         middle = self._middle(kind.name, to) if to else None
         if kind.name == "text" and to:
             given = [self.completed(each) for each in given]
@@ -239,10 +239,11 @@ class Tonggan:
     def _asked(self, prompt: Any, source: str, target: str, *, count: int) -> Any:
         """Return a prompt, or one for each of `count` inputs, as its encoder takes them."""
         wanted = self.model.check_prompt(source, target)
-        asked = list(prompt) if isinstance(prompt, (list, tuple)) else [prompt] * count
+        asked, kind = self._given(prompt)
+        asked = asked if isinstance(prompt, (list, tuple)) else asked * count
         if len(asked) != count:
             raise UserError(f"{len(asked)} prompts for {count} inputs: give one for all, or one for each.")
-        if (kind := modality_of(asked[0])).name != wanted:
+        if kind.name != wanted:
             raise UserError(f"the prompt is of {kind.name}; this model takes {wanted}.")
         return kind.to_inputs(asked, self.framing)
 
@@ -274,8 +275,35 @@ class Tonggan:
 
     def notices(self, inputs: Any) -> list[str]:
         """Return what a user should know of inputs (a caption that is cut, say)."""
-        given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-        return self.model.part(self.model.encoders, modality_of(given[0]).name, "encoder").notices(given)
+        given, kind = self._given(inputs)
+        return self.model.part(self.model.encoders, kind.name, "encoder").notices(given)
+
+    def _given(self, inputs: Any) -> tuple[list[Any], Modality]:
+        """Return one input, or a list of them, as a list, files opened, and the modality that all are of; raises `UserError` where there is no such one."""
+        given = [self._opened(each) for each in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
+        if not given:
+            raise UserError("there is nothing to begin with: give at least one input.")
+        kinds = {kind.name: kind for kind in map(modality_of, given)}
+        if len(kinds) > 1:
+            raise UserError(f"a list of {' and '.join(kinds)}: inputs of one call are of one kind. Call once for each.")
+        return given, next(iter(kinds.values()))
+
+    def _opened(self, value: Any) -> Any:
+        """Return what a `Path` leads to, and other values as they are; raises `UserError` for a string that names a file, which was hardly meant as a caption."""
+        if not isinstance(value, (str, Path)):
+            return value
+        kinds = [name for name, endings in ENDINGS.items() if Path(value).suffix.lower() in endings]
+        if isinstance(value, str):
+            if kinds and len(value) < LONGEST_NAME and Path(value).is_file():
+                raise UserError(f"'{value}' is a file, and a string is a caption. Give Path('{value}') for what the file holds.")
+            return value
+        kind = next((name for name in kinds if name in self.model.encoders), kinds[0] if kinds else None)
+        reader = None if kind is None else modalities()[kind].open
+        if reader is None:
+            raise UserError(
+                f"{value}: no kind of file that is known. Known: {', '.join(ending for endings in ENDINGS.values() for ending in endings)}."
+            )
+        return reader(value, self.framing)
 
     def save_pretrained(self, folder: str | Path, *, dtype: Storage = "float32") -> None:
         """Write the model into a folder: config.json, model.safetensors, vocabulary, README.md. `dtype` is how weights are stored."""

@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -11,6 +11,10 @@ from tonggan.errors import nearest
 
 LARGEST_SEED = 2**63 - 1
 """Largest seed that a command or a recipe takes: outputs count up from it, and PyTorch's generator takes 64 bits."""
+
+
+ABBREVIATIONS = {"lr": "learning_rate", "bs": "batch_size", "wd": "weight_decay", "ema": "ema_decay"}
+"""What others call a setting -> its name here."""
 
 
 class Strict(BaseModel):
@@ -24,10 +28,11 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = _fields_at(model, first["loc"][:-1]) or _fields_named(str(first["loc"][-1]))
-        return f"unknown key '{key}'.{nearest(str(first['loc'][-1]), known)}"
+        *above, name = map(str, first["loc"])
+        return f"unknown key '{key}'.{_meant(ABBREVIATIONS.get(name, name), model, above)}"
     if first["type"] == "value_error":
-        return f"{key}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
+        said = str(first["ctx"]["error"])
+        return f"{key}: {said}" if key and not said.startswith(key) else said
     if first["type"] == "literal_error":
         known = re.findall(r"'([^']+)'", first["ctx"]["expected"])
         return f"{key} '{first['input']}' is not known.{nearest(str(first['input']), known)}"
@@ -36,19 +41,39 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     return f"{key or 'recipe'}: {first['msg']} (got {first['input']!r})." if key else f"{first['msg']}."
 
 
-def _fields_at(model: type[BaseModel], location: Sequence[Any]) -> list[str]:
+def _meant(name: str, model: type[BaseModel], above: Sequence[str]) -> str:
+    """Return what `nearest` says of a key among those at its place; where none there is like it, the one elsewhere that is."""
+    known = _fields_at(model, above)
+    paths = {path: path.rpartition(".")[2] for path in _paths(model)}
+    elsewhere = [path for path, last in paths.items() if last == name] or [
+        path for path, last in paths.items() if difflib.get_close_matches(name, [last], cutoff=0.8)
+    ]
+    if elsewhere and not difflib.get_close_matches(name, known):
+        return f" Did you mean {' or '.join(repr(each) for each in elsewhere)}?"
+    return nearest(name, known)
+
+
+def _fields_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
+    """Return the keys of the section at `location`."""
     for part in location:
-        field = model.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        within = _section(model, part)
+        if within is None:
             return []
-        model = field.annotation
+        model = within
     return list(model.model_fields)
 
 
-def _fields_named(name: str) -> list[str]:
-    every = {field for config in _all_configs(Strict) for field in config.model_fields}
-    return difflib.get_close_matches(name, every, n=3)
+def _section(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """Return the settings record that a field holds, or may hold; None where it holds a value."""
+    field = model.model_fields.get(name)
+    kinds = () if field is None else (field.annotation, *get_args(field.annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
-def _all_configs(config: type[BaseModel]) -> list[type[BaseModel]]:
-    return [each for child in config.__subclasses__() for each in [child, *_all_configs(child)]]
+def _paths(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Return all keys of a settings record and of the sections in it, dotted."""
+    paths = []
+    for name in model.model_fields:
+        within = _section(model, name)
+        paths += [prefix + name] if within is None else _paths(within, f"{prefix}{name}.")
+    return paths

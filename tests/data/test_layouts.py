@@ -72,6 +72,22 @@ def test_sidecar_and_its_orphans(tmp_path: Path) -> None:
     assert (found.missing_pictures, found.uncaptioned) == (("9.txt",), ("2.png",))
 
 
+def test_sidecars_are_found_however_deep_and_go_by_the_nearest_split(tmp_path: Path) -> None:
+    for place in ("1.png", "cats/2.png", "test/cats/black/3.png", "a/b/val/4.png"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        picture(tmp_path / place)
+        (tmp_path / place).with_suffix(".txt").write_text("a cat")
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "cats", target_is_directory=True)
+    found = {row.file_name: row.split for row in recognise(tmp_path).rows()}
+    assert found == {
+        "1.png": "train",
+        "cats/2.png": "train",
+        "elsewhere/2.png": "train",
+        "test/cats/black/3.png": "test",
+        "a/b/val/4.png": "validation",
+    }
+
+
 def test_webdataset(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), "red").save(buffer, "PNG")

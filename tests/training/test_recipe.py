@@ -43,6 +43,12 @@ def test_a_section_that_is_left_empty_is_one_line(tmp_path: Path) -> None:
         ("foley", "model.decoders.audio.guidance_interval=[0.3, 0]", "guidance_interval: 0.3 to 0 is no interval of times"),
         ("foley", "objectives.arrows={}", "nothing would be learned"),
         ("emoji-64", "objectives.arrows={'text->image': -1}", "text->image: .*greater than or equal to 0"),
+        ("emoji-64", "model.decoders.image.layer=3", r"model\.decoders\.image: unknown key 'layer'\. Did you mean 'layers'\? Known: .*, width\."),
+        ("emoji-64", "batch_size=3", r"unknown key 'batch_size'\. Did you mean 'schedule\.batch_size'\?$"),
+        ("emoji-64", "lr=3", r"unknown key 'lr'\. Did you mean 'objectives\.adversarial\.learning_rate' or 'optimizer\.learning_rate'\?$"),
+        ("emoji-64", "optimizer.lr=3", r"unknown key 'optimizer\.lr'\. Did you mean 'learning_rate'\? Known: betas, "),
+        ("emoji-64", "bogus=3", r"unknown key 'bogus'\. Known: data, device, "),
+        ("emoji-64", "model.encoders=3", r": model\.encoders is a section: "),
     ],
 )
 def test_settings_that_do_not_go_together_are_said_before_anything_runs(recipe: str, override: str, said: str) -> None:

@@ -306,6 +306,9 @@ def test_weights_that_are_not_there_are_missed_before_anything_is_packed(small_r
         set_dotted(settings, key, value)
         with pytest.raises(UserError):
             Run(parse_recipe(settings, where="test"), tmp_path / "out" / "run", resume=False, console=QUIET)
+        set_dotted(settings, "data.path", str(tmp_path / "no-data"))
+        with pytest.raises(UserError, match="no-data: no such file or folder"):  # said first: it is the sooner mended
+            Run(parse_recipe(settings, where="test"), tmp_path / "out" / "run", resume=False, console=QUIET)
         assert not (tmp_path / "out").exists()
 
 
@@ -362,7 +365,12 @@ def test_a_run_begins_from_a_trained_model(small_recipe: Recipe, tmp_path: Path)
             set_dotted(settings, key.replace("__", "."), value)
         return parse_recipe(settings, where="test")
 
-    part = Run(changed(model__decoders__image__layers=2), tmp_path / "third", resume=False, console=QUIET)
+    console = Console(file=StringIO(), width=300)
+    part = Run(
+        changed(model__decoders__image__layers=2, model__encoders__image__channels=[8, 8, 8]), tmp_path / "third", resume=False, console=console
+    )
+    assert "parts are the same (encoders.image starts anew)" in console.file.getvalue()
+    assert "arithmetic: float32\n" in console.file.getvalue()
     taken = {name: tensor for name, tensor in trained.model.state_dict().items() if name.startswith(("encoders.text", "decoders.image"))}
     assert all(torch.equal(part.model.state_dict()[name], tensor) for name, tensor in taken.items())
     foreign = changed(model__decoders__image__width=40, model__encoders__text__width=32, model__encoders__image__channels=[8, 8, 8])

@@ -1,5 +1,6 @@
 import json
 import shutil
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ def test_a_folder_without_english_is_previewed_by_the_captions_it_has(shapes: Pa
     recipe = load_recipe("emoji-64", smoke=True, overrides=[f"data.path={folder}", "data.hold_out=0.2", "model.encoders.text.vocabulary=300"])
     assert recipe.data.phrasings is not None
     assert next(iter(recipe.data.phrasings)) == "en"
-    previews = open_data(recipe, cache=tmp_path, console=Console(quiet=True)).previews
+    console = Console(file=StringIO(), width=300)
+    previews = open_data(recipe, cache=tmp_path, console=console).previews
+    assert "a held-out loss over 2 rows says little" in console.file.getvalue()
     assert set(previews.inputs["text"]) <= {row["text"]["zh"] for row in chinese}
 
 

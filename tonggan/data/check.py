@@ -59,7 +59,7 @@ class Report:
 
     def print(self, console: Console) -> None:
         """Print a table, and at most ten names of each kind; what a data set calls its files and splits is text, never markup."""
-        console.print(Text(f"recognised: {self.description}"))
+        console.print(Text(f"recognised: {self.description}"), soft_wrap=True)
         table = Table("what", "count", "names")
         for split, count in self.splits.items():
             table.add_row(Text(f"split {split}"), f"{count:,}", "")

@@ -1,26 +1,22 @@
 """Image encoder of any vision transformer that `transformers` knows (ViT, DINOv2, SigLIP, CLIP's image side, timm's models), from a folder or a hub id."""
 
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tonggan.encoders.pretrained import load_pretrained
+from tonggan.encoders.pretrained import PretrainedConfig, keep
 from tonggan.errors import UserError
 from tonggan.latent.record import Latent
-from tonggan.parts import Encoder, PartConfig
+from tonggan.parts import Encoder
 
 
-class ImagePretrainedConfig(PartConfig):
-    """Settings of `ImagePretrained`."""
+class ImagePretrainedConfig(PretrainedConfig):
+    """Settings of `ImagePretrained`; `model` is `facebook/dinov2-small`, say."""
 
     kind: Literal["image_pretrained"] = "image_pretrained"
-    model: str
-    """A folder with config.json, preprocessor_config.json and safetensors weights, or a hub id such as `facebook/dinov2-small`."""
-    download: bool = False
-    """Whether a hub id may be fetched; nothing reaches out unless this says so."""
-    trainable: bool = False
 
 
 class ImagePretrained(Encoder[ImagePretrainedConfig]):
@@ -34,7 +30,7 @@ class ImagePretrained(Encoder[ImagePretrainedConfig]):
 
     def __init__(self, config: ImagePretrainedConfig) -> None:
         super().__init__(config)
-        processor, network = load_pretrained(config.model, download=config.download, modality="image")
+        self.processor, network = config.load(self.modality)
         self.network = getattr(network, "vision_model", network)
         settings = self.network.config
         if not hasattr(settings, "hidden_size") or not hasattr(settings, "image_size"):
@@ -43,8 +39,8 @@ class ImagePretrained(Encoder[ImagePretrainedConfig]):
             )
         self.width, size = int(settings.hidden_size), settings.image_size
         self.size = (size, size) if isinstance(size, int) else tuple(size)
-        self.register_buffer("mean", torch.tensor(processor.image_mean).reshape(3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(processor.image_std).reshape(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(self.processor.image_mean).reshape(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(self.processor.image_std).reshape(3, 1, 1), persistent=False)
         self.network.requires_grad_(config.trainable)
 
     def train(self, mode: bool = True) -> "ImagePretrained":
@@ -52,6 +48,10 @@ class ImagePretrained(Encoder[ImagePretrainedConfig]):
         super().train(mode)
         self.network.train(mode and self.config.trainable)
         return self
+
+    def save_assets(self, folder: Path) -> None:
+        """Keep what the encoder needs beside its weights."""
+        keep(folder / self.config.kind, self.processor, self.network.config)
 
     def forward(self, inputs: Tensor) -> Latent:
         """Resize to what the model was trained on, normalise as it was, encode."""

@@ -1,25 +1,52 @@
-"""Text encoder of the BERT family: any `transformers` model, from a folder or a hub id."""
+"""Text encoder of the BERT family: any `transformers` model, from a folder or a hub id.
 
-from collections.abc import Sequence
+A trained model keeps its weights with its own and the rest (config.json, tokenizer) in a folder of its own: it loads where the first folder is not.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
+from pydantic import PrivateAttr
 
 from tonggan.errors import UserError
+from tonggan.files import replacing
 from tonggan.latent.record import Latent, masked_mean
 from tonggan.parts import Encoder, PartConfig
 
+PREPARE = {"text": "AutoTokenizer", "image": "AutoImageProcessor"}
+"""Which class of `transformers` prepares what a modality's encoder reads."""
 
-class TextPretrainedConfig(PartConfig):
-    """Settings of `TextPretrained`."""
 
-    kind: Literal["text_pretrained"] = "text_pretrained"
+class PretrainedConfig(PartConfig):
+    """Settings that all pretrained encoders have."""
+
     model: str
-    """A folder with config.json, tokenizer and safetensors weights, or a hub id such as `google-bert/bert-base-uncased`."""
+    """A folder with config.json, what prepares inputs and safetensors weights, or a hub id such as `google-bert/bert-base-uncased`."""
     download: bool = False
     """Whether a hub id may be fetched; nothing reaches out unless this says so."""
     trainable: bool = False
+    _kept: Path | None = PrivateAttr(None)
+
+    def kept_in(self, folder: Path) -> Self:
+        """See `PartConfig.kept_in`; models that were saved before anything was kept name their encoder's folder."""
+        kept = self.model_copy()
+        kept._kept = path if ((path := folder / self.kind) / "config.json").is_file() else None
+        return kept
+
+    def load(self, modality: str) -> tuple[Any, Any]:
+        """See `load_pretrained`; a network that was kept has no weights yet."""
+        return load_pretrained(self.model, download=self.download, modality=modality) if self._kept is None else _load_kept(self._kept, modality)
+
+
+class TextPretrainedConfig(PretrainedConfig):
+    """Settings of `TextPretrained`."""
+
+    kind: Literal["text_pretrained"] = "text_pretrained"
     tokens: Literal["all", "mean"] = "all"
     """What decoders attend to: every token, or one token, the mean of the last hidden states (the article)."""
     max_tokens: int = 64
@@ -33,7 +60,7 @@ class TextPretrained(Encoder[TextPretrainedConfig]):
 
     def __init__(self, config: TextPretrainedConfig) -> None:
         super().__init__(config)
-        self.tokenizer, self.network = load_pretrained(config.model, download=config.download)
+        self.tokenizer, self.network = config.load(self.modality)
         self.width = int(self.network.config.hidden_size)
         self.network.requires_grad_(config.trainable)
 
@@ -42,6 +69,10 @@ class TextPretrained(Encoder[TextPretrainedConfig]):
         super().train(mode)
         self.network.train(mode and self.config.trainable)
         return self
+
+    def save_assets(self, folder: Path) -> None:
+        """Keep what the encoder needs beside its weights."""
+        keep(folder / self.config.kind, self.tokenizer, self.network.config)
 
     def _tokens(self, inputs: Sequence[str]) -> Any:
         return self.tokenizer(list(inputs), padding=True, truncation=True, max_length=self.config.max_tokens, return_tensors="pt")
@@ -74,14 +105,12 @@ def load_pretrained(model: str, *, download: bool, modality: str = "text", allow
 
     `allow` is how a user allows the download where it is not by the recipe. Raises `UserError` with what to do where it cannot be had.
     """
-    try:
-        from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
-    except ImportError as error:
-        raise UserError(f"a pretrained {modality} encoder needs `transformers`: pip install transformers (the extra 'pretrained')") from error
+    transformers = _library(modality)
     options = {"local_files_only": not download, "trust_remote_code": False}
     try:
-        before = (AutoTokenizer if modality == "text" else AutoImageProcessor).from_pretrained(model, **options)
-        network = AutoModel.from_pretrained(model, use_safetensors=True, **options)
+        with _without_bars(transformers):
+            before = getattr(transformers, PREPARE[modality]).from_pretrained(model, **options)
+            network = transformers.AutoModel.from_pretrained(model, use_safetensors=True, **options)
     except (OSError, ValueError, ImportError) as error:
         what = (
             f"the folder {model} holds no model that can be read"
@@ -95,3 +124,45 @@ def load_pretrained(model: str, *, download: bool, modality: str = "text", allow
             f"{what}: {str(error).strip().splitlines()[0].rstrip('.')}. Name a folder with config.json, {files} and model.safetensors{hint}."
         ) from error
     return before, network
+
+
+def keep(folder: Path, *parts: Any) -> None:
+    """Write what `transformers` saves of a tokenizer, an image processor or a network's settings into `folder`, file by file."""
+    with tempfile.TemporaryDirectory() as made:
+        for part in parts:
+            part.save_pretrained(made)
+        for file in Path(made).iterdir():
+            with replacing(folder / file.name) as beside:
+                shutil.copyfile(file, beside)
+
+
+def _load_kept(folder: Path, modality: str) -> tuple[Any, Any]:
+    """Return what `load_pretrained` would, from what `keep` wrote; the network's weights are still to be loaded."""
+    transformers = _library(modality)
+    options = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        before = getattr(transformers, PREPARE[modality]).from_pretrained(folder, **options)
+        return before, transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(folder, **options))
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(f"{folder} is damaged ({str(error).strip().splitlines()[0].rstrip('.')}). Copy the model again.") from error
+
+
+def _library(modality: str) -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise UserError(f"a pretrained {modality} encoder needs `transformers`: pip install transformers (the extra 'pretrained')") from error
+    return transformers
+
+
+@contextmanager
+def _without_bars(transformers: Any) -> Iterator[None]:
+    """Let `transformers` draw no bar for tensors read from the disk; what is downloaded has its own."""
+    logging = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -341,7 +341,6 @@ def parse_recipe(settings: Mapping[str, Any], *, where: str, overrides: Sequence
 
 
 def _brings(key: str, location: Sequence[Any]) -> bool:
-    """Whether what an override sets at `key` (a.b.c) is, or holds, what is wrong at `location`, which leaves the names of parts out."""
+    """Whether what an override sets at `key` (a.b.c) is, holds, or lies in what is wrong at `location`."""
     levels, wrong = key.split("."), [str(part) for part in location]
-    rest = iter(levels)
-    return bool(wrong) and (wrong[: len(levels)] == levels or all(part in rest for part in wrong))
+    return bool(wrong) and all(level == part for level, part in zip(levels, wrong, strict=False))

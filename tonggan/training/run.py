@@ -29,7 +29,7 @@ from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, sav
 from tonggan.training.journal import Journal
 from tonggan.training.loop import StepReport
 from tonggan.training.recipe import Recipe, parse_recipe
-from tonggan.training.sources import Data, open_data
+from tonggan.training.sources import Data, check_there, open_data
 
 UNMEASURED = ("loss", "latest")
 """What the best average can be chosen by without outputs being measured."""
@@ -83,6 +83,7 @@ class Run:
         elif checkpoint_folders(self.checkpoints):
             raise UserError(f"{out} holds a run already. Go on with --resume, or choose another folder.")
         self.recipe = recipe
+        check_there(recipe)
         begun = None if resume else begin(recipe)  # what is wrong with weights and objectives is said before anything is packed
         self.data = open_data(recipe, cache=cache or out.parent / "packs", console=console)
         self.judge = judging(recipe, self.data) if judging and recipe.monitor.evaluate_every else None
@@ -92,11 +93,14 @@ class Run:
         if begun is None:
             checkpoint = load_checkpoint(self.checkpoints)
             dtype = checkpoint.facts["dtype"]
-            self.model = CrossModalModel(recipe.model)
+            self.model = CrossModalModel(recipe.model.kept_in(out / "assets"))
             self.model.load_assets(out / "assets")
         else:
             checkpoint = None
             dtype = chosen_dtype(recipe)
+            console.print(
+                f"arithmetic: {dtype}" + (", measured to be the best here; dtype=float32 is the same everywhere" if recipe.dtype == "auto" else "")
+            )
             self.model = self._fitted(begun)
         beside = companion(recipe)
         self.read_from = self._read_from(beside)
@@ -174,7 +178,10 @@ class Run:
         if begun.initial is not None:
             config = begun.initial.config
             self.before = {"model": config["name"], "weights_hash": begun.initial.weights_hash} | dict(config["trained"])
-            self.console.print(f"begins from '{self.recipe.initial}': {len(begun.taken)} of {len(list(begun.model.parts()))} parts are the same")
+            parts = {f"{room}.{name}": part for room in ("encoders", "decoders") for name, part in getattr(begun.model, room).items()}
+            anew = ", ".join(name for name, part in parts.items() if part not in begun.taken)
+            rest = f"{anew} start{'' if ',' in anew else 's'} anew" if anew else "all of them"
+            self.console.print(f"begins from '{self.recipe.initial}': {len(begun.taken)} of {len(parts)} parts are the same ({rest})")
         assets = self.out / "assets"
         assets.mkdir(parents=True, exist_ok=True)
         begun.model.save_assets(assets)

@@ -18,6 +18,8 @@ from tonggan.training.recipe import Recipe
 
 FRAMED_BY = {"image": ("size", "fit"), "video": ("size", "fit", "frames_per_second", "sample_rate_hz"), "audio": ("sample_rate_hz",)}
 """What of a framing must be the same in a pack and in a recipe, by the modality of the pack."""
+FEW_HELD = 8
+"""Rows below which a held-out loss is said to be of little worth."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,20 @@ class Data:
     """All preferences, those that are held out included."""
 
 
-def open_pack(recipe: Recipe, *, cache: Path) -> Pack:
-    """Open the pack of a recipe's data set, or make it; raises `UserError` where there is none, or one of another form than the recipe's."""
+def check_there(recipe: Recipe) -> None:
+    """Raise `UserError` where a recipe's data set is not there."""
     data = recipe.data
     if not Path(data.path).exists():
         raise UserError(
             f"{data.path}: no such file or folder. Name what is to be learned from behind train, as data.path=FOLDER. (tonggan data fetch emoji builds the drawings "
             "of emoji-64, tonggan data synth foley makes the clips of foley.)"
         )
+
+
+def open_pack(recipe: Recipe, *, cache: Path) -> Pack:
+    """Open the pack of a recipe's data set, or make it; raises `UserError` where there is none, or one of another form than the recipe's."""
+    check_there(recipe)
+    data = recipe.data
     with progress_bars() as show:
         pack = ensure_pack(Path(data.path), framing=data.framing, cache=cache, max_broken_rate=data.max_broken_rate, progress=show)
     for name, found in asdict(pack.framing).items():
@@ -60,6 +68,10 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
     console.print(f"data: {len(train):,} rows to train on, {len(held):,} held out, of {len(pack):,} in {pack.path}")
     if FORMS[pack.modality].captioned and (left_out := pack.facts.get("uncaptioned", 0)):
         console.print(f"data: {left_out:,} without a caption are left out")
+    if 0 < len(held) < FEW_HELD:
+        console.print(
+            f"data: a held-out loss over {len(held)} row{'s' * (len(held) > 1)} says little of which average is best; data.hold_out is the share that is kept apart"
+        )
     if not len(held):
         console.print("data: nothing is held out (data.hold_out): what is called held-out loss here is measured on rows that are trained on")
     phrasings = recipe.data.loader_phrasings()

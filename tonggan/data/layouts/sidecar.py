@@ -1,4 +1,4 @@
-"""Sidecar captions: 0001.png with 0001.txt beside it, in one folder or in folders of splits."""
+"""Sidecar captions: 0001.png with 0001.txt beside it, in one folder or in folders, of splits or other."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,21 +11,24 @@ from tonggan.modalities.image import ENDINGS
 
 
 def recognise_sidecar(path: Path) -> Dataset | None:
-    """Recognise a folder in which at least one picture has a .txt of the same stem."""
+    """Recognise a folder in which, or in whose folders, at least one picture has a .txt of the same stem."""
     if not path.is_dir():
         return None
-    pictures = sorted(picture for pattern in ("*", "*/*") for picture in path.glob(pattern) if picture.suffix.lower() in ENDINGS)
+    files = {file for pattern in ("*/*", "**/*") for file in path.glob(pattern)}  # the second goes as deep as there is, but through no links
+    pictures = sorted(file for file in files if file.suffix.lower() in ENDINGS)
     captioned = [picture for picture in pictures if picture.with_suffix(".txt").is_file()]
     if not captioned:
         return None
     known = {picture.with_suffix(".txt") for picture in captioned}
-    alone = tuple(str(text.relative_to(path)) for pattern in ("*.txt", "*/*.txt") for text in sorted(path.glob(pattern)) if text not in known)
-    uncaptioned = tuple(str(picture.relative_to(path)) for picture in pictures if picture not in set(captioned))
+    alone = tuple(str(file.relative_to(path)) for file in sorted(files) if file.suffix == ".txt" and file not in known)
+    without = set(pictures).difference(captioned)
+    uncaptioned = tuple(str(picture.relative_to(path)) for picture in pictures if picture in without)
 
     def rows() -> Iterator[Row]:
         for picture in captioned:
             lines = read_text(picture.with_suffix(".txt")).splitlines()
-            split = SPLIT_NAMES.get(picture.parent.name, "train")
-            yield Row(str(picture.relative_to(path)), FileSource(picture), captions_of({"c": lines}, "c"), split)
+            name = picture.relative_to(path)
+            split = next((SPLIT_NAMES[folder] for folder in reversed(name.parts[:-1]) if folder in SPLIT_NAMES), "train")
+            yield Row(str(name), FileSource(picture), captions_of({"c": lines}, "c"), split)
 
     return Dataset("sidecar", "pictures with a .txt beside each", rows, alone, uncaptioned)

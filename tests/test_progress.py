@@ -1,0 +1,12 @@
+import pytest
+
+from tonggan.progress import progress_bars
+
+
+def test_a_log_is_told_now_and_then_where_what_goes_on_stands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    seconds = iter([0.0, 10.0, 31.0, 31.0, 40.0, 70.0, 70.0])
+    monkeypatch.setattr("tonggan.progress.time.monotonic", lambda: next(seconds))
+    with progress_bars() as show:
+        for what, done in (("features", 100), ("features", 1200), ("drawing", 4), ("drawing", 5)):
+            show(what, done, 13_320)
+    assert capsys.readouterr().err == "tonggan: features: 1,200 of 13,320\ntonggan: drawing: 5 of 13,320\n"
