@@ -307,7 +307,7 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(sounder: Tonggan
         (clip, "linked.mp4", Request(), "is the clip itself"),
         (tmp_path / "cut.mp4", "out.mp4", Request(), "cut off"),
         (tmp_path / "cut.mov", "out.mp4", Request(), "cut off: .* bytes of"),
-        (tmp_path / "cut.mkv", "out.mp4", Request(), r"cut off: it ends after .* of 1\.6 seconds"),
+        (tmp_path / "cut.mkv", "out.mp4", Request(), r"cut off: .* bytes of"),
         (tmp_path / "heard.wav", "out.mp4", Request(), "there is no video"),
         (clip, "out.webm", Request(), r"\(h264, flac\) cannot be copied into \.webm .* Choose \.mkv or \.wav"),
         (clip, "out.xyz", Request(), "not written as"),

@@ -233,7 +233,7 @@ def sound(
         typer.Option(
             "-o",
             "--output",
-            help="MP4, MOV, MKV or WebM (pictures copied), WAV or FLAC; with -n the number is added. Default: out/sound.mp4, of words alone out/sound.wav.",
+            help="MP4, MOV, MKV or WebM (pictures copied), WAV or FLAC; with -n the number is added. Default: out/sound, ending as the clip does, or .wav.",
         ),
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many sounds.")] = 1,
@@ -258,6 +258,7 @@ def sound(
 
     Without a clip, words become a sound.
     """
+    from tonggan.modalities.sound_files import VIDEO_FORMATS
     from tonggan.pipeline import Tonggan
     from tonggan.sound_of_words import sound_words
     from tonggan.sounding import Request, sound_clip
@@ -276,8 +277,9 @@ def sound(
         for path in sound_words(loaded, output or Path("out/sound.wav"), n=n, request=request, warn=warn, preview=preview):
             print(path)
         return
+    output = output or Path("out/sound").with_suffix(clip.suffix if clip.suffix.lower() in VIDEO_FORMATS else ".mp4")
     with progress_bars() as show:
-        for path in sound_clip(loaded, clip, output or Path("out/sound.mp4"), n=n, request=request, warn=warn, preview=preview, progress=show):
+        for path in sound_clip(loaded, clip, output, n=n, request=request, warn=warn, preview=preview, progress=show):
             print(path)
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from tonggan.decoders.audio_flow import TAKEN_OVER
 from tonggan.errors import UserError
 from tonggan.files import replacing
 from tonggan.modalities import Framing
@@ -20,8 +21,6 @@ T = TypeVar("T")
 
 OVERLAP = 0.25
 """Share of a window that the next one goes on from."""
-HELD = 0.5
-"""Share of the overlap that stays as it is: what follows was made before it was seen what comes next, and is made anew."""
 FADE_SECONDS = 0.032
 EDGE_SECONDS = 0.016
 """How far before its end the held part fades into the new: the last frames of a spectrogram know only half of their window."""
@@ -68,8 +67,8 @@ def first_sample(frame: int, framing: Framing) -> int:
 
 
 def held_samples(overlap: int, framing: Framing) -> int:
-    """Return how many samples of an overlap stay as they are."""
-    return overlap - round(OVERLAP * (1 - HELD) * framing.samples)
+    """Return how many samples of an overlap stay as they are; what follows was made before it was seen what comes next, and is taken over by the new."""
+    return overlap - round(TAKEN_OVER * framing.samples)
 
 
 def joined(before: np.ndarray, made: np.ndarray, framing: Framing) -> np.ndarray:

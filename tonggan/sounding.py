@@ -23,7 +23,7 @@ from tonggan.modalities.timeline import stacked, timeline
 from tonggan.modalities.video import Clip, VideoFacts, frames_at, frames_at_rate, video_facts
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
-from tonggan.sound_windows import FinishedWindows, ahead, first_sample, held_samples, joined, window_seed, windows
+from tonggan.sound_windows import FinishedWindows, ahead, first_sample, joined, window_seed, windows
 
 LOUDEST = 0.98
 KEY_FRAMES = 12
@@ -176,12 +176,12 @@ def _check(clip: Path, paths: Sequence[Path], request: Request, tracks: int, war
         raise UserError(f"{clip} has no sound of its own: leave out {'--mix' if request.mix else '--keep-original'}.")
     if request.keep_original and paths[0].suffix.lower() in SOUND_FORMATS:
         raise UserError(f"{paths[0]} has room for one track: --keep-original needs a video, such as .mp4.")
-    if tracks and not (request.mix or request.keep_original):
-        warn(f"{clip} has sound already; it is not in the output. Keep it with --mix or --keep-original.")
     own = _own_sound(clip, paths[0]) if request.mix else None
     if paths[0].suffix.lower() not in SOUND_FORMATS:
         rate, channels = (sample_rate_hz, 1) if own is None else (own.sample_rate_hz, len(own.samples))
         check_copy(clip, paths[0], keep_original=request.keep_original, sample_rate_hz=rate, channels=channels)
+    if tracks and not (request.mix or request.keep_original):
+        warn(f"{clip} has sound already; it is not in the output. Keep it with --mix or --keep-original.")
 
 
 def _own_sound(clip: Path, output: Path) -> Sound:
@@ -215,7 +215,7 @@ def _generate(model: Tonggan, clip: Path, finished: FinishedWindows, *, n: int, 
         if number >= len(finished):
             begin = first_sample(first, framing)
             before = finished.since(begin) if number else None
-            start = None if before is None else torch.from_numpy(before[:, : held_samples(before.shape[1], framing)])
+            start = None if before is None else torch.from_numpy(before)
             seeds = [window_seed(request.seed + i, number) for i in range(n)]
             made = _window(model, frames, seeds, request=request, start=start)
             made = fitted(made, first_sample(first + len(frames), framing) - begin)

@@ -25,6 +25,9 @@ from tonggan.objectives import flow
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, Played
 
+TAKEN_OVER = 0.125
+"""Share of the whole over which, at the end of what a sound begins with, the new takes over from it little by little: an edge there would be heard."""
+
 
 class AudioFlowConfig(FlowConfig):
     """Settings of `AudioFlow`."""
@@ -226,8 +229,8 @@ class AudioFlow(Decoder[AudioFlowConfig]):
     def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any], start: Tensor | None = None) -> Tensor:
         """Integrate from each seed's own noise to a spectrogram, and give it a voice.
 
-        `start` (batch, samples) is what the sound begins with, shorter than the whole: its frames are held at their places on the path at every step, so
-        that the rest goes on from them.
+        `start` (batch, samples) is what the sound begins with, shorter than the whole: its frames are held at their places on the path at every step, the
+        last of them (`TAKEN_OVER`) ever more loosely, so that the rest goes on from them.
         """
         frames = self.samples // self.config.mel.hop_length
         noise = SeededNoise(seeds, (self.config.mel.bands, frames))
@@ -240,11 +243,20 @@ class AudioFlow(Decoder[AudioFlowConfig]):
         return self.voice(made * self.deviation + self.mean)
 
     def _held(self, field: flow.Velocity, start: Tensor) -> flow.Velocity:
-        """Return a field that leads the first frames straight to those of `start`; the last ones, which see what is behind its end, are free."""
-        seen_beyond = self.config.mel.window_length // self.config.mel.hop_length // 2
+        """Return a field that leads the first frames straight to those of `start`, and the next ones partly; those that see what is behind its end are free."""
+        hop = self.config.mel.hop_length
+        seen_beyond = self.config.mel.window_length // hop // 2
         held = self._levels(start[..., : self.samples])[..., : -seen_beyond or None]
-        count = held.shape[-1]
-        return lambda x, t: torch.cat([(held - x[..., :count]) / (1 - t), field(x, t)[..., count:]], dim=-1)
+        frames, count = start.shape[-1] // hop, held.shape[-1]
+        fading = max(1, min(round(TAKEN_OVER * self.samples / hop), frames // 2))
+        share = ((frames - torch.arange(count, device=held.device)) / fading).clamp(0, 1)
+
+        def led(x: Tensor, t: Tensor) -> Tensor:
+            free = field(x, t)
+            straight = (held - x[..., :count]) / (1 - t)
+            return torch.cat([torch.lerp(free[..., :count], straight, share), free[..., count:]], dim=-1)
+
+        return led
 
     def _levels(self, sound: Tensor) -> Tensor:
         """Return normalised log-mel frames (batch, bands, frames) of waveforms (batch, samples)."""

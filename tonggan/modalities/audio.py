@@ -87,7 +87,8 @@ def _blocks(container: av.container.InputContainer, *, start: float | None, most
             start = max(0.0, part.time or 0.0) if start is None else start
             due = done if part.time is None else round((part.time - start) * rate)
             if due - done > GAP_SECONDS * rate or (done == 0 and due > 0):
-                yield np.zeros((len(block), due - done), dtype=np.float32), rate
+                for begin in range(done, due, rate):  # a second at a time: a gap may be long
+                    yield np.zeros((len(block), min(rate, due - begin)), dtype=np.float32), rate
                 done = due
             elif due < done and done == 0:
                 block = block[:, -due:]  # from before the first frame

@@ -22,10 +22,10 @@ from tonggan.modalities import Framing, Modality
 
 ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ogv", ".gif", ".ts", ".mts", ".m2ts", ".3gp", ".wmv", ".flv")
 """File endings by which videos are looked for in a folder."""
-CUT_SECONDS = 0.5
-"""A file whose pictures end so long before the time that it tells is cut off."""
 BOXES = (b"ftyp", b"styp", b"sidx", b"moov", b"moof", b"mdat", b"mfra", b"free", b"skip", b"wide", b"uuid", b"meta", b"emsg", b"prft")
 """What lies at the top of an MP4 or MOV."""
+SEGMENT = bytes.fromhex("18538067")
+"""What holds all of a Matroska file but its head."""
 TOLERANCE_SECONDS = 1e-4
 """Time stamps are rounded to the ticks of their container: a frame that is late by less is on time."""
 SHOWN_SIZE, SHOWN_RATE = 480, 60.0
@@ -84,7 +84,8 @@ def video_stream(container: av.container.InputContainer, path: Path) -> av.Video
     if stream.codec_context is None:
         raise UserError(f"{path}: its pictures are of a codec that is not known here. Convert it to MP4 with H.264.")
     named = stream.index_entries
-    whole = max(named[-1].pos + named[-1].size if len(named) else 0, _boxes_end(path) if "mp4" in container.format.name else 0)
+    ends = next((end for kind, end in {"mp4": _boxes_end, "matroska": _segment_end}.items() if kind in container.format.name), None)
+    whole = max(named[-1].pos + named[-1].size if len(named) else 0, 0 if ends is None else ends(path))
     if whole > container.size:
         raise UserError(f"{path}: cut off: {container.size:,} bytes of {whole:,} or more. Copy it again.")
     return stream
@@ -103,6 +104,27 @@ def _boxes_end(path: Path) -> int:
                 break
             end += length
     return end
+
+
+def _segment_end(path: Path) -> int:
+    """Return the byte at which a Matroska file's segment says that it ends (RFC 8794, 4 and 6); 0 where it does not say, as what is sent live."""
+    with open(path, "rb") as file:
+        start = file.read(64 * 1024)
+
+    def element(place: int) -> tuple[bytes, int, int | None]:
+        """Return the identity of the element at a byte, where its content begins, and its size; None for one that is not known."""
+        width = 9 - start[place].bit_length()
+        size_at = place + width
+        length = 9 - start[size_at].bit_length()
+        size = int.from_bytes(start[size_at : size_at + length]) & (1 << 7 * length) - 1
+        return start[place:size_at], size_at + length, None if size == (1 << 7 * length) - 1 else size
+
+    try:
+        _, content, size = element(0)
+        segment, content, size = element(content + (size or 0))
+    except IndexError:
+        return 0
+    return 0 if segment != SEGMENT or size is None else content + size
 
 
 def _moving(container: av.container.InputContainer) -> Iterator[av.VideoStream]:
@@ -144,16 +166,6 @@ def video_facts(path: Path) -> VideoFacts:
             float(stream.duration * stream.time_base) if stream.duration and stream.time_base else float((container.duration or 0) / av.time_base)
         )
         return VideoFacts(size, seconds, stream.codec_context.name, len(container.streams.audio), float(stream.average_rate or 0), len(frames) > 1)
-
-
-def _told_end(stream: av.VideoStream) -> float:
-    """Return the second at which a stream ends by Matroska's own tag; 0 where there is none (MP4 is known by its index)."""
-    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
-    minutes, _, seconds = rest.partition(":")
-    try:
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    except ValueError:
-        return 0.0
 
 
 @dataclass(frozen=True)
@@ -217,8 +229,6 @@ def _decoded(path: Path, *, shown_seconds: float) -> Iterator[tuple[float, av.Vi
             yield second, frame
         if last is None or start is None:
             raise UserError(f"{path}: there is no frame in it.")
-        if start + second + shown < _told_end(stream) - CUT_SECONDS:
-            raise UserError(f"{path}: cut off: it ends after {start + second + shown:.1f} of {_told_end(stream):.1f} seconds. Copy it again.")
         yield second + shown, last
 
 
