@@ -212,7 +212,7 @@ def test_sounds_are_described_beside_what_cannot_be(model: Tonggan, told: Path, 
     files[2].write_bytes(b"no sound")
     Image.new("RGB", (SIZE, SIZE)).save(files[3])
     assert files_in([tmp_path], described_endings(model)) == sorted(files[:3])
-    low, long, broken, picture = describe(model, files, n=2)
+    low, long, broken, picture = describe(model, files)
     assert (low.sentences[0], low.notes) == ("a low tone", ())
     assert long.sentences[0] == "a high tone"
     assert "1.64 s; its first 0.64 s were listened to" in long.notes[0]
