@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from peers.clock import clock_called
@@ -27,6 +27,7 @@ from rich.console import Console
 
 from tonggan.data.augment import LABELS
 from tonggan.data.pack import Pack, ensure_pack
+from tonggan.discriminators.game import Game
 from tonggan.errors import UserError, nearest
 from tonggan.evaluation.described import Pictures
 from tonggan.evaluation.distances import kernel_distance
@@ -173,7 +174,7 @@ def main(
         raise UserError(f"no study is called '{study}'.{nearest(study, STUDIES)}")
     console, asked = Console(soft_wrap=True, highlight=False), STUDIES[study]
     columns = COLUMNS if asked.tolerance_seconds is None else SOUND_COLUMNS
-    columns += tuple(f"kernel distance at {share:.0%}" for share in asked.marks)
+    columns += tuple(f"kernel distance at {share:.0%}" for share in asked.marks) + (("augmented at the end",) if asked.marks else ())
     console.print(f"| {study} | {' | '.join(columns)} |\n{'|---' * (len(columns) + 1)}|")
     for number, (name, own) in enumerate(asked.variants.items()):
         overrides = [*ALWAYS, *asked.overrides, *own, *(() if whole else asked.smaller)]
@@ -194,6 +195,7 @@ def main(
             if asked.tolerance_seconds is None:
                 told += [f"{losses[term]:.4f}" if term in losses else "-" for term in _terms(losses)]
                 told += [*_judged(model, split=asked.split, limit=limit), *seen]
+                told += [f"{float(cast(Game, run.learner.players[1].module).augment.probability):.2f}"] if asked.marks else []
             else:
                 told += [f"{sum(each.numel() for each in model.model.parameters()) / 1e6:.1f} M", f"{losses[_terms(losses)[0]]:.4f}"]
                 told += _heard(model, out=folder / "heard", split=asked.split, limit=limit, tolerance_seconds=asked.tolerance_seconds)

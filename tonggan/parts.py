@@ -112,6 +112,9 @@ class Decoder(Part[C]):
         """Return an output a row, and what is descended beside its verdict; for decoders that a discriminator can teach."""
         raise UserError(f"objectives.adversarial: a decoder of kind '{self.config.kind}' cannot be taught by a discriminator. Leave it out.")
 
+    def check_judged(self) -> None:
+        """Raise `UserError` where what these settings make is not what a discriminator would be shown in training."""
+
     def audition(self, target: Any) -> Played | None:
         """Return what `play` lets a discriminator judge of outputs that are not trained on, where that is not what is made of a latent; else None."""
         return None

@@ -32,6 +32,7 @@ class Player:
         optimizer: settings of the recipe's optimizer that are otherwise for this player.
         moved: told the norm of each gradient (before clipping) that the player has followed.
         look: called with batches that are not trained on at every validation, the model in evaluation mode.
+        suspected: whether the last look, of an earlier sitting, too, saw a trouble.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Player:
     optimizer: Mapping[str, Any] = field(default_factory=dict)
     moved: Callable[[float], None] | None = None
     look: Callable[[Sequence[Batch]], Checkup] | None = None
+    suspected: Callable[[], bool] = bool
 
 
 LOOKED_AT = 32
@@ -112,6 +114,7 @@ def _against(model: CrossModalModel, game: Game, module: nn.Module, loss: Loss, 
             optimizer=otherwise,
             moved=partial(game.vitals.moved, DISCRIMINATOR),
             look=look,
+            suspected=lambda: game.vitals.suspected,
         ),
     ]
 
@@ -165,6 +168,12 @@ def check_objectives(model: CrossModalModel, objectives: ObjectivesConfig) -> No
         raise UserError("objectives.align needs two encoders or more; model.encoders has one.")
     if objectives.kl and not model.config.space.variational:
         raise UserError("objectives.kl needs model.space.variational=true.")
+    if objectives.distil is not None and objectives.distil.guidance_scale != 1:
+        for target in {ends(arrow)[1] for arrow in objectives.arrows}:
+            if getattr(model.decoders[target].config, "guidance_scale", 1) != 1:
+                raise UserError(
+                    f"objectives.distil teaches guidance, which model.decoders.{target}.guidance_scale would add again: set one of the two scales to 1."
+                )
     _check_adversarial(model, objectives)
 
 
@@ -173,9 +182,13 @@ def _check_adversarial(model: CrossModalModel, objectives: ObjectivesConfig) -> 
     if how is not None and judged is None:
         raise UserError("objectives.adversarial: no arrow is trained whose outputs could be judged. Give one in objectives.arrows a weight.")
     if judged is not None and how is not None:
+        if not objectives.arrows.get(judged):
+            trained = [arrow for arrow, weight in objectives.arrows.items() if weight]
+            raise UserError(f"objectives.adversarial.arrow: '{judged}' is not trained in this recipe.{nearest(judged, trained)}")
         _check_idle(how, target=ends(judged)[1], distilled=objectives.distil is not None)
         if objectives.distil is None:
-            _check_judged(model, judged, objectives)
+            _check_judged(model, judged, how)
+        cast(Decoder, model.decoders[ends(judged)[1]]).check_judged()
     for arrow, weight in objectives.arrows.items():
         decoder = cast(Decoder, model.decoders[ends(arrow)[1]])
         if weight and arrow != judged and decoder.lossless:
@@ -203,16 +216,13 @@ def _check_idle(how: AdversarialConfig, *, target: str, distilled: bool) -> None
             raise UserError(f"objectives.adversarial.{name} has no use here, where {judged} judged (objectives.adversarial.{used}). Leave it out.")
 
 
-def _check_judged(model: CrossModalModel, judged: str, objectives: ObjectivesConfig) -> None:
-    if not objectives.arrows.get(judged):
-        trained = [arrow for arrow, weight in objectives.arrows.items() if weight]
-        raise UserError(f"objectives.adversarial.arrow: '{judged}' is not trained in this recipe.{nearest(judged, trained)}")
+def _check_judged(model: CrossModalModel, judged: str, how: AdversarialConfig) -> None:
     target = ends(judged)[1]
     if target not in DISCRIMINATORS:
         raise UserError(
             f"objectives.adversarial: there is no discriminator for {target}, only for {', '.join(DISCRIMINATORS)}. Leave it out, or set its arrow."
         )
     if target == "audio":
-        _check_voice(cast(AdversarialConfig, objectives.adversarial), getattr(model.decoders[target], "vocoder", None))
+        _check_voice(how, getattr(model.decoders[target], "vocoder", None))
     elif model.config.space.condition_dropout:
         raise UserError("objectives.adversarial judges a picture beside its caption: set model.space.condition_dropout=0.")

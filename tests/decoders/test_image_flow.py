@@ -233,7 +233,10 @@ def test_a_finish_without_a_teacher_is_of_the_first_step(decoder: ImageFlow) -> 
     assert any(parameter.grad is not None and parameter.grad.any() for parameter in made.parameters())
 
 
-def test_solvers_that_look_back_are_not_played(decoder: ImageFlow) -> None:
-    made = ImageFlow(SMALL.model_copy(update={"solver": "multistep"}))
+def test_solvers_that_look_back_and_guidance_are_not_judged() -> None:
+    unguided = {"guidance_scale": 1.0, "solver": "euler"}
+    ImageFlow(SMALL.model_copy(update=unguided)).check_judged()
     with pytest.raises(UserError, match=r"set model\.decoders\.image\.solver=ancestral"):
-        made.finish(some(1), torch.zeros(1, 3, 16, 16), against=some(1), teacher=decoder, how=DistilConfig(teacher="t", steps=4), randomness=None)
+        ImageFlow(SMALL.model_copy(update=unguided | {"solver": "multistep"})).check_judged()
+    with pytest.raises(UserError, match=r"set model\.decoders\.image\.guidance_scale=1"):
+        ImageFlow(SMALL.model_copy(update=unguided | {"guidance_scale": 2.0})).check_judged()

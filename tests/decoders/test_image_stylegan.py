@@ -101,6 +101,9 @@ def test_layers_can_have_seeds_of_their_own(decoder: ImageStylegan) -> None:
     assert (coarse - made).abs().max() > 1e-3
     with pytest.raises(UserError, match="8 layer_seeds given; this decoder has 7 layers"):
         draw(decoder, latent, [1, 2], layer_seeds=[0] * 8)
+    for wrong in (5, None, ["-"], [2**64], "77", [1.7], [-1], [True]):
+        with pytest.raises(UserError, match=r"layer_seeds is .*: give a list of seeds"):
+            draw(decoder, latent, [1, 2], layer_seeds=wrong)
 
 
 def test_what_is_played_has_gradients_and_mixes_styles(decoder: ImageStylegan) -> None:

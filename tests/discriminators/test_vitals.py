@@ -5,7 +5,7 @@ import torch
 
 from tonggan.discriminators.vitals import ADVICE, REFERENCE, WARM_UP, Vitals, mean_distance
 
-FINE = {"held_out": 0.9, "captions": 0.8, "seeds": 0.2}
+FINE = {"held_out": 1.9, "captions": 0.8, "seeds": 0.2}
 
 
 def played(*, patience: int = 2, real: float = 1.0, made: float = -1.0, growth: float = 1.0) -> Vitals:
@@ -38,7 +38,8 @@ def test_a_game_that_goes_well_goes_on() -> None:
         ("exploding", {}, {"growth": 1e5}),
         ("vanishing", {}, {"growth": 1e-5}),
         ("vanishing", {}, {"growth": 0.0}),
-        ("memorising", {"held_out": -0.95}, {}),
+        ("memorising", {"held_out": 0.05}, {}),
+        ("memorising", {"held_out": 0.05}, {"real": 7.0, "made": 5.0}),  # a level that drifts changes nothing
     ],
 )
 def test_each_trouble_is_told_where_it_stays(trouble: str, found: dict[str, float], game: dict[str, float]) -> None:
@@ -53,6 +54,16 @@ def test_a_discriminator_that_rests_is_no_trouble_and_a_generator_that_learns_no
         for turn in range(400):
             vitals.moved(player, 0.0 if turn % 4 else 0.3)
         assert looks(vitals)[1] == told
+
+
+def test_one_player_that_rests_from_the_first_turn_on_does_not_hide_the_rest() -> None:
+    for norms, found, told in (((0.3, 0.0), {"captions": 0.0}, "captions"), ((0.0, 0.3), {}, "vanishing")):
+        vitals = Vitals(patience=2)
+        for _ in range(WARM_UP + REFERENCE + 1):
+            vitals.judged(torch.ones(4), -torch.ones(4))
+            for player, norm in enumerate(norms):
+                vitals.moved(player, norm)
+        assert looks(vitals, **found)[1] == ADVICE[told]
 
 
 def test_one_look_suspects_before_several_tell() -> None:
@@ -73,7 +84,7 @@ def test_what_passes_is_no_trouble() -> None:
 def test_figures() -> None:
     vitals = played(real=2.0, made=-2.0, growth=10.0)
     vitals.moved(0, math.nan)
-    figures = vitals.figures(held_out=0.0, captions=0.5, seeds=None)
+    figures = vitals.figures(held_out=2.0, captions=0.5, seeds=None)
     assert figures["margin"] == pytest.approx(4.0)
     assert figures["memorised"] == pytest.approx(0.5)
     assert figures["told_apart"] == 1.0

@@ -1,3 +1,4 @@
+import copy
 import json
 from dataclasses import replace
 from io import StringIO
@@ -136,6 +137,9 @@ def test_a_game_that_collapses_ends_with_what_was_made_before_it_kept(shapes: Pa
     assert [line["step"] for line in lines(tmp_path / "run", "discriminator")] == [2, 4, 6]
     assert Tonggan.from_pretrained(tmp_path / "run").config["trained"]["samples"] == 16
     assert state(tmp_path / "run").parent.name == "step-000000006"
+    begun.lock.release()
+    again = run(begun.recipe, tmp_path / "run", resume=True)
+    assert (begun._sound, again._sound) == (False, False)  # what is resumed keeps nothing, either, until a look sees no trouble
 
 
 def test_the_loss_does_not_choose_where_a_discriminator_judges(shapes: Path, tmp_path: Path) -> None:
@@ -234,9 +238,10 @@ def test_mistakes_of_a_recipe(shapes: Path, tmp_path: Path) -> None:
         begin("objectives.adversarial.arrow=image->text")
     with pytest.raises(UserError, match=r"'image_stylegan' learns from a discriminator alone\. Give the recipe objectives\.adversarial"):
         begin("objectives.adversarial=null")
-    guided = recipe(shapes, "model.decoders.image={kind: image_flow, width: 80, layers: 1, guidance_scale: 2.0}", name="emoji-64-gan")
     with pytest.raises(UserError, match=r"set model\.decoders\.image\.guidance_scale=1"):
-        run(guided, tmp_path / "guided").train()
+        begin("model.decoders.image={kind: image_flow, width: 80, layers: 1, guidance_scale: 2.0}")
+    with pytest.raises(UserError, match=r"weight: .*finite"):
+        begin("objectives.adversarial.weight=.inf")
     with pytest.raises(UserError, match=r"set model\.space\.condition_dropout=0"):
         begin("model.space.condition_dropout=0.1")
     with pytest.raises(UserError, match="no arrow is trained whose outputs could be judged"):
@@ -277,6 +282,14 @@ def test_few_steps_are_finished_before_a_discriminator_on_the_teachers_features(
     trained = lines(tmp_path / "student", "train")
     assert {"flow", "adversarial", "discriminator r1", "discriminator made"} <= trained[0].keys()
     assert trained[-1]["discriminator margin"] > trained[0]["discriminator margin"]
+    wrong = copy.deepcopy(settings)
+    wrong["model"]["decoders"]["image"]["guidance_scale"] = 2.0
+    with pytest.raises(UserError, match=r"distil teaches guidance, which model\.decoders\.image\.guidance_scale would add again"):
+        run(parse_recipe(wrong, where="test"), tmp_path / "other")
+    wrong = copy.deepcopy(settings)
+    wrong["objectives"]["adversarial"]["arrow"] = "image->image"
+    with pytest.raises(UserError, match=r"'image->image' is not trained in this recipe"):
+        run(parse_recipe(wrong, where="test"), tmp_path / "other")
     settings["objectives"]["adversarial"]["features"]["blocks"] = [7]
     with pytest.raises(UserError, match="has blocks 0 to 0, not 7"):
         run(parse_recipe(settings, where="test"), tmp_path / "other")

@@ -223,11 +223,15 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         """Return pictures drawn from noise in one run of the network, and nothing else to descend: a finish of the first step, without a teacher.
 
         What the network does at later times is left as it is: drawn in two or four steps, it goes on from a better draft.
-        Raises `UserError` for a decoder that is drawn with guidance, which would not be what is judged.
         """
+        return Played(self._drawn(latent, target, randomness, steps=1), LossTerms({}))
+
+    def check_judged(self) -> None:
+        """See `Decoder.check_judged`: pictures are drawn step after step, unguided."""
         if self.config.guidance_scale != 1:
             raise UserError("objectives.adversarial judges pictures that are drawn without guidance: set model.decoders.image.guidance_scale=1.")
-        return Played(self._drawn(latent, target, randomness, steps=1), LossTerms({}))
+        if self.config.solver not in (ANCESTRAL, "euler"):
+            raise UserError(f"objectives.adversarial plays step after step: set model.decoders.image.solver={ANCESTRAL}.")
 
     def finish(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "ImageFlow", how: Any, randomness: torch.Generator) -> Played:
         """Return pictures drawn from noise by our own `num_inference_steps`, and the loss of `distil`."""
@@ -248,8 +252,6 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         def noise() -> Tensor:
             return torch.randn(target.shape, generator=randomness).to(target.device)
 
-        if self.config.solver not in (ANCESTRAL, "euler"):
-            raise UserError(f"objectives.adversarial plays step after step: set model.decoders.image.solver={ANCESTRAL}.")
         grid = flow.time_grid(steps, shift=self.config.time_shift)
         with torch.no_grad():
             x = integrate(field, noise(), grid[:-1], solver=self.config.solver, noise=noise, bound=1.0)

@@ -23,6 +23,7 @@ from tonggan.layers.reading import Reading
 from tonggan.layers.transformer import twice_differentiable
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, PartConfig, Played
+from tonggan.strict import LARGEST_SEED
 
 FIRST_SIZE, READING_SIZE = 4, 16
 SLOPE = 0.2
@@ -52,7 +53,7 @@ class ImageStyleganConfig(PartConfig):
     """Outputs that the memory recalls for a caption (of other rows, in training), which are looked at; 0 for none."""
     truncation: float = Field(default=1.0, ge=0, le=1)
     """How far styles keep from the mean of those that the caption has: 1 as they are, 0 all the same."""
-    path_length: float = Field(default=0.0, ge=0)
+    path_length: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Weight of path-length regularisation (StyleGAN2, equation 4); 0 for none."""
     path_length_every: int = Field(default=8, gt=0)
     """It is computed in one step of so many, drawn by chance, that many times as heavy."""
@@ -258,11 +259,15 @@ class ImageStylegan(Decoder[ImageStyleganConfig]):
     def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any], start: Tensor | None = None) -> Tensor:
         """Draw in one pass, each row's noise from its own seed alone; `against` changes nothing.
 
-        Raises `UserError` for a `start` and for more layer seeds than there are layers.
+        Raises `UserError` for a `start`, for layer seeds that are none, and for more of them than there are layers.
         """
         if start is not None:
             raise UserError("image_stylegan draws in one pass and cannot start from a picture. Use a model with an image_flow decoder.")
-        truncation, chosen = float(settings["truncation"]), list(settings["layer_seeds"])
+        truncation, chosen = float(settings["truncation"]), settings["layer_seeds"]
+        if not isinstance(chosen, (list, tuple)) or any(
+            seed is not None and not (type(seed) is int and 0 <= seed <= LARGEST_SEED) for seed in chosen
+        ):
+            raise UserError(f"layer_seeds is {chosen!r}: give a list of seeds (0 to {LARGEST_SEED}), None for the picture's own.")
         if len(chosen) > len(self.layers):
             raise UserError(f"{len(chosen)} layer_seeds given; this decoder has {len(self.layers)} layers.")
         noise = self._noise(seeded_noise(seeds, (self.noise_count,)).to(latent.tokens.device))

@@ -31,19 +31,19 @@ class AdversarialConfig(Strict):
 
     arrow: str | None = None
     """The direction whose outputs are judged: the first that is trained, unless set."""
-    weight: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """Of the adversarial loss beside the decoder's own."""
     loss: Literal["relativistic", "non_saturating", "hinge"] = "relativistic"
-    penalty: float = Field(default=1.0, ge=0)
+    penalty: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """Weight of R1 and R2, the squared slopes of verdicts on real and on made outputs (gamma of R3GAN, arXiv:2501.05441, equations 5 and 6)."""
     penalty_every: int = Field(default=4, gt=0)
     """They are computed every so many turns, that many times as heavy (lazy regularisation, StyleGAN2, arXiv:1912.04958, section 3.1)."""
-    matching: float = Field(default=0.0, ge=0)
+    matching: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Weight of feature matching in the generator's loss: how far what the discriminator sees of a made output, layer by layer, is from what it sees of the
     real one (pix2pixHD, arXiv:1711.11585, equation 4). For outputs that their latents say nearly all of; it leaves less to noise."""
     mismatched: float = Field(default=0.5, ge=0, lt=1)
     """Share of the discriminator's loss that is about real outputs beside another row's latent (GAN-INT-CLS, arXiv:1605.05396, section 4.2)."""
-    learning_rate: float | None = Field(default=None, gt=0)
+    learning_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Of the discriminator; the generator's unless set."""
     augment: AugmentConfig = AugmentConfig()
     discriminator: ImageDiscriminatorConfig = ImageDiscriminatorConfig()
@@ -163,14 +163,16 @@ class Game(nn.Module):
 
         Each seed is that of all rows, so that what differs from row to row is the captions' doing.
         """
-        verdicts = self.discriminator(self.augment(real, torch.Generator().manual_seed(0)), latent.seen())[0].float()
+        seen, false = (
+            self.discriminator(self.augment(each, torch.Generator().manual_seed(0)), latent.seen())[0].float().mean() for each in (real, made[0])
+        )
         usual = mean_distance(real)
         if usual > 0:
             seeds = sum(mean_distance(made[:, row]) for row in range(made.shape[1])) / made.shape[1] / usual if seeded else None
             captions = mean_distance(made[0]) / usual
         else:  # a single row, or rows that are the same: nothing is known of diversity
             seeds, captions = None, 1.0
-        figures = self.vitals.figures(held_out=float(verdicts.mean()), captions=captions, seeds=seeds)
+        figures = self.vitals.figures(held_out=float(seen - false), captions=captions, seeds=seeds)
         figures["augmented"] = float(self.augment.probability)
         # What is matched with one real output a latent is to leave noise nothing to say: then seeds that are alike are no collapse.
         told = {name: value for name, value in figures.items() if name != "diversity_seeds" or not self.config.matching}

@@ -16,6 +16,8 @@ GROWN = 1000.0
 NOTHING = 1e-20
 """A generator's gradient of zero counts as one of this length: nothing comes from verdicts any more. A discriminator's is none: by the hinge it rests
 where it is sure, and the generator is taught all the same."""
+DEAD = 1e-15
+"""What comes from verdicts to a generator is nothing below this, whatever it was at first."""
 ALIKE_CAPTIONS, ALIKE_SEEDS = 0.05, 0.005
 """Pictures that differ by less than this share of what real ones differ by are taken for the same picture."""
 MEMORISED, CERTAIN = 0.9, 0.95
@@ -82,11 +84,12 @@ class Vitals(nn.Module):
     def figures(self, *, held_out: float, captions: float, seeds: float | None) -> dict[str, float]:
         """Return what is known, by name.
 
-        `held_out` is the mean verdict on outputs that are not trained on; `captions` and `seeds` are how much made outputs differ, from caption to caption and
+        `held_out` is by how much outputs that are not trained on seem more real than those made for them (levels themselves mean nothing: what is descended
+        compares); `captions` and `seeds` are how much made outputs differ, from caption to caption and
         from seed to seed, as shares of how much real ones do (None where seeds change nothing).
         """
         real, made, told_apart = self.verdicts.tolist()
-        figures = {"margin": real - made, "told_apart": told_apart, "memorised": min(max((real - held_out) / max(real - made, 1e-6), 0.0), 1.0)}
+        figures = {"margin": real - made, "told_apart": told_apart, "memorised": min(max(1 - held_out / max(real - made, 1e-6), 0.0), 1.0)}
         figures |= {f"{name}_gradient_growth": self.growth(player) for player, name in enumerate(PLAYERS)}
         return figures | {"diversity_captions": captions} | ({} if seeds is None else {"diversity_seeds": seeds})
 
@@ -102,10 +105,10 @@ class Vitals(nn.Module):
             "captions": figures["diversity_captions"] < ALIKE_CAPTIONS,
             "seeds": figures.get("diversity_seeds", 1.0) < ALIKE_SEEDS,
             "exploding": max(growths) > GROWN,
-            "vanishing": min(growths) < 1 / GROWN,
+            "vanishing": min(growths) < 1 / GROWN or float(self.norms[GENERATOR, 2]) < math.log(DEAD),
             "memorising": figures["memorised"] > MEMORISED and figures["told_apart"] > CERTAIN,
         }
-        ready = self.norms[1, 0] >= WARM_UP + REFERENCE
+        ready = self.norms[:, 0].max() >= WARM_UP + REFERENCE  # one of the two may rest all the time
         now = torch.tensor([seen[name] and bool(ready) for name in ADVICE]).to(self.strikes.device)
         self.strikes.copy_(torch.where(now, self.strikes + 1, 0))
         worst = int(self.strikes.argmax())

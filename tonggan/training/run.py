@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from filelock import FileLock, Timeout
@@ -24,6 +24,7 @@ from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_card import model_card
 from tonggan.model_folder import Loaded, save_model
+from tonggan.parts import Decoder
 from tonggan.training.beginning import Begun, begin, chosen_dtype, companion, fit, learner_of, notices, total_samples
 from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
 from tonggan.training.journal import Journal
@@ -121,7 +122,9 @@ class Run:
         self.journal = Journal(out, tensorboard=recipe.monitor.tensorboard, after_step=after)
         self.stop_asked = False
         self._measured: tuple[int, dict[str, float]] = (-1, {})
-        self._sound = True  # whether the last look found what the players make worth keeping
+        self._sound = not any(
+            player.suspected() for player in self.learner.players
+        )  # whether the last look found what the players make worth keeping
 
     def _hold(self) -> None:
         """Keep other processes out of the folder until the run has ended; raises `UserError` where one is in it."""
@@ -284,8 +287,9 @@ class Run:
             self.journal.write(learner.step, name, {figure: round(value, 6) for figure, value in found.figures.items()})
             if found.trouble is not None:
                 self._checkpoint()
-                kept = f"the best state so far is in {self.out / 'model'}" if (self.out / "model").is_dir() else "no state was good enough to be kept"
-                how = "Changed settings need a new run (initial=THIS_RUN begins it from there)."
+                there = (self.out / "model").is_dir()
+                kept = f"the best state so far is in {self.out / 'model'}" if there else "no state was good enough to be kept"
+                how = f"Changed settings need a new run{' (initial=THIS_RUN begins it from there)' if there else ''}."
                 raise UserError(f"step {learner.step:,}: {found.trouble}. The run ends here; {kept}. {how}")
         return not any(found.suspected for found in looks.values())
 
@@ -316,6 +320,11 @@ class Run:
         if best_by not in UNMEASURED and self._sound:
             self._keep_best(-figures[best_by] if judge.higher[best_by] else figures[best_by])
 
+    def _unmeasured(self) -> bool:
+        """Return whether a decoder that is trained has no loss of its own: what is left, such as an alignment's, says nothing of what it makes."""
+        targets = (ends(arrow)[1] for arrow, weight in self.recipe.objectives.arrows.items() if weight)
+        return any(cast(Decoder, self.model.decoders[target]).lossless for target in targets)
+
     def export(self, folder: Path) -> None:
         """Write the averaged weights as a model folder."""
         learner, best_by = self.learner, self.recipe.monitor.best_by
@@ -324,7 +333,7 @@ class Run:
             "samples": learner.samples,
             "hours": round(learner.trained_seconds / 3600, 3),
             "dtype": learner.dtype,
-            "held_out_loss": loss if math.isfinite(loss) else None,
+            "held_out_loss": loss if math.isfinite(loss) and not self._unmeasured() else None,
             "rows": self.data.count,
         } | {name: found for _, name, found in self.read_from}
         if best_by not in UNMEASURED and self.judge is not None:
