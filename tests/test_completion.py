@@ -13,6 +13,7 @@ COMPLETION = Completion(unless=("noto", "fluent"), spaced="{caption}, fluent sty
         ("红心", "红心，fluent 风格"),
         ("a red heart, Noto style", "a red heart, Noto style"),
         ("红心，noto风格", "红心，noto风格"),
+        ("ｎｏｔｏ style, a cat", "ｎｏｔｏ style, a cat"),
         ("an affluent cat", "an affluent cat, fluent style"),
         ("{caption}", "{caption}, fluent style"),
         (" ", " "),

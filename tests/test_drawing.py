@@ -28,6 +28,9 @@ class Painter:
     def notices(self, caption: str) -> list[str]:
         return []
 
+    def unknown(self, caption: str) -> list[str]:
+        return ["\N{DOG FACE}"] if "\N{DOG FACE}" in caption else []
+
     def recalled(self, caption: str) -> list[str]:
         return [f"{caption}-{number}.png" for number in range(3)]
 
@@ -72,11 +75,11 @@ def test_a_walk_names_what_its_two_captions_recall_and_nothing_for_a_picture(tmp
         ((str(picture), "bird"), ["bird-0.png", "bird-1.png"]),
         ((str(picture), str(picture)), []),
     ):
-        walk = draw_morph(Painter(), *ends, tmp_path / "walk.gif", frames=3, request=Request())
+        walk = draw_morph(Painter(), *ends, tmp_path / "walk.gif", frames=3, request=Request(), warn=print)
         assert references(walk) == wanted
         told = read_provenance(walk)
         assert told is not None
-        assert told.prompt == " -> ".join(ends)
+        assert told.prompt == " -> ".join(Path(end).name for end in ends)  # of a file its name alone
 
 
 @pytest.mark.parametrize(
@@ -114,5 +117,24 @@ def test_an_ending_is_looked_at_before_anything_is_drawn(tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"pictures are not written as '\.gif'"):
         draw_one(painter, "fish", tmp_path / "a.gif", n=1, request=Request(), warn=print)
     with pytest.raises(UserError, match=r"animations are not written as '\.jpg'"):
-        draw_morph(painter, "fish", "bird", tmp_path / "a.jpg", frames=3, request=Request())
+        draw_morph(painter, "fish", "bird", tmp_path / "a.jpg", frames=3, request=Request(), warn=print)
     assert painter.drawn == []
+
+
+def test_a_row_with_captions_in_several_languages_is_drawn_by_one(tmp_path: Path) -> None:
+    rows = [{"text": {"zh": "黑猫", "en": "a black cat"}, "file_name": "a.png"}, {"text": ["a dog", "a pup"], "file_name": "b.png"}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    painter, said = Painter(), list[str]()
+    draw_file(painter, tmp_path / "rows.jsonl", tmp_path / "out", request=Request(), warn=said.append)
+    assert painter.drawn == ["a black cat", "a dog"]
+    with pytest.raises(UserError, match=r"a\.jpg: a sheet is a PNG"):
+        draw_file(painter, tmp_path / "rows.jsonl", tmp_path / "out", request=Request(), warn=print, sheet=tmp_path / "a.jpg")
+
+
+def test_what_no_remembered_caption_has_is_told(tmp_path: Path) -> None:
+    said: list[str] = []
+    draw_one(Painter(), "\N{DOG FACE}", tmp_path / "a.png", n=1, request=Request(), warn=said.append)
+    draw_morph(Painter(), "\N{DOG FACE}", "cat", tmp_path / "a.gif", frames=2, request=Request(), warn=said.append)
+    assert said == ["no drawing that the model remembers has '\N{DOG FACE}' in its captions: it can only guess at that."] * 2
+    with pytest.raises(UserError, match="is not UTF-8 text"):
+        draw_one(Painter(), "a \ud83d", tmp_path / "b.png", n=1, request=Request(), warn=print)

@@ -187,7 +187,7 @@ def draw(
     variations: Annotated[Path | None, typer.Option(help="A picture: others of what it shows, instead of a caption.")] = None,
     captions: Annotated[Path | None, typer.Option(help="JSON lines with text and file_name: one picture a row.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for --captions.")] = Path("out/pictures"),
-    sheet: Annotated[Path | None, typer.Option(help="With --captions: a contact sheet of all pictures, too.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="With --captions: a contact sheet (PNG) of all pictures, too.")] = None,
     metadata: Annotated[
         bool, typer.Option("--metadata/--no-metadata", help="Whether the caption is written into the file; the AI mark always is.")
     ] = True,
@@ -296,7 +296,7 @@ def morph(
     from tonggan.drawing import Request, draw_morph
     from tonggan.pipeline import Tonggan
 
-    print(draw_morph(Tonggan.from_pretrained(model), first, second, output, frames=frames, request=Request(seed=seed)))
+    print(draw_morph(Tonggan.from_pretrained(model), first, second, output, frames=frames, request=Request(seed=seed), warn=warn))
 
 
 for verb in (describe, label, alt_text, index, search):

@@ -5,6 +5,7 @@ so it stands in their config.json, not in the recipe: whoever trains on other da
 """
 
 import re
+import unicodedata
 
 from tonggan.latent.lexical import UNSPACED
 from tonggan.strict import Strict
@@ -22,6 +23,7 @@ class Completion(Strict):
 
     def of(self, caption: str) -> str:
         """Return the caption, completed where none of the words is in it; an empty one stays empty."""
-        if not caption.strip() or any(re.search(rf"(?<![a-z]){re.escape(word)}(?![a-z])", caption.casefold()) for word in self.unless):
+        plain = unicodedata.normalize("NFKC", caption).casefold()  # full-width letters are letters, as the tokenizer has them
+        if not caption.strip() or any(re.search(rf"(?<![a-z]){re.escape(word)}(?![a-z])", plain) for word in self.unless):
             return caption
         return (self.unspaced if UNSPACED.search(caption) else self.spaced).replace("{caption}", caption)

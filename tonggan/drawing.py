@@ -10,14 +10,14 @@ from PIL import Image
 
 from tonggan import __version__
 from tonggan.choosing import Candidate
-from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, find_column
+from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, captions_of, find_column
 from tonggan.data.layouts.tables import read_table
 from tonggan.errors import UserError
 from tonggan.files import inside, numbered, replacing
 from tonggan.modalities.image import ENDINGS, open_picture
 from tonggan.modalities.provenance import Provenance, check_ending, save_picture
 from tonggan.modalities.sheet import contact_sheet
-from tonggan.modalities.text import clean_caption
+from tonggan.modalities.text import check_caption
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
 from tonggan.strict import LARGEST_SEED
@@ -100,7 +100,10 @@ def _notices(model: Tonggan, caption: str) -> list[str]:
         if completed == caption or model.completion is None
         else [f"drawn as '{completed}': name {', '.join(model.completion.unless)}, or give --as-written."]
     )
-    return [*said, *model.notices(caption)]
+    unknown = model.unknown(caption)
+    if unknown:
+        said.append(f"no drawing that the model remembers has {', '.join(map(repr, unknown))} in its captions: it can only guess at that.")
+    return [*said, *model.notices(check_caption(caption))]
 
 
 def draw_one(model: Tonggan, caption: str, output: Path, *, n: int, request: Request, warn: Callable[[str], None]) -> list[Path]:
@@ -153,8 +156,9 @@ def _wanted(captions: Path, out: Path) -> list[_Wanted]:
     taken: dict[Path, int] = {}
     for number, row in enumerate(rows, 1):
         where = f"{captions}, row {number}"
-        caption = str(row.get(text) or "")
-        if not clean_caption(caption):
+        said = captions_of(row, text)
+        caption = next((each for language in ("en", *said) for each in said.get(language, ())), "")
+        if not caption:
             raise UserError(f"{where}: the caption is empty. Nothing was drawn; mend or remove the row.")
         if not row.get(name):
             raise UserError(f"{where}: no {name}. Nothing was drawn; give the row one.")
@@ -179,8 +183,11 @@ def draw_file(
 ) -> int:
     """Draw one picture a row of a JSON lines file, named by the row's `file_name`, and return how many; row i is drawn from `seed` + i.
 
-    Raises `UserError` for a row that cannot become a picture before anything is drawn.
+    Of a row's captions the first is drawn, in English where there is one. Raises `UserError` for a row that cannot become a picture, and for a sheet that is
+    no PNG, before anything is drawn.
     """
+    if sheet is not None and sheet.suffix.lower() != ".png":
+        raise UserError(f"{sheet}: a sheet is a PNG.")
     wanted = _wanted(captions, out)
     for number, row in enumerate(wanted, 1):
         for line in _notices(model, row.caption):
@@ -203,16 +210,19 @@ def draw_file(
     return len(wanted)
 
 
-def draw_morph(model: Tonggan, first: str, second: str, output: Path, *, frames: int, request: Request) -> Path:
+def draw_morph(model: Tonggan, first: str, second: str, output: Path, *, frames: int, request: Request, warn: Callable[[str], None]) -> Path:
     """Draw a walk from one end to the other and back as an animation (GIF, WebP or PNG) and return the file. An end is a caption or a picture's file.
 
     The file names the references of both ends that are captions. Raises `UserError` for another file ending before anything is drawn.
     """
     check_ending(output, moving=True)
     ends = [open_picture(Path(each)) if Path(each).suffix.lower() in ENDINGS else model.completed(each) for each in (first, second)]
+    for caption in (each for each, end in zip((first, second), ends, strict=True) if isinstance(end, str)):
+        for line in _notices(model, caption):
+            warn(line)
     there = model.morph(*ends, frames=frames, seed=request.seed, settings=request.settings)
     whole = [*there, *reversed(there[1:-1])]
-    told = " -> ".join(end if isinstance(end, str) else each for each, end in zip((first, second), ends, strict=True))
+    told = " -> ".join(end if isinstance(end, str) else Path(each).name for each, end in zip((first, second), ends, strict=True))
     references = list(dict.fromkeys(name for end in ends if isinstance(end, str) for name in _looked_at(model, end, request)))
     _save(model, whole[0], output, caption=told, references=references, seed=request.seed, request=request, frames=whole[1:])
     return output

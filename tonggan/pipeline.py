@@ -269,6 +269,11 @@ class Tonggan:
         memory = self.model.memories.get(to)
         return [memory.names[place] for place in memory.find(self.completed(caption))] if memory is not None else []
 
+    def unknown(self, caption: str, to: str = "image") -> list[str]:
+        """Return the words and signs of a caption that no caption has whose row the memory of modality `to` holds; none where there is no memory."""
+        memory = self.model.memories.get(to)
+        return [] if memory is None else memory.unknown(caption)
+
     def completed(self, caption: str) -> str:
         """Return the caption that something is made of where this one is given."""
         return caption if self.completion is None else self.completion.of(caption)

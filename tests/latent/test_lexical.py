@@ -82,3 +82,9 @@ def test_an_index_survives_being_stored(index: LexicalIndex) -> None:
         one, two = index.nearest(text, 4), again.nearest(text, 4)
         np.testing.assert_array_equal(one[0], two[0])
         np.testing.assert_allclose(one[1], two[1])
+
+
+def test_words_and_signs_that_no_text_has_are_named() -> None:
+    index = LexicalIndex.build([["red heart, noto style", "红心，noto 风格"]])
+    assert index.unknown("red giraffes of ｎｏｔｏ style") == ["giraffes"]
+    assert index.unknown("\N{DOG FACE} 红龙") == ["\N{DOG FACE}", "龙"]

@@ -19,6 +19,8 @@ SPACED = 1 << 18
 BUCKETS = 2 * SPACED
 PIECE = 0.5
 """What a piece of unspaced writing counts for: n characters have 2 n - 1 pieces, and would outweigh the spaced words beside them twice over."""
+SPELT = 4
+"""Letters from which a word is told where it is unknown: shorter ones ("of", "the") say little."""
 FATIGUE = 0.5
 CANDIDATES = 4096
 
@@ -35,8 +37,12 @@ def words(text: str) -> list[str]:
     return list(found)
 
 
+def _bucket(word: str) -> int:
+    return zlib.crc32(word.encode()) % SPACED + (SPACED if UNSPACED.match(word) else 0)
+
+
 def _buckets(text: str) -> tuple[int, ...]:
-    return tuple(dict.fromkeys(zlib.crc32(word.encode()) % SPACED + (SPACED if UNSPACED.match(word) else 0) for word in words(text)))
+    return tuple(dict.fromkeys(map(_bucket, words(text))))
 
 
 def _weights(buckets: Integers, frequencies: Integers, texts: int) -> Floats:
@@ -94,6 +100,14 @@ class LexicalIndex:
         counts = np.zeros(BUCKETS, dtype=np.int64)
         counts[arrays["words"].astype(np.int64)] = arrays["counts"]
         return cls(np.concatenate([[0], np.cumsum(counts)]), _unsqueezed(arrays["postings"]), _unsqueezed(arrays["owners"]))
+
+    def unknown(self, text: str) -> list[str]:
+        """Return the words of a text that no text here has, in order: those of four letters or more, characters of unspaced writing, and signs such as emoji,
+        which are no words to this index."""
+        telling = [word for word in words(text) if (len(word) == 1 if UNSPACED.match(word) else len(word) >= SPELT)]
+        strange = {word for word in telling if self.starts[_bucket(word)] == self.starts[_bucket(word) + 1]}
+        strange |= {sign for sign in text if unicodedata.category(sign) == "So"}
+        return sorted(strange, key=unicodedata.normalize("NFKC", text).casefold().find)
 
     def nearest(self, text: str, count: int, *, excluded: int | None = None) -> tuple[Integers, Floats]:
         """Return up to `count` rows with their scores in (0, 1], the first by cosine alone; `excluded` is never among them.

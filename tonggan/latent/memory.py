@@ -118,6 +118,10 @@ class Memory:
             return []
         return [int(place) for place, score in zip(places, scores, strict=True) if score >= self.config.least / 2]
 
+    def unknown(self, text: str) -> list[str]:
+        """Return the words and signs of `text` that no text in memory has; nothing from an empty memory."""
+        return self._index.unknown(text) if len(self) else []
+
     def recall(self, texts: Sequence[str], *, excluded: Sequence[int] | None = None, randomness: torch.Generator | None = None) -> References | None:
         """Return for each text what it recalls; None from an empty memory.
 

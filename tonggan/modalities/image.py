@@ -69,6 +69,8 @@ def open_unchanged(source: Path | bytes, *, name: str = "") -> Image.Image:
         raise UserError(f"{called}: no such file.") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"{called}: a decompression-bomb (more than {MAX_PIXELS:,} pixels). Scale it down first.") from error
+    except UserError:
+        raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{called}: not a picture that can be read, or broken.") from error
     if picture.width * picture.height > MAX_PIXELS:
@@ -96,7 +98,7 @@ def inspect_picture(source: Path | bytes) -> PictureFacts:
     try:
         picture = open_unchanged(source)
     except UserError as error:
-        kinds = {"decompression-bomb": "decompression-bomb", "empty": "empty", "no such file": "missing"}
+        kinds = {": a decompression-bomb": "decompression-bomb", ": the file is empty": "empty", ": no such file": "missing"}
         return PictureFacts(problems=(next((kind for text, kind in kinds.items() if text in str(error)), "broken"),))
     facts = PictureFacts(picture.format or "", picture.size, picture.mode)
     try:

@@ -57,8 +57,10 @@ def is_language_code(name: str) -> bool:
 
 
 def check_caption(text: str) -> str:
-    """Return a caption given by a user, made regular; raises `UserError` where it is empty."""
+    """Return a caption given by a user, made regular; raises `UserError` where it is empty, and where it is no text (half a character, say)."""
     cleaned = clean_caption(text)
+    if any("\ud800" <= letter <= "\udfff" for letter in cleaned):
+        raise UserError(f"the caption {cleaned!r} is not UTF-8 text. Write it again.")
     if not cleaned:
         raise UserError("the caption is empty. Say what is to be made, for example: 'a red heart, noto style'.")
     return cleaned
