@@ -26,22 +26,26 @@ class LanguageConfig(Strict):
     """`{caption}` is one of the row's captions in this language; any other name is looked up in the row's tags (`{label.en}`, `{style}`)."""
 
 
+Spread = Annotated[float, Field(ge=0, le=2)]
+"""A standard deviation; above 2, whatever its unit here, nothing is left to be seen."""
+
+
 class AugmentConfig(Strict):
     """How training pictures are changed; the settings of `tonggan.data.augment.Augmentation`."""
 
-    probability: float = 0.12
+    probability: float = Field(default=0.12, ge=0, le=1)
     """Share of the pictures that each change is made to."""
     flip: bool = False
     """Mirror left and right: not where text or direction matters."""
-    shift: float = 0.0
+    shift: Spread = 0.0
     """Standard deviation of the shift, as a share of the side."""
-    scale: float = 0.0
+    scale: Spread = 0.0
     """Standard deviation of the size, in octaves."""
-    rotate: float = 0.0
+    rotate: float = Field(default=0.0, ge=0, le=180)
     """Largest turn in degrees, to either side."""
-    brightness: float = 0.0
+    brightness: Spread = 0.0
     """Standard deviation of what is added to all pixels, black being -1 and white 1."""
-    saturation: float = 0.0
+    saturation: Spread = 0.0
     """Standard deviation of the factor of colour, in octaves."""
     background: Literal["white", "mirror"] = "white"
     """What stands where nothing was: white for drawings, the mirrored picture for photographs."""
