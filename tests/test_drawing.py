@@ -123,10 +123,11 @@ def test_an_ending_is_looked_at_before_anything_is_drawn(tmp_path: Path) -> None
 
 def test_a_row_with_captions_in_several_languages_is_drawn_by_one(tmp_path: Path) -> None:
     rows = [{"text": {"zh": "黑猫", "en": "a black cat"}, "file_name": "a.png"}, {"text": ["a dog", "a pup"], "file_name": "b.png"}]
+    rows.append({"text": "红心", "label": {"en": "red heart"}, "file_name": "c.png"})  # what another column says is not asked for
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     painter, said = Painter(), list[str]()
     draw_file(painter, tmp_path / "rows.jsonl", tmp_path / "out", request=Request(), warn=said.append)
-    assert painter.drawn == ["a black cat", "a dog"]
+    assert painter.drawn == ["a black cat", "a dog", "红心"]
     with pytest.raises(UserError, match=r"a\.jpg: a sheet is a PNG"):
         draw_file(painter, tmp_path / "rows.jsonl", tmp_path / "out", request=Request(), warn=print, sheet=tmp_path / "a.jpg")
 

@@ -156,7 +156,7 @@ def _wanted(captions: Path, out: Path) -> list[_Wanted]:
     taken: dict[Path, int] = {}
     for number, row in enumerate(rows, 1):
         where = f"{captions}, row {number}"
-        said = captions_of(row, text)
+        said = captions_of({text: row.get(text)}, text)
         caption = next((each for language in ("en", *said) for each in said.get(language, ())), "")
         if not caption:
             raise UserError(f"{where}: the caption is empty. Nothing was drawn; mend or remove the row.")
