@@ -122,9 +122,8 @@ class Run:
         self.journal = Journal(out, tensorboard=recipe.monitor.tensorboard, after_step=after)
         self.stop_asked = False
         self._measured: tuple[int, dict[str, float]] = (-1, {})
-        self._sound = not any(
-            player.suspected() for player in self.learner.players
-        )  # whether the last look found what the players make worth keeping
+        # Whether the last look, of an earlier sitting, too, found what the players make worth keeping.
+        self._sound = not any(player.suspected() for player in self.learner.players)
 
     def _hold(self) -> None:
         """Keep other processes out of the folder until the run has ended; raises `UserError` where one is in it."""
