@@ -287,7 +287,11 @@ def test_captions_that_are_empty_or_too_long(tonggan: Tonggan, tmp_path: Path) -
     row = tonggan("draw", "--captions", tmp_path / "rows.jsonl", "--out", tmp_path / "out", "--num-inference-steps", "1")
     assert (row.status, "row 2: the caption is empty" in row.err) == (2, True)
     assert not (tmp_path / "out").exists()
-    for name, content, said in (("blank.jsonl", "\n", "there is no row in it"), ("captions.txt", "a heart", "not a kind of table")):
+    for name, content, said in (
+        ("blank.jsonl", "\n", "there is no row in it"),
+        ("captions.md", "a heart", "not a kind of table"),
+        ("none.txt", "\n", "no caption in it"),
+    ):
         (tmp_path / name).write_text(content)
         done = tonggan("draw", "--captions", tmp_path / name, "--out", tmp_path / "out")
         assert (done.status, said in done.err) == (2, True)

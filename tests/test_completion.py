@@ -31,3 +31,11 @@ def test_what_is_drawn_is_the_completed_caption() -> None:
     assert model.recalled("horse") == model.recalled("horse, fluent style")
     model.completion = None
     assert model.generate("horse", to="image", seed=3)[0].tobytes() != two
+
+
+def test_emoji_are_written_out_by_their_names() -> None:
+    assert COMPLETION.of("\N{DOG FACE}") == "dog face, fluent style"
+    assert COMPLETION.of("a \N{GIRAFFE FACE}, noto style") == "a giraffe, noto style"
+    assert COMPLETION.of("\N{THUMBS UP SIGN}\N{EMOJI MODIFIER FITZPATRICK TYPE-4}") == "thumbs up medium skin tone, fluent style"
+    assert COMPLETION.of("红色的\N{CAT FACE}") == "红色的猫脸，fluent 风格"
+    assert COMPLETION.of("plain  words ,noto") == "plain  words ,noto"

@@ -132,6 +132,19 @@ def test_a_row_with_captions_in_several_languages_is_drawn_by_one(tmp_path: Path
         draw_file(painter, tmp_path / "rows.jsonl", tmp_path / "out", request=Request(), warn=print, sheet=tmp_path / "a.jpg")
 
 
+def test_captions_without_file_names_are_numbered(tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("a black cat\n\n红心\n", encoding="utf-8-sig")
+    (tmp_path / "rows.csv").write_text("caption\na dog\n", encoding="utf-8")
+    painter = Painter()
+    for name, files in (("lines.txt", ["0001.png", "0002.png"]), ("rows.csv", ["0001.png"])):
+        draw_file(painter, tmp_path / name, tmp_path / name[:4], request=Request(), warn=print)
+        assert sorted(file.name for file in (tmp_path / name[:4]).glob("*.png")) == files
+    assert painter.drawn == ["a black cat", "红心", "a dog"]
+    (tmp_path / "latin.txt").write_bytes("ein gr\u00fcner Apfel".encode("latin-1"))
+    with pytest.raises(UserError, match=r"latin\.txt: not UTF-8 text"):
+        draw_file(painter, tmp_path / "latin.txt", tmp_path / "out", request=Request(), warn=print)
+
+
 def test_what_no_remembered_caption_has_is_told(tmp_path: Path) -> None:
     said: list[str] = []
     draw_one(Painter(), "\N{DOG FACE}", tmp_path / "a.png", n=1, request=Request(), warn=said.append)

@@ -182,10 +182,13 @@ def draw(
         Path | None, typer.Option(help="With --best-of: a reward head ('votes learn') chooses; without, closeness to the caption does.")
     ] = None,
     as_written: Annotated[
-        bool, typer.Option("--as-written", help="A caption that names no drawing style is not completed with one, where the model does that.")
+        bool, typer.Option("--as-written", help="No style for a caption that names none, no words for emoji, where the model does that.")
     ] = False,
     variations: Annotated[Path | None, typer.Option(help="A picture: others of what it shows, instead of a caption.")] = None,
-    captions: Annotated[Path | None, typer.Option(help="JSON lines with text and file_name: one picture a row.")] = None,
+    captions: Annotated[
+        Path | None,
+        typer.Option(help="A table with captions (and names for the pictures), or a .txt with one a line."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for --captions.")] = Path("out/pictures"),
     sheet: Annotated[Path | None, typer.Option(help="With --captions: a contact sheet (PNG) of all pictures, too.")] = None,
     metadata: Annotated[

@@ -98,9 +98,9 @@ def _notices(model: Tonggan, caption: str) -> list[str]:
     said = (
         []
         if completed == caption or model.completion is None
-        else [f"drawn as '{completed}': name {', '.join(model.completion.unless)}, or give --as-written."]
+        else [f"drawn as '{completed}'. Styles are {', '.join(model.completion.unless)}; --as-written leaves a caption as it is."]
     )
-    unknown = model.unknown(caption)
+    unknown = model.unknown(completed)
     if unknown:
         said.append(f"no drawing that the model remembers has {', '.join(map(repr, unknown))} in its captions: it can only guess at that.")
     return [*said, *model.notices(check_caption(caption))]
@@ -141,17 +141,31 @@ class _Wanted:
     path: Path
 
 
+def _rows(captions: Path) -> list[dict[str, Any]]:
+    """Return the rows of a table, or a text file's lines as such."""
+    if not captions.is_file():
+        raise UserError(f"{captions}: no such file.")
+    if captions.suffix.lower() != ".txt":
+        return list(read_table(captions))
+    try:
+        lines = captions.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{captions}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
+    rows = [{CAPTION_COLUMNS[0]: line} for line in lines if line.strip()]
+    if not rows:
+        raise UserError(f"{captions}: there is no caption in it. It should hold one a line.")
+    return rows
+
+
 def _wanted(captions: Path, out: Path) -> list[_Wanted]:
-    """Return what the rows of a table ask for.
+    """Return what the rows of a table ask for; where none of its columns names files, the pictures are numbered by the rows: 0001.png.
 
     Raises `UserError` that names the row for an empty caption, and for a file name that is missing, leads out of `out`, has an ending that is not written or
     is an earlier row's.
     """
-    if not captions.is_file():
-        raise UserError(f"{captions}: no such file.")
-    rows = list(read_table(captions))
+    rows = _rows(captions)
     text = find_column(list(rows[0]), CAPTION_COLUMNS, what="caption", where=str(captions))
-    name = find_column(list(rows[0]), FILE_COLUMNS, what="picture's file", where=str(captions))
+    name = next((column for column in FILE_COLUMNS if column in rows[0]), None)
     wanted: list[_Wanted] = []
     taken: dict[Path, int] = {}
     for number, row in enumerate(rows, 1):
@@ -160,13 +174,14 @@ def _wanted(captions: Path, out: Path) -> list[_Wanted]:
         caption = next((each for language in ("en", *said) for each in said.get(language, ())), "")
         if not caption:
             raise UserError(f"{where}: the caption is empty. Nothing was drawn; mend or remove the row.")
-        if not row.get(name):
+        file = f"{number:04d}.png" if name is None else str(row.get(name) or "")
+        if not file:
             raise UserError(f"{where}: no {name}. Nothing was drawn; give the row one.")
-        path = inside(out, str(row[name]), where=where)
+        path = inside(out, file, where=where)
         check_ending(path, where=where)
         earlier = taken.setdefault(path.resolve(), number)
         if earlier != number:
-            raise UserError(f"{where}: {name} '{row[name]}' is that of row {earlier}, too. Nothing was drawn; give each row its own.")
+            raise UserError(f"{where}: {name} '{file}' is that of row {earlier}, too. Nothing was drawn; give each row its own.")
         wanted.append(_Wanted(caption, path))
     return wanted
 
@@ -181,7 +196,7 @@ def draw_file(
     sheet: Path | None = None,
     progress: Show | None = None,
 ) -> int:
-    """Draw one picture a row of a JSON lines file, named by the row's `file_name`, and return how many; row i is drawn from `seed` + i.
+    """Draw one picture a row of a table or a line of a text file, and return how many; row i is drawn from `seed` + i.
 
     Of a row's captions the first is drawn, in English where there is one. Raises `UserError` for a row that cannot become a picture, and for a sheet that is
     no PNG, before anything is drawn.
@@ -204,7 +219,7 @@ def draw_file(
         if progress is not None:
             progress("drawing", start + len(part), len(wanted))
     if sheet is not None:
-        drawn = contact_sheet(pictures, [row.caption for row in wanted])
+        drawn = contact_sheet(pictures, [model.completed(row.caption) for row in wanted])
         with replacing(sheet) as beside:
             drawn.save(beside, format="PNG")
     return len(wanted)

@@ -278,6 +278,15 @@ class Tonggan:
         """Return the caption that something is made of where this one is given."""
         return caption if self.completion is None else self.completion.of(caption)
 
+    def learned_from(self, content_hash: str, split: str) -> bool:
+        """Return whether a pack's rows of `split` are what this model was trained on, or one that it began from."""
+        trained = self.config.get("trained")
+        while trained:
+            if trained.get("data") == content_hash:
+                return split == self.recipe.data.train_split
+            trained = trained.get("before")
+        return False
+
     def notices(self, inputs: Any) -> list[str]:
         """Return what a user should know of inputs (a caption that is cut, say)."""
         given, kind = self._given(inputs)

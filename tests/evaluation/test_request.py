@@ -38,6 +38,16 @@ def test_a_card_is_repeated_figure_by_figure(card: Path, tmp_path: Path) -> None
     assert (found.column, found.key, found.before) == ("the model", "sharpness", other.value)
 
 
+def test_rows_that_the_model_was_trained_on_are_told(card: Path, drawer: Path) -> None:
+    judged = Card.load(card)
+    assert judged.warnings[0].startswith("The model was trained on these rows ('train')")
+    model = Tonggan.from_pretrained(drawer)
+    assert not model.learned_from(judged.data.content_hash, "test")
+    assert not model.learned_from("0" * 64, "train")
+    model.config["trained"] = {"data": "other", "before": model.config["trained"]}
+    assert model.learned_from(judged.data.content_hash, "train")
+
+
 def test_rows_and_page_name_the_seeds_of_the_best_of_several(card: Path) -> None:
     rows = [json.loads(line) for line in (card.parent / "rows.jsonl").read_text().splitlines()]
     assert [row["seed"] for row in rows] == [0, 2, 4, 6, 8, 10, 12, 14]

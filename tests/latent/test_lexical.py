@@ -88,3 +88,20 @@ def test_words_and_signs_that_no_text_has_are_named() -> None:
     index = LexicalIndex.build([["red heart, noto style", "红心，noto 风格"]])
     assert index.unknown("red giraffes of ｎｏｔｏ style") == ["giraffes"]
     assert index.unknown("\N{DOG FACE} 红龙") == ["\N{DOG FACE}", "龙"]
+
+
+def test_a_word_stands_for_its_other_number_where_texts_have_that() -> None:
+    index = LexicalIndex.build(
+        [["a red apple, noto style"], ["strawberry, noto style"], ["skis, noto style"], ["a cat"], ["a cat with cats"], *[["cat"]] * 4]
+    )
+    for asked, row in (("apples, noto style", 0), ("strawberries", 1), ("a ski", 2)):
+        assert index.nearest(asked, 1)[0].tolist() == [row]
+        assert index.unknown(asked) == []
+    assert sorted(index.nearest("cats", 6)[0].tolist()) == [3, 4, 5, 6, 7, 8]
+    assert index.nearest("cat with", 1)[0].tolist() == [4]
+
+
+def test_an_unknown_word_is_sought_as_the_two_that_it_is_made_of() -> None:
+    index = LexicalIndex.build([["a house, noto style"], ["a light bulb, noto style"], ["a face, noto style"]])
+    assert sorted(index.nearest("lighthouse, noto style", 2)[0].tolist()) == [0, 1]
+    assert index.unknown("lighthouse, noto style") == ["lighthouse"]

@@ -72,6 +72,10 @@ class BestOf:
         """SHA-256 of the weights."""
         return self.model.weights_hash
 
+    def learned_from(self, content_hash: str, split: str) -> bool:
+        """Return whether a pack's rows of `split` are what the model was trained on."""
+        return self.model.learned_from(content_hash, split)
+
     def settings(self) -> dict[str, Any]:
         """Return the model's settings, and `best_of`."""
         return self.model.settings() | {"best_of": self.count}

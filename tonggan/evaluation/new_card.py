@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tonggan.data.pack import Pack
 from tonggan.evaluation.card import Card, Column, DataFacts, Figure, Group, ModelFacts, NetFacts, SpeedFacts, column_of
@@ -23,6 +23,15 @@ class Judged(Protocol):
     @property
     def weights_hash(self) -> str:
         """SHA-256 of the weights."""
+        ...
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A model that knows what it was trained on."""
+
+    def learned_from(self, content_hash: str, split: str) -> bool:
+        """Return whether a pack's rows of `split` are what it was trained on."""
         ...
 
 
@@ -48,6 +57,8 @@ def new_card(
 ) -> Card:
     """Return the card of an evaluation of the rows `chosen`; making their outputs took so many `seconds`, `beside` are earlier cards to show beside."""
     count = len(chosen.samples)
+    known = isinstance(model, Learner) and model.learned_from(pack.content_hash, split)
+    told = [f"The model was trained on these rows ('{split}'): the figures say how well it remembers, not what it can do."] if known else []
     card = Card(
         arrow=arrow,
         model=ModelFacts(model.name, model.weights_hash, dict(settings)),
@@ -62,7 +73,7 @@ def new_card(
         machine=machine_facts(),
         versions=versions(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        warnings=tuple(warnings),
+        warnings=(*told, *warnings),
         definitions={figure.name: FIGURES[figure.name].meaning for figure in figures},
         nets=tuple(nets),
         request=dict(request or {}),

@@ -20,7 +20,9 @@ BUCKETS = 2 * SPACED
 PIECE = 0.5
 """What a piece of unspaced writing counts for: n characters have 2 n - 1 pieces, and would outweigh the spaced words beside them twice over."""
 SPELT = 4
-"""Letters from which a word is told where it is unknown: shorter ones ("of", "the") say little."""
+"""Letters from which a word is told where it is unknown, or sought as a part of one: shorter ones ("of", "the") say little."""
+RARER = 4
+"""How many times rarer than its other number a word is to stand for both: "cats" is in a text or two that a hundred have of "cat"."""
 FATIGUE = 0.5
 CANDIDATES = 4096
 
@@ -35,6 +37,16 @@ def words(text: str) -> list[str]:
         pieces = [*run, *(run[i : i + 2] for i in range(len(run) - 1))] if UNSPACED.match(run) else [run]
         found |= dict.fromkeys(pieces)
     return list(found)
+
+
+def _other_number(word: str) -> list[str]:
+    """Return what the singular of a word that ends in -s may be, or its plural, as English forms it; no more than that: a word too many may fall by chance
+    into the bucket of another one."""
+    if word.endswith("ies"):
+        return [f"{word[:-3]}y"]
+    if word.endswith("s"):
+        return [word[:-1], *([word[:-2]] if word.endswith(("ses", "xes", "zes", "ches", "shes", "oes")) else [])]
+    return [f"{word[:-1]}ies" if word.endswith("y") else f"{word}es" if word.endswith(("x", "z", "ch", "sh")) else f"{word}s"]
 
 
 def _bucket(word: str) -> int:
@@ -105,21 +117,45 @@ class LexicalIndex:
         """Return the words of a text that no text here has, in order: those of four letters or more, characters of unspaced writing, and signs such as emoji,
         which are no words to this index."""
         telling = [word for word in words(text) if (len(word) == 1 if UNSPACED.match(word) else len(word) >= SPELT)]
-        strange = {word for word in telling if self.starts[_bucket(word)] == self.starts[_bucket(word) + 1]}
+        strange = {word for word in telling if not any(map(self._frequency, self._numbers(word)))}
         strange |= {sign for sign in text if unicodedata.category(sign) == "So"}
         return sorted(strange, key=unicodedata.normalize("NFKC", text).casefold().find)
+
+    def _frequency(self, word: str) -> int:
+        bucket = _bucket(word)
+        return int(self.starts[bucket + 1] - self.starts[bucket])
+
+    def _numbers(self, word: str) -> list[str]:
+        """Return a word, and its other number where that is what texts have."""
+        if UNSPACED.match(word):
+            return [word]
+        return [word, *(other for other in _other_number(word) if self._frequency(other) > RARER * self._frequency(word))]
+
+    def _parts(self, word: str) -> list[str]:
+        """Return the two known words that an unknown one is made of ("lighthouse"), or the word."""
+        splits = ((word[:end], word[end:]) for end in range(SPELT, len(word) - SPELT + 1))
+        return next((list(split) for split in splits if all(map(self._frequency, split))), [word])
+
+    def _asked(self, text: str) -> tuple[Integers, list[npt.NDArray[np.int32]]]:
+        """Return the buckets of a text's words that texts here have, rarest first, and which texts those are, in order."""
+        spans: dict[int, npt.NDArray[np.int32]] = {}
+        for word in words(text):
+            numbers = self._numbers(word)
+            for part in [word] if any(map(self._frequency, numbers)) else self._parts(word):
+                buckets = [_bucket(each) for each in (numbers if part == word else [part])]
+                having = [self.postings[self.starts[bucket] : self.starts[bucket + 1]] for bucket in buckets]
+                spans[buckets[0]] = having[0] if len(having) == 1 else np.unique(np.concatenate(having)).astype(np.int32)
+        rarest = sorted((bucket for bucket in spans if len(spans[bucket])), key=lambda bucket: len(spans[bucket]))
+        return np.asarray(rarest, dtype=np.int64), [spans[bucket] for bucket in rarest]
 
     def nearest(self, text: str, count: int, *, excluded: int | None = None) -> tuple[Integers, Floats]:
         """Return up to `count` rows with their scores in (0, 1], the first by cosine alone; `excluded` is never among them.
 
         Words that a chosen row has count for `FATIGUE` of what they did when the next is chosen, so that rows are found for all of what a text asks
-        ("a dog with sunglasses": sunglasses, then a dog). Ties go to the earlier row.
+        ("a dog with sunglasses": sunglasses, then a dog). Ties go to the earlier row. A word that is unknown is sought as its singular or plural, or as
+        the two words that it is made of.
         """
-        asked = np.asarray(_buckets(text), dtype=np.int64)
-        frequencies = self.starts[asked + 1] - self.starts[asked]
-        order = np.argsort(frequencies, kind="stable")
-        buckets = asked[order[frequencies[order] > 0]]
-        spans = [self.postings[self.starts[bucket] : self.starts[bucket + 1]] for bucket in buckets]
+        buckets, spans = self._asked(text)
         if not spans:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         # Common words ("style") rank the texts that rarer words found, and find none themselves.
