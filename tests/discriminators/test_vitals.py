@@ -66,6 +66,18 @@ def test_one_player_that_rests_from_the_first_turn_on_does_not_hide_the_rest() -
         assert looks(vitals, **found)[1] == ADVICE[told]
 
 
+def test_a_discriminator_that_knows_nothing_is_told_unless_it_knows_captions_or_nobody_asks() -> None:
+    real, made = torch.tensor([1.0, 0.0, 1.0, 0.0]), torch.tensor([0.0, 1.0, 0.0, 1.0])
+    for other, told in ((made, ADVICE["idle"]), (real - 1, None), (None, None), (torch.full((4,), math.nan), None)):
+        vitals = Vitals(patience=2)
+        for _ in range(WARM_UP + REFERENCE + 1):
+            vitals.judged(real, made, other)
+            for player in range(2):
+                vitals.moved(player, 0.3)
+        assert vitals.figures(**FINE)["told_apart"] == pytest.approx(0.5)  # type: ignore[arg-type]
+        assert looks(vitals)[1] == told
+
+
 def test_one_look_suspects_before_several_tell() -> None:
     vitals = played()
     assert not vitals.suspected

@@ -117,6 +117,15 @@ def test_a_checkpoint_without_its_discriminator_draws_and_is_not_gone_on_from(sh
     assert again.before is not None
 
 
+def test_a_checkpoint_without_its_optimizers_is_not_gone_on_from(shapes: Path, tmp_path: Path) -> None:
+    played = recipe(shapes)
+    run(played, tmp_path / "run").train()
+    kept = {name: tensor for name, tensor in load_file(state(tmp_path / "run")).items() if not name.startswith("optimizer.")}
+    save_file(kept, state(tmp_path / "run"))
+    with pytest.raises(UserError, match=r"lacks the state of the optimizers.*initial=RUN"):
+        run(played, tmp_path / "run", resume=True)
+
+
 def test_a_game_that_collapses_ends_with_what_was_made_before_it_kept(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ["frozen=[decoders.image.linear]", "monitor.validate_every=2", "schedule.samples=64", "objectives.adversarial.patience=2"]
     begun = run(recipe(shapes, *settings, name="article-gan"), tmp_path / "run")

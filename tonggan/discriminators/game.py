@@ -4,6 +4,7 @@ The generator moves first; the discriminator is shown what was made then, so tha
 vitals) is in buffers beside the discriminator's weights.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -133,29 +134,31 @@ class Game(nn.Module):
             both = self.discriminator.judge(features, latents).float()
             real, made = both.chunk(2)
             terms, weights = {"made": self.rule.discriminator(real, made).mean()}, {"made": 1 - share}
-            if share:
-                terms["mismatched"], weights["mismatched"] = self._mismatched(moves, shown[:count], features[:count], real), share
+            other = self._elsewhere(moves, shown[:count], features[:count]) if share else None
+            if other is not None:
+                wrong = ~other.isnan()
+                loss = self.rule.discriminator(real, other.nan_to_num()) * wrong
+                terms["mismatched"], weights["mismatched"] = loss.sum() / wrong.sum().clamp_min(1), share
             if penalised:
                 terms["r1"], terms["r2"] = (each.mean() for each in squared_slopes(both, features if at_features else shown).chunk(2))
                 weights |= dict.fromkeys(("r1", "r2"), self.config.penalty / 2 * self.config.penalty_every)
-        self._note(real.detach(), made.detach())
+        self._note(real.detach(), made.detach(), None if other is None else other.detach())
         terms |= {"margin": (real - made).mean().detach(), "augmented": self.augment.probability.clone()}
         return LossTerms(terms, weights | {"margin": 0.0, "augmented": 0.0})
 
-    def _mismatched(self, moves: Moves, shown: Tensor, features: Tensor, real: Tensor) -> Tensor:
-        """Return the loss of telling real outputs beside their own latents from the same beside the next row's."""
-        other = torch.arange(len(real), device=real.device).roll(1)
+    def _elsewhere(self, moves: Moves, shown: Tensor, features: Tensor) -> Tensor:
+        """Return the verdicts (batch,) on real outputs beside the next row's latent; NaN where that is of the same output."""
+        other = torch.arange(len(shown), device=shown.device).roll(1)
         latents = moves.latent.rows(other)
         if self.discriminator.slopes_at_features:  # features that are seen beside a latent, and are others beside another
             features = self.discriminator.look(shown, latents).float()
-        found = self.discriminator.judge(features, latents).float()
-        wrong = (moves.rows != moves.rows[other.to(moves.rows.device)]).float().to(real.device)
-        return (self.rule.discriminator(real, found) * wrong).sum() / wrong.sum().clamp_min(1)
+        same = moves.rows == moves.rows[other.to(moves.rows.device)]
+        return self.discriminator.judge(features, latents).float().masked_fill(same.to(shown.device), math.nan)
 
-    def _note(self, real: Tensor, made: Tensor) -> None:
+    def _note(self, real: Tensor, made: Tensor, other: Tensor | None) -> None:
         self.turns += 1
         self.augment.adapt(self.rule.certainty(real, made))
-        self.vitals.judged(real, made)
+        self.vitals.judged(real, made, other)
 
     @torch.no_grad()
     def look(self, real: Tensor, latent: Latent, made: Tensor, *, seeded: bool) -> Checkup:

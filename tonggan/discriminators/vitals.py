@@ -22,6 +22,8 @@ ALIKE_CAPTIONS, ALIKE_SEEDS = 0.05, 0.005
 """Pictures that differ by less than this share of what real ones differ by are taken for the same picture."""
 MEMORISED, CERTAIN = 0.9, 0.95
 """Held-out pictures that seem nearly as made as those that are made, to a discriminator that is nearly always right."""
+BY_CHANCE = 0.6
+"""Pairs told apart by one who knows nothing are half of all; up to this share is taken for that."""
 LATELY = 0.02
 """Weight of the newest value in running means."""
 
@@ -35,6 +37,8 @@ ADVICE = {
     "or lower objectives.adversarial.learning_rate",
     "memorising": "the discriminator knows the training outputs by heart: held-out ones seem as false to it as made ones. Set "
     "objectives.adversarial.augment.kind to ada or diffaugment, raise objectives.adversarial.penalty, or give it more data",
+    "idle": "the discriminator tells neither made outputs from true ones nor their captions from others' better than chance does: verdicts teach nothing. Raise "
+    "objectives.adversarial.learning_rate, or lower objectives.adversarial.penalty or objectives.adversarial.weight",
 }
 """What is wrong -> what is said of it."""
 PLAYERS = ("generator", "discriminator")
@@ -51,16 +55,19 @@ class Vitals(nn.Module):
     def __init__(self, *, patience: int) -> None:
         super().__init__()
         self.patience = patience
-        self.register_buffer("verdicts", torch.zeros(3, dtype=torch.float64))
-        """Running means: on real outputs, on made ones, share of pairs told apart."""
+        self.register_buffer("verdicts", torch.zeros(4, dtype=torch.float64))
+        """Running means: on real outputs, on made ones, share of pairs of both told apart, share of real outputs told beside their own latent from beside
+        another's (1 where nobody asks)."""
         self.register_buffer("norms", torch.zeros(len(PLAYERS), 3, dtype=torch.float64))
         """A player: turns, mean logarithm of the gradient's norm at first, running mean lately."""
         self.register_buffer("strikes", torch.zeros(len(ADVICE), dtype=torch.long))
 
     @torch.no_grad()
-    def judged(self, real: Tensor, made: Tensor) -> None:
-        """Take note of a turn's verdicts (batch,) each."""
-        found = torch.stack([real.double().mean(), made.double().mean(), (real > made).double().mean()]).to(self.verdicts)
+    def judged(self, real: Tensor, made: Tensor, other: Tensor | None = None) -> None:
+        """Take note of a turn's verdicts (batch,) each: on real outputs, made ones, and real ones beside other latents (NaN where that is the same)."""
+        told = torch.ones(0) if other is None else (real > other)[~other.isnan()]
+        shares = [(real > made).double().mean(), told.double().mean() if len(told) else torch.ones(())]
+        found = torch.stack([each.to(self.verdicts) for each in (real.double().mean(), made.double().mean(), *shares)])
         if torch.isfinite(found).all():
             self.verdicts.copy_(found if not self.verdicts.any() else torch.lerp(self.verdicts, found, LATELY))
 
@@ -88,8 +95,13 @@ class Vitals(nn.Module):
         compares); `captions` and `seeds` are how much made outputs differ, from caption to caption and
         from seed to seed, as shares of how much real ones do (None where seeds change nothing).
         """
-        real, made, told_apart = self.verdicts.tolist()
-        figures = {"margin": real - made, "told_apart": told_apart, "memorised": min(max(1 - held_out / max(real - made, 1e-6), 0.0), 1.0)}
+        real, made, told_apart, own_told = self.verdicts.tolist()
+        figures = {
+            "margin": real - made,
+            "told_apart": told_apart,
+            "own_told": own_told,
+            "memorised": min(max(1 - held_out / max(real - made, 1e-6), 0.0), 1.0),
+        }
         figures |= {f"{name}_gradient_growth": self.growth(player) for player, name in enumerate(PLAYERS)}
         return figures | {"diversity_captions": captions} | ({} if seeds is None else {"diversity_seeds": seeds})
 
@@ -107,6 +119,7 @@ class Vitals(nn.Module):
             "exploding": max(growths) > GROWN,
             "vanishing": min(growths) < 1 / GROWN or float(self.norms[GENERATOR, 2]) < math.log(DEAD),
             "memorising": figures["memorised"] > MEMORISED and figures["told_apart"] > CERTAIN,
+            "idle": bool(self.verdicts.any()) and max(figures["told_apart"], figures["own_told"]) < BY_CHANCE,
         }
         ready = self.norms[:, 0].max() >= WARM_UP + REFERENCE  # one of the two may rest all the time
         now = torch.tensor([seen[name] and bool(ready) for name in ADVICE]).to(self.strikes.device)

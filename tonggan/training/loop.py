@@ -182,13 +182,19 @@ class Learner:
         """Go back to what `snapshot` returned; raises `UserError` where a player is missing."""
         tensors = checkpoint.tensors
         for player in self.beside:
-            missing = player.module.state_dict().keys() - strip(tensors, f"player.{player.name}.").keys()
+            kept = strip(tensors, f"player.{player.name}.")
+            missing = [name for name, value in player.module.state_dict().items() if name not in kept or kept[name].shape != value.shape]
             if missing:
                 raise UserError(
                     f"the checkpoint of step {checkpoint.step:,} lacks the {player.name} ({len(missing)} tensors, first: {min(missing)}). The model in it draws, "
                     f"but training cannot go on from it; begin another run from it with initial=RUN, whose {player.name} starts anew."
                 )
-            player.module.load_state_dict(strip(tensors, f"player.{player.name}."))
+            player.module.load_state_dict(kept)
+        if checkpoint.step > checkpoint.facts["dropped"] and not strip(tensors, "optimizer."):
+            raise UserError(
+                f"the checkpoint of step {checkpoint.step:,} lacks the state of the optimizers: what was trained cannot go on as if it had never stopped. "
+                "Begin another run from it with initial=RUN."
+            )
         self.model.load_state_dict(strip(tensors, "model."))
         self.average.load(strip(tensors, "average."))
         for name, optimizers in self.optimizers.items():
