@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models
 
 from tonggan.errors import DiskFullError, UserError
-from tonggan.files import read_text, replacing
+from tonggan.files import inside, read_text, replacing
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
@@ -22,6 +22,15 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> 
         beside.write_text(str(1 / 0))
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("../b.png", "leads out of"), ("a\0.png", "is no name of a file"), ("\ud83d.png", "is no name of a file")]
+)
+def test_a_name_in_a_table_is_that_of_a_file_within(name: str, said: str, tmp_path: Path) -> None:
+    assert inside(tmp_path, "a/../b.png", where="row 1") == tmp_path / "a/../b.png"
+    with pytest.raises(UserError, match=f"row 1: .*{said}"):
+        inside(tmp_path, name, where="row 1")
 
 
 def test_weights_may_be_read_as_the_umask_says(tmp_path: Path) -> None:

@@ -29,7 +29,11 @@ def read_text(path: Path) -> str:
 def inside(folder: Path, name: str, *, where: str) -> Path:
     """Return the path of a file that a table names within `folder`; raises `UserError`, beginning with `where`, for a name that leads out of it."""
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        within = path.resolve().is_relative_to(folder.resolve())
+    except ValueError as error:  # a zero byte, half a character
+        raise UserError(f"{where}: {name!r} is no name of a file ({error}).") from error
+    if not within:
         raise UserError(f"{where}: file_name '{name}' leads out of {folder}.")
     return path
 

@@ -1,4 +1,5 @@
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,12 @@ def test_errors(tmp_path: Path) -> None:
         save_picture(Image.new("RGB", (8, 8)), tmp_path / "a.bmp", MADE)
     with pytest.raises(UserError, match="no such file"):
         inspect_picture_file(tmp_path / "none.png")
+    long = replace(MADE, prompt="very long " * 2_000)
+    with pytest.raises(UserError, match=r"a\.jpg: .*longer than a JPEG can hold"):
+        save_picture(Image.new("RGB", (8, 8)), tmp_path / "a.jpg", long)
+    assert list(tmp_path.iterdir()) == []
+    save_picture(Image.new("RGB", (8, 8)), tmp_path / "a.webp", long)
+    assert read_provenance(tmp_path / "a.webp") == long
     (tmp_path / "text.png").write_text("hello")
     with pytest.raises(UserError, match="not a picture"):
         inspect_picture_file(tmp_path / "text.png")

@@ -21,6 +21,8 @@ from tonggan.modalities.image import flatten, open_unchanged
 MARK = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 ANIMATED = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
+LARGEST_SEGMENT = 65_533
+"""Bytes of metadata that a JPEG can hold in one piece."""
 USER_COMMENT = 0x9286
 EXIF_FOLDER = 0x8769
 XMP_TEXT = "XML:com.adobe.xmp"
@@ -132,6 +134,10 @@ def save_picture(
         else:
             exif = Image.Exif()
             exif.get_ifd(EXIF_FOLDER)[USER_COMMENT] = b"UNICODE\0" + whole.encode("utf-16-be")
+            if kind == "JPEG" and len(exif.tobytes()) > LARGEST_SEGMENT:
+                raise UserError(
+                    f"{path}: what it says of itself is longer than a JPEG can hold: the prompt. Write a PNG or WebP, or leave the prompt out."
+                )
             picture.convert("RGB").save(beside, format=kind, quality=95, exif=exif, xmp=xmp.encode(), **moving)
 
 
