@@ -8,7 +8,7 @@ from PIL import Image
 
 from tonggan.drawing import Request, draw_file, draw_morph, draw_one
 from tonggan.errors import UserError
-from tonggan.modalities.provenance import read_provenance
+from tonggan.modalities.provenance import inspect_picture_file, read_provenance
 
 
 class Painter:
@@ -126,7 +126,8 @@ def test_a_row_with_captions_in_several_languages_is_drawn_by_one(tmp_path: Path
     rows.append({"text": "红心", "label": {"en": "red heart"}, "file_name": "c.png"})  # what another column says is not asked for
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     painter, said = Painter(), list[str]()
-    draw_file(painter, tmp_path / "rows.jsonl", tmp_path / "out", request=Request(), warn=said.append)
+    draw_file(painter, tmp_path / "rows.jsonl", tmp_path / "out", request=Request(), warn=said.append, sheet=tmp_path / "sheet.png")
+    assert inspect_picture_file(tmp_path / "sheet.png")["made_by_trained_algorithm"]
     assert painter.drawn == ["a black cat", "a dog", "红心"]
     with pytest.raises(UserError, match=r"a\.jpg: a sheet is a PNG"):
         draw_file(painter, tmp_path / "rows.jsonl", tmp_path / "out", request=Request(), warn=print, sheet=tmp_path / "a.jpg")

@@ -13,9 +13,9 @@ from tonggan.choosing import Candidate
 from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, captions_of, find_column
 from tonggan.data.layouts.tables import read_table
 from tonggan.errors import UserError
-from tonggan.files import inside, numbered, replacing
+from tonggan.files import inside, numbered
 from tonggan.modalities.image import ENDINGS, open_picture
-from tonggan.modalities.provenance import Provenance, check_ending, save_picture
+from tonggan.modalities.provenance import Provenance, check_ending, save_marked, save_picture
 from tonggan.modalities.sheet import contact_sheet
 from tonggan.modalities.text import check_caption
 from tonggan.pipeline import Tonggan
@@ -219,9 +219,7 @@ def draw_file(
         if progress is not None:
             progress("drawing", start + len(part), len(wanted))
     if sheet is not None:
-        drawn = contact_sheet(pictures, [model.completed(row.caption) for row in wanted])
-        with replacing(sheet) as beside:
-            drawn.save(beside, format="PNG")
+        save_marked(contact_sheet(pictures, [model.completed(row.caption) for row in wanted]), sheet)
     return len(wanted)
 
 

@@ -41,11 +41,34 @@ def model_card(config: Mapping[str, Any]) -> str:
         *_figures(config.get("figures", ())),
         "The weights are the exponential moving average. `config.json` holds the resolved recipe and rebuilds the model.",
         "",
-        "**Limits.** It knows what its data showed and named and nothing else; what it has not seen it guesses from parts of what it has.",
-        "Every picture, clip and sound it makes is marked as made by a trained algorithm (IPTC `trainedAlgorithmicMedia`).",
+        f"**Limits.** It knows what its data showed and named and nothing else; what it has not seen it guesses from parts of what it has. {_limits(recipe)}",
+        "Every picture, clip and sound that `tonggan draw`, `morph` and `sound` write is marked as made by a trained algorithm (IPTC `trainedAlgorithmicMedia`);",
+        "what Python returns and the previews of a training are not.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _limits(recipe: Mapping[str, Any]) -> str:
+    """Say what the recipe's sizes leave out."""
+    encoders, decoders, data = recipe["model"]["encoders"], recipe["model"]["decoders"], recipe["data"]
+    said = []
+    if "image" in decoders:
+        said.append(f"Pictures are {data['size']} x {data['size']}.")
+    if "image" in encoders:
+        said.append(f"What a picture shows is seen at {data['size']} x {data['size']}.")
+    if (most := encoders.get("text", {}).get("max_tokens")) is not None:
+        said.append(f"Captions are cut at {most} tokens, start and end included, which is told.")
+    if "text" in decoders:
+        said.append("Sentences are worded as its captions were.")
+    if "video" in encoders:
+        said.append(f"Clips are seen at {data['size']} x {data['size']}, {data['frames_per_second']:g} frames a second.")
+    if "audio" in decoders:
+        said.append(
+            f"Sounds have one channel of {data['sample_rate_hz']:,} Hz and last {data['clip_seconds']:g} s"
+            + (", window by window." if "video" in encoders else ".")
+        )
+    return " ".join(said)
 
 
 def _has(model: Mapping[str, Any], *modalities: str) -> bool:

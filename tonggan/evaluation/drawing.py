@@ -14,7 +14,7 @@ from PIL import Image
 from tonggan.data.loader import Phrasings, first_caption
 from tonggan.data.pack import Pack
 from tonggan.errors import UserError, nearest
-from tonggan.files import replacing
+from tonggan.modalities.provenance import save_marked
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
 
@@ -201,5 +201,4 @@ def picture_paths(samples: Iterable[Sample]) -> list[PurePosixPath]:
 def save_pictures(folder: Path, samples: Iterable[Sample], pictures: Iterable[Image.Image]) -> None:
     """Write every drawn picture as PNG into `folder`, at its `picture_paths`."""
     for path, picture in zip(picture_paths(samples), pictures, strict=True):
-        with replacing(folder / path) as beside:
-            picture.save(beside, format="PNG")
+        save_marked(picture, folder / path)

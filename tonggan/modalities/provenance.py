@@ -141,6 +141,14 @@ def save_picture(
             picture.convert("RGB").save(beside, format=kind, quality=95, exif=exif, xmp=xmp.encode(), **moving)
 
 
+def save_marked(picture: Image.Image, path: Path) -> None:
+    """Write a picture as a PNG that says no more than that a trained algorithm made it (contact sheets, pictures that were drawn to be measured)."""
+    info = PngInfo()
+    info.add_itxt(XMP_TEXT, xmp_packet("tonggan"))
+    with replacing(path) as beside:
+        picture.save(beside, format="PNG", pnginfo=info)
+
+
 def _opened(path: Path) -> Image.Image:
     picture = open_unchanged(path)
     try:
