@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import soxr
 
 from tonggan.data.synthesis.scene import compose, sound
 from tonggan.evaluation.synchrony import Agreement, agree, synchrony_figures
@@ -34,6 +35,17 @@ def test_onsets_of_real_sounds_are_found_when_they_are() -> None:
     assert figures["onset_f1"].value > 0.99
     assert figures["onset_count_error"].value < 0.02
     assert abs(figures["onset_lateness"].value) < 0.002
+
+
+@pytest.mark.parametrize("number", [4, 16])
+def test_onsets_do_not_hang_on_the_sample_rate(number: int) -> None:
+    scene = compose(np.random.default_rng([9, number]), seconds=4.0)
+    heard = sound(scene, np.random.default_rng(number), sample_rate_hz=48_000)
+    wanted = onsets(soxr.resample(heard, 48_000, 16_000), 16_000)
+    assert len(wanted) == len(scene.events)
+    for rate in (8_000, 22_050, 44_100, 48_000):
+        assert onsets(soxr.resample(heard, 48_000, rate), rate) == pytest.approx(wanted, abs=0.01), rate
+    assert len(onsets(heard[:1], 48_000)) == 0
 
 
 def test_what_a_louder_blow_masks_is_no_onset_of_its_own() -> None:

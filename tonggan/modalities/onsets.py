@@ -3,8 +3,11 @@
 import numpy as np
 import torch
 
+from tonggan.modalities.audio import Sound
 from tonggan.modalities.spectrogram import Mel, log_mel
 
+SAMPLE_RATE_HZ = 16_000
+"""What is heard is brought to this rate first: frames and bands, and so the numbers below, are those of a spectrogram at it."""
 APART_SECONDS = 0.06
 """Two onsets that are closer are one."""
 APART_BANDS = 1
@@ -27,16 +30,17 @@ def onsets(waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     around them; each is moved to where a short envelope rises most, and what a louder one just before masks is left out. The numbers were chosen on 810
     training clips of `data synth foley --seed 1`.
     """
+    waveform = Sound(waveform[None], sample_rate_hz).resampled(SAMPLE_RATE_HZ).samples[0]
     if not np.abs(waveform).max(initial=0) > 1e-4:
         return np.zeros(0)
-    mel = Mel(sample_rate_hz=sample_rate_hz)
+    mel = Mel(sample_rate_hz=SAMPLE_RATE_HZ)
     rise = _flux(log_mel(torch.from_numpy(np.asarray(waveform, dtype=np.float32)), mel).numpy())
     rise[-(mel.window_length // 2 // mel.hop_length + 1) :] = 0  # a tone that is cut off at the end clicks in every band
     around = np.convolve(rise, np.ones(31) / 31)[15 : 15 + len(rise)]
     reach = round(APART_SECONDS * mel.frames_per_second / 2)
     highest = np.lib.stride_tricks.sliding_window_view(np.pad(rise, reach), 2 * reach + 1).max(1)
     found = np.flatnonzero((rise >= highest) & (rise > RISE) & (rise > OVER_NEIGHBOURS * around))
-    envelope, step = _envelope(waveform, sample_rate_hz)
+    envelope, step = _envelope(waveform)
     seconds = [_steepest(envelope, frame / mel.frames_per_second, step) for frame in found]
     loud = [(second, level) for second in seconds if (level := _level(envelope, second, step)) > QUIET * envelope.max()]
     return _kept(loud)
@@ -63,12 +67,12 @@ def _kept(loud: list[tuple[float, float]]) -> np.ndarray:
     return np.asarray(kept)
 
 
-def _envelope(waveform: np.ndarray, sample_rate_hz: int) -> tuple[np.ndarray, float]:
+def _envelope(waveform: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the level of every millisecond, over two of them, and its length in seconds."""
-    step = max(1, sample_rate_hz // 1000)
+    step = SAMPLE_RATE_HZ // 1000
     whole = np.asarray(waveform[: len(waveform) // step * step], dtype=np.float64).reshape(-1, step)
     power = (whole**2).mean(1)
-    return np.sqrt((power + np.append(power[1:], 0)) / 2), step / sample_rate_hz
+    return np.sqrt((power + np.append(power[1:], 0)) / 2), step / SAMPLE_RATE_HZ
 
 
 def _steepest(envelope: np.ndarray, second: float, step: float) -> float:
