@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -50,6 +51,16 @@ def test_info_nce_of_equal_points_is_log_of_the_batch() -> None:
 def test_info_nce_prefers_the_right_pairs() -> None:
     points = torch.eye(5)
     assert Alignment()(points, points) < Alignment()(points, points.roll(1, 0))
+
+
+def test_a_temperature_at_its_end_can_come_back() -> None:
+    points, alignment = torch.eye(5), Alignment()
+    torch.nn.init.constant_(alignment.logit_scale, 6.0)
+    optimizer = torch.optim.SGD(alignment.parameters(), lr=1e-3)
+    alignment(points, points.roll(1, 0)).backward()  # pairs that do not agree ask for a lower scale
+    assert alignment.logit_scale.exp().item() == pytest.approx(Alignment.MAX_SCALE, rel=1e-5)
+    optimizer.step()
+    assert alignment.logit_scale.exp().item() < Alignment.MAX_SCALE - 1
 
 
 def in_time(events: list[int], *, tokens: int = 10, rate: float = 10.0) -> Latent:

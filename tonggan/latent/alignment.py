@@ -13,18 +13,24 @@ class Alignment(nn.Module):
     """Symmetric InfoNCE with a learned temperature (CLIP, Radford et al. 2021, arXiv:2103.00020, figure 3)."""
 
     MAX_SCALE = 100.0
+    """Ceiling of the learned scale, the temperature's inverse."""
 
     def __init__(self) -> None:
         super().__init__()
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def _scale(self) -> Tensor:
+        """Return the learned scale. What went beyond the ceiling is set back to it: a clamp of the result would have no gradient there to come back by."""
+        with torch.no_grad():
+            self.logit_scale.clamp_(max=math.log(self.MAX_SCALE))
+        return self.logit_scale.exp()
 
     def forward(self, first: Tensor, second: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return the loss of two batches of unit-length points (batch, width), of which row i of one belongs to row i of the other.
 
         Where two of `rows` (batch,) are the same, neither is a negative of the other.
         """
-        scale = self.logit_scale.exp().clamp(max=self.MAX_SCALE)
-        logits = scale * first.float() @ second.float().T
+        logits = self._scale() * first.float() @ second.float().T
         if rows is not None:
             same = (rows[:, None] == rows[None]).fill_diagonal_(False).to(logits.device)
             logits = logits.masked_fill(same, float("-inf"))
@@ -37,7 +43,7 @@ class Alignment(nn.Module):
         Negatives are the other rows and, where `real` (batch,) is True, the same clip at another time: `shifted`, of the modality of `second` (the hard
         negatives of Korbar et al. 2018, arXiv:1807.00230). What lies in the same clip is alike but for its time: that is what is learned.
         """
-        scale = self.logit_scale.exp().clamp(max=self.MAX_SCALE)
+        scale = self._scale()
         logits, later = scale * agreement(first, second), scale * agreement(first, shifted)
         later = later.masked_fill(~real, float("-inf"))
         truth = torch.arange(len(logits), device=logits.device)
