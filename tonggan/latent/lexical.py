@@ -69,13 +69,11 @@ class LexicalIndex:
     Attributes:
         starts: (BUCKETS + 1,) where the postings of each word begin.
         postings: texts that have the word, word after word.
-        norms: (texts,) length of each text's vector.
         owners: (texts,) the row that each text belongs to.
     """
 
     def __init__(self, starts: Integers, postings: npt.NDArray[np.int32], owners: npt.NDArray[np.int32]) -> None:
         self.starts, self.postings, self.owners = starts, postings, owners
-        self.rows = int(owners.max()) + 1 if len(owners) else 0
         frequency = np.diff(starts)
         weights = _weights(np.arange(BUCKETS), frequency, len(owners))
         squares = np.bincount(postings, weights=np.repeat(weights, frequency), minlength=len(owners))
