@@ -1,5 +1,6 @@
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -36,6 +37,12 @@ def log_probability(chain: Tensor, ids: tuple[int, ...]) -> float:
     return sum(float(chain[whole[i], whole[i + 1], whole[i + 2]]) for i in range(len(whole) - 2))
 
 
+def mean_log_probabilities(chain: Tensor, ids: tuple[int, ...]) -> tuple[float, float]:
+    """Return what a sentence that came to its end is worth, and one that was cut before it."""
+    whole, last = log_probability(chain, ids), (1, 2, *ids)[-2:]
+    return whole / (len(ids) + 1), (whole - float(chain[last[0], last[1], END])) / max(len(ids), 1)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_wide_beam_finds_what_trying_everything_finds(seed: int) -> None:
     chain = table(seed)
@@ -58,6 +65,18 @@ def test_greedy_takes_the_likeliest_token_each_time() -> None:
         expected.append(token)
         last = (last[1], token)
     assert list(found.ids) == expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("tokens", [3, 8])
+def test_what_a_penalty_chooses_is_told_without_it(seed: int, tokens: int) -> None:
+    chain = table(seed)
+    search = Search(prefix=(1, 2), end=END, max_new_tokens=tokens, repetition_penalty=1.5, temperature=1.0)
+    for beams in (1, 3):
+        found = beam_search(Chain(chain), 1, replace(search, num_beams=beams))[0]
+        assert found.score in (pytest.approx(each, abs=1e-5) for each in mean_log_probabilities(chain, found.ids))
+    drawn = sample(Chain(chain), [seed], search)[0]
+    assert drawn.score in (pytest.approx(each, abs=1e-5) for each in mean_log_probabilities(chain, drawn.ids))
 
 
 @pytest.mark.parametrize("beams", [1, 3])

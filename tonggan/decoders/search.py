@@ -15,7 +15,7 @@ class NextToken(Protocol):
     """What the search asks of a decoder that keeps its own past."""
 
     def next(self, ids: Tensor) -> Tensor:
-        """(rows, tokens) new tokens -> (rows, vocabulary) log-probabilities of what follows."""
+        """(rows, tokens) new tokens -> (rows, vocabulary) log-probabilities of what follows, on the CPU."""
         ...
 
     def take(self, rows: Tensor) -> None:
@@ -57,7 +57,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Found:
-    """A sentence: its tokens without prefix and end, and the mean log-probability of its tokens (the end counts)."""
+    """A sentence: its tokens without prefix and end, and the mean log-probability of its tokens (the end counts), whatever penalties it was sought with."""
 
     ids: tuple[int, ...]
     score: float
@@ -91,31 +91,34 @@ def beam_search(writer: NextToken, samples: int, search: Search) -> list[Found]:
     finished one; all samples go on until the last is finished.
     """
     beams = search.num_beams
-    device = torch.device("cpu")
     ids = torch.tensor([search.prefix] * (samples * beams))
     written: list[list[int]] = [[] for _ in range(samples * beams)]
     totals = torch.full((samples, beams), -math.inf)
     totals[:, 0] = 0  # all beams are alike at first: go on from one
+    plain_totals = torch.zeros(samples, beams)  # without penalties, which choose and are not told
     finished: list[list[tuple[float, Found]]] = [[] for _ in range(samples)]
     settled = [False] * samples
     for length in range(1, search.max_new_tokens + 1):
-        logs = allowed(writer.next(ids).to(device), written, search)
+        plain = writer.next(ids)
+        logs = allowed(plain, written, search)
         width = logs.shape[-1]
         reached = (totals.reshape(-1, 1) + logs).reshape(samples, beams * width)
         best, places = reached.topk(min(2 * beams, beams * width), dim=1)
+        unpenalised = (plain_totals.reshape(-1, 1) + plain).reshape(samples, beams * width).gather(1, places)
         rows, tokens = places // width, places % width
         chosen_rows, chosen_tokens = [], []
         for sample_index in range(samples):
             living = 0
-            candidates = zip(best[sample_index].tolist(), rows[sample_index].tolist(), tokens[sample_index].tolist(), strict=True)
-            for rank, (total, row, token) in enumerate(candidates):
+            candidates = zip(*(each[sample_index].tolist() for each in (best, unpenalised, rows, tokens)), strict=True)
+            for rank, (total, plain_total, row, token) in enumerate(candidates):
                 place = sample_index * beams + row
                 if token == search.end:
                     if rank < beams and total > -math.inf and not settled[sample_index]:
-                        sentence = Found(tuple(written[place]), total / length)
+                        sentence = Found(tuple(written[place]), plain_total / length)
                         finished[sample_index].append((total / length**search.length_penalty, sentence))
                 elif living < beams:
                     totals[sample_index, living] = total
+                    plain_totals[sample_index, living] = plain_total
                     chosen_rows.append(place)
                     chosen_tokens.append(token)
                     living += 1
@@ -127,7 +130,7 @@ def beam_search(writer: NextToken, samples: int, search: Search) -> list[Found]:
         ids = torch.tensor(chosen_tokens)[:, None]
         if all(settled):
             break
-    return [_best(finished[i], written[i * beams], float(totals[i, 0]), search) for i in range(samples)]
+    return [_best(finished[i], written[i * beams], float(plain_totals[i, 0])) for i in range(samples)]
 
 
 def _settled(finished: list[tuple[float, Found]], totals: Tensor, length: int, search: Search) -> bool:
@@ -137,7 +140,7 @@ def _settled(finished: list[tuple[float, Found]], totals: Tensor, length: int, s
     return finished[-1][0] >= float(totals.max()) / longest**search.length_penalty
 
 
-def _best(finished: list[tuple[float, Found]], living: list[int], total: float, search: Search) -> Found:
+def _best(finished: list[tuple[float, Found]], living: list[int], total: float) -> Found:
     return finished[0][1] if finished else Found(tuple(living), total / max(len(living), 1))
 
 
@@ -148,7 +151,7 @@ def sample(writer: NextToken, seeds: Sequence[int], search: Search) -> list[Foun
     written: list[list[int]] = [[] for _ in seeds]
     totals, ended = [0.0] * len(seeds), [False] * len(seeds)
     for _ in range(search.max_new_tokens):
-        plain = writer.next(ids).cpu()
+        plain = writer.next(ids)
         logs = nucleus(allowed(plain, written, search) / search.temperature, search.top_p)
         chosen = []
         for row, generator in enumerate(generators):
