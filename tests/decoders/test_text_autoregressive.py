@@ -102,7 +102,25 @@ def test_mistakes(decoder: TextAutoregressive, latent: Latent) -> None:
         write(decoder, latent, language="fr")
     with pytest.raises(UserError, match="num_beams must be at least 1"):
         write(decoder, latent, num_beams=0)
-    assert len(write(decoder, latent, max_new_tokens=1)) == 4
+
+
+def test_no_more_is_written_than_was_asked_for(decoder: TextAutoregressive, latent: Latent) -> None:
+    learn(decoder, latent)
+    vocabulary = decoder.known_vocabulary()
+    for tokens in (1, 2):
+        assert write(decoder, latent, num_beams=1, max_new_tokens=tokens)[0] == vocabulary.decode(vocabulary.encode(SENTENCES[0])[:tokens])
+
+
+def test_ids_that_the_vocabulary_lacks_are_neither_learned_nor_written(decoder: TextAutoregressive, latent: Latent) -> None:
+    size = decoder.known_vocabulary().size
+    assert size < decoder.config.vocabulary
+    decoder.config = decoder.config.model_copy(update={"label_smoothing": 0.1})
+    decoder.loss(latent, SENTENCES, randomness=torch.Generator()).total.backward()
+    moved = decoder.embed.weight.grad
+    assert moved is not None
+    assert moved[:size].any()
+    assert not moved[size:].any()
+    assert decoder(decoder.sentences_to_ids(SENTENCES), decoder.read(latent)).shape[-1] == size
 
 
 def test_commas_are_those_of_the_language() -> None:

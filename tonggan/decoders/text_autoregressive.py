@@ -108,14 +108,15 @@ class TextAutoregressive(WithVocabulary, Decoder[TextAutoregressiveConfig]):
         return [block for block in self.blocks if isinstance(block, Block)]
 
     def forward(self, ids: Tensor, contexts: Sequence[KeysValues], pasts: Sequence[Past] | None = None, *, position: int = 0) -> Tensor:
-        """(batch, tokens) ids -> (batch, tokens, vocabulary) logits of each next token; with `pasts` the ids stand at `position` and later."""
+        """(batch, tokens) ids -> (batch, tokens, pieces of the vocabulary) logits of each next token; with `pasts` the ids stand at `position` and later."""
         tokens = ids.shape[1]
         x = self.embed(ids) + self.positions[position : position + tokens]
         causal = torch.ones(tokens, position + tokens, dtype=torch.bool, device=ids.device).tril(position)
         bias = torch.zeros(causal.shape, device=ids.device).masked_fill(~causal, -1e4)[None, None]
         for index, block in enumerate(self._blocks()):
             x = block(x, bias, context=contexts[index], past=None if pasts is None else pasts[index])
-        return self.norm(x) @ self.embed.weight.T.to(x.dtype)
+        known = self.embed.weight[: self.known_vocabulary().size]  # rows beyond stand for nothing: neither learned nor written
+        return self.norm(x) @ known.T.to(x.dtype)
 
     def loss(self, latent: Latent, target: Sequence[str], *, randomness: torch.Generator) -> LossTerms:
         """Cross-entropy of each next token, smoothed; `target` are sentences, with their language where they are `Caption`s."""

@@ -18,6 +18,8 @@ class Vocabulary:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.start, self.end = self.id_of(START), self.id_of(END)
+        self.size = int(tokenizer.get_vocab_size())
+        """Pieces that there are: no more than were asked for, fewer where the captions held no more."""
 
     @classmethod
     def train(cls, captions: Iterable[str], *, size: int, lowercase: bool, specials: Sequence[str] = ()) -> "Vocabulary":
