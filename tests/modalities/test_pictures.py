@@ -50,6 +50,28 @@ def test_sixteen_bits_are_scaled_not_cut() -> None:
     assert [stored(greys).getpixel((x, 0)) for x in range(3)] == [(0, 0, 0), (127, 127, 127), WHITE]
 
 
+def test_a_dark_picture_of_sixteen_bits_stays_dark() -> None:
+    dark = np.array([[0, 100, 255]], dtype=np.uint16)
+    for format in ("PNG", "TIFF"):
+        assert not any(stored(Image.fromarray(dark), format).tobytes())
+    assert not any(open_picture(b"P5 3 1 65535\n" + dark.astype(">u2").tobytes()).tobytes())
+
+
+@pytest.mark.parametrize(("half", "white"), [(0.5, 1.0), (127.5, 255.0), (32767.5, 65535.0)])
+def test_the_greys_of_floats_are_seen(half: float, white: float) -> None:
+    greys = stored(Image.fromarray(np.array([[0, half, white]], dtype=np.float32)), "TIFF")
+    assert [greys.getpixel((x, 0)) for x in range(3)] == [(0, 0, 0), (127, 127, 127), WHITE]
+    float_map = open_picture(b"Pf 3 1 -1.0\n" + np.array([0, half, white], dtype="<f4").tobytes())
+    assert float_map.tobytes() == greys.tobytes()
+
+
+def test_a_turned_grey_picture_is_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = stored(Image.fromarray(np.array([[0, 65535], [0, 65535]], dtype=np.uint16)), exif=exif)
+    assert [upright.getpixel((x, y)) for x in (0, 1) for y in (0, 1)] == [(0, 0, 0), WHITE] * 2
+
+
 @pytest.mark.parametrize("mode", ["RGB", "CMYK"])
 def test_colours_stay(mode: str) -> None:
     found = stored(halves(mode), "TIFF")

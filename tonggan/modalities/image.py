@@ -50,7 +50,8 @@ def open_picture(source: Path | bytes, *, name: str = "") -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture.load()
-            return flatten(ImageOps.exif_transpose(picture))
+            ImageOps.exif_transpose(picture, in_place=True)  # a copy would not know its format any more
+            return flatten(picture)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise UserError(f"{called}: the picture is truncated or broken ({error}).") from error
 
@@ -81,16 +82,24 @@ def open_unchanged(source: Path | bytes, *, name: str = "") -> Image.Image:
 
 
 def flatten(picture: Image.Image) -> Image.Image:
-    """Return any mode as RGB: 16-bit greys scaled, transparency laid on white."""
+    """Return any mode as RGB: greys of more than 8 bits scaled, transparency laid on white."""
     if picture.mode.startswith("I") or picture.mode == "F":
         values = np.asarray(picture, dtype=np.float32)
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0
-        return Image.fromarray(np.clip(values / top * 255, 0, 255).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(np.clip(values / _white(picture, values) * 255, 0, 255).astype(np.uint8)).convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, picture).convert("RGB")
     return picture.convert("RGB")
+
+
+def _white(picture: Image.Image, values: np.ndarray) -> float:
+    """Return the level of white in greys of more than 8 bits."""
+    if picture.mode.startswith("I;16") or (picture.mode, picture.format) == ("I", "PPM"):  # Pillow reads a PGM of 16 bits as `I`, scaled to them
+        return 65535.0
+    if picture.mode == "F" and values.min(initial=0) >= 0 and values.max(initial=0) <= 1:
+        return 1.0
+    return 65535.0 if values.max(initial=0) > 255 else 255.0  # 32 bits tell no range: it is guessed
 
 
 def inspect_picture(source: Path | bytes) -> PictureFacts:
