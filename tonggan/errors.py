@@ -12,6 +12,14 @@ class DiskFullError(UserError):
     """The disk is full: what was being written is not there, what was whole before is."""
 
 
+class UnusableFileError(UserError):
+    """A file that cannot be used. `problem` tells in a word or two which kind it is of ("empty", "missing"), for those that count files instead of ending."""
+
+    def __init__(self, message: str, *, problem: str = "broken") -> None:
+        super().__init__(message)
+        self.problem = problem
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the choice that resembles `name` most, followed by all choices; empty where there are none."""
     known = sorted(choices)

@@ -1,13 +1,14 @@
 """Pixels of pictures that are not square RGB: what is packed is what a person sees."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tonggan.modalities.image import open_picture, square
+from tonggan.modalities.image import inspect_picture, open_picture, square
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -70,6 +71,13 @@ def test_a_turned_grey_picture_is_upright() -> None:
     exif[0x0112] = 6
     upright = stored(Image.fromarray(np.array([[0, 65535], [0, 65535]], dtype=np.uint16)), exif=exif)
     assert [upright.getpixel((x, y)) for x in (0, 1) for y in (0, 1)] == [(0, 0, 0), WHITE] * 2
+
+
+def test_what_is_wrong_with_a_file_is_told_in_a_word(tmp_path: Path) -> None:
+    (tmp_path / "a: the file is empty.png").write_bytes(b"no picture")
+    (tmp_path / "empty.png").write_bytes(b"")
+    found = {name: inspect_picture(tmp_path / name).problems for name in ("a: the file is empty.png", "empty.png", "none.png")}
+    assert list(found.values()) == [("broken",), ("empty",), ("missing",)]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "CMYK"])

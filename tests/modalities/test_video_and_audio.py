@@ -321,6 +321,13 @@ def test_what_cannot_be_read_is_one_line(clip_file: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "still.mp4").exists()
 
 
+def test_what_is_wrong_with_a_clip_is_told_in_words(tmp_path: Path) -> None:
+    save_sound([click(0, 0.5)], tmp_path / "sound.wav", MADE)
+    (tmp_path / "there is no video.mp4").write_bytes(b"not a video at all")
+    found = [inspect_clip(tmp_path / name).problems for name in ("sound.wav", "there is no video.mp4")]
+    assert found == [("no video in it",), ("unreadable or cut off",)]
+
+
 def test_a_mel_spectrogram_shows_pitch_and_moment() -> None:
     rate, seconds = 16_000, np.arange(16_000) / 16_000
     tone = torch.from_numpy(np.sin(2 * np.pi * 1000 * seconds) * (seconds > 0.5)).float()

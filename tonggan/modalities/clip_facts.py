@@ -9,7 +9,7 @@ import numpy as np
 from tonggan.errors import UserError
 from tonggan.modalities import Framing
 from tonggan.modalities.audio import Sound, open_sound
-from tonggan.modalities.video import TOLERANCE_SECONDS, timed_frames, video_facts
+from tonggan.modalities.video import TOLERANCE_SECONDS, has_pictures, opened, timed_frames, video_facts
 
 SILENT = 1e-3
 """Peak below which a sound is silent: 60 dB under full scale."""
@@ -36,10 +36,13 @@ class ClipFacts:
 def inspect_clip(path: Path, *, sound: Path | None = None) -> ClipFacts:
     """Return what there is to say of a clip and its sound (its own unless another file is given); every frame and sample is decoded."""
     try:
+        with opened(path) as container:
+            if not has_pictures(container):
+                return ClipFacts(problems=("no video in it",))
         facts = video_facts(path)
         frames = list(timed_frames(path, LOOKED_AT))
-    except UserError as error:
-        return ClipFacts(problems=("no video in it" if "there is no video" in str(error) else "unreadable or cut off",))
+    except UserError:
+        return ClipFacts(problems=("unreadable or cut off",))
     if len(frames) < 3:  # the end is told apart
         return ClipFacts(problems=("one frame",))
     if sound is None and not facts.sound_tracks:

@@ -13,12 +13,13 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from tonggan.errors import UserError
+from tonggan.errors import UnusableFileError, UserError
 from tonggan.files import replacing
 from tonggan.modalities import Framing, Modality, Store
 
 MAX_PIXELS = 178_956_970
 """More pixels than this are taken for a decompression bomb (Pillow's own limit for an error)."""
+BOMB = "decompression-bomb"
 MEMORISED_PSNR = 25.0
 """Peak signal-to-noise ratio in dB from which a picture counts as learned by heart."""
 STORED_QUALITY = 90
@@ -57,26 +58,27 @@ def open_picture(source: Path | bytes, *, name: str = "") -> Image.Image:
 
 
 def open_unchanged(source: Path | bytes, *, name: str = "") -> Image.Image:
-    """Return the picture as it is, its pixels not read yet; raises `UserError` as `open_picture` does."""
+    """Return the picture as it is, its pixels not read yet; raises `UnusableFileError` where `open_picture` raises `UserError`, but for what is cut off."""
     called = name or (str(source) if isinstance(source, Path) else "picture")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             data = source.read_bytes() if isinstance(source, Path) else source
             if not data:
-                raise UserError(f"{called}: the file is empty.")
+                raise UnusableFileError(f"{called}: the file is empty.", problem="empty")
             picture = Image.open(io.BytesIO(data))
     except FileNotFoundError as error:
-        raise UserError(f"{called}: no such file.") from error
+        raise UnusableFileError(f"{called}: no such file.", problem="missing") from error
     except Image.DecompressionBombError as error:
-        raise UserError(f"{called}: a decompression-bomb (more than {MAX_PIXELS:,} pixels). Scale it down first.") from error
+        raise UnusableFileError(f"{called}: a decompression-bomb (more than {MAX_PIXELS:,} pixels). Scale it down first.", problem=BOMB) from error
     except UserError:
         raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{called}: not a picture that can be read, or broken.") from error
+        raise UnusableFileError(f"{called}: not a picture that can be read, or broken.") from error
     if picture.width * picture.height > MAX_PIXELS:
-        raise UserError(
-            f"{called}: a decompression-bomb ({picture.width} x {picture.height} pixels, the limit is {MAX_PIXELS:,}). Scale it down first."
+        raise UnusableFileError(
+            f"{called}: a decompression-bomb ({picture.width} x {picture.height} pixels, the limit is {MAX_PIXELS:,}). Scale it down first.",
+            problem=BOMB,
         )
     return picture
 
@@ -106,9 +108,8 @@ def inspect_picture(source: Path | bytes) -> PictureFacts:
     """Return what there is to say of a picture file; never raises for what the file holds."""
     try:
         picture = open_unchanged(source)
-    except UserError as error:
-        kinds = {": a decompression-bomb": "decompression-bomb", ": the file is empty": "empty", ": no such file": "missing"}
-        return PictureFacts(problems=(next((kind for text, kind in kinds.items() if text in str(error)), "broken"),))
+    except UnusableFileError as error:
+        return PictureFacts(problems=(error.problem,))
     facts = PictureFacts(picture.format or "", picture.size, picture.mode)
     try:
         with warnings.catch_warnings():
