@@ -1,6 +1,9 @@
+import pytest
 import torch
 
-from tonggan.training.optimizer import Muon, orthogonalised
+from tonggan.errors import UserError
+from tonggan.training.optimizer import Muon, build_optimizers, orthogonalised, set_learning_rate
+from tonggan.training.recipe import OptimizerConfig
 
 
 def test_singular_values_come_near_one_and_vectors_stay() -> None:
@@ -25,3 +28,21 @@ def test_it_moves_as_torchs_does_but_for_its_rounding() -> None:
         buffers.append(optimizer.state_dict()["state"][0]["momentum_buffer"])
     assert float((ends[0] - ends[1]).norm() / ends[0].norm()) < 0.05
     assert torch.equal(*buffers)
+
+
+def test_adam_refuses_a_decay_that_it_has_not() -> None:
+    layer = torch.nn.Linear(2, 2)
+    with pytest.raises(UserError, match=r"weight_decay is 0\.1, and adam has none\. Set optimizer\.kind to adamw"):
+        build_optimizers(layer, OptimizerConfig(kind="adam", weight_decay=0.1))
+    for decay in (0.0, 0.01):
+        assert build_optimizers(layer, OptimizerConfig(kind="adam", weight_decay=decay))[0].param_groups[0]["weight_decay"] == 0
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "muon"])
+def test_every_rate_is_scaled_from_its_peak(kind: str) -> None:
+    blocks = torch.nn.ModuleList([torch.nn.Linear(4, 4)])
+    optimizers = build_optimizers(blocks, OptimizerConfig(kind=kind, learning_rate=1e-3, muon_learning_rate=1e-2))  # type: ignore[arg-type]
+    peaks = [1e-3] if kind == "adam" else [1e-3, 1e-3] if kind == "adamw" else [1e-3, 1e-3, 1e-2]
+    for factor in (0.5, 0.0, 1.0):
+        set_learning_rate(optimizers, factor)
+        assert [group["lr"] for each in optimizers for group in each.param_groups] == [factor * peak for peak in peaks]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from tonggan.errors import UserError
 from tonggan.training.recipe import OptimizerConfig, ScheduleConfig
 
 
@@ -48,10 +49,13 @@ def orthogonalised(matrix: Tensor, coefficients: tuple[float, float, float], *, 
 def build_optimizers(module: nn.Module, config: OptimizerConfig, *, dtype: str = "bfloat16") -> list[Optimizer]:
     """Return the optimizers of a player: one, or with Muon two (matrices of linear layers in blocks; everything else).
 
-    `dtype` is the arithmetic of training, and of Muon's products: what is fast for the one is for the other.
+    `dtype` is the arithmetic of training, and of Muon's products: what is fast for the one is for the other. Raises `UserError` for a weight decay with
+    `adam`, which has none.
     """
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if config.kind == "adam":
+        if config.weight_decay not in (0, OptimizerConfig().weight_decay):  # the default is written into every stored configuration
+            raise UserError(f"optimizer.weight_decay is {config.weight_decay:g}, and adam has none. Set optimizer.kind to adamw, or leave it out.")
         return [torch.optim.Adam(parameters, lr=config.learning_rate, betas=config.betas, fused=True)]
     matrices = _block_matrices(module) if config.kind == "muon" else []
     chosen = {id(matrix) for matrix in matrices}
@@ -64,9 +68,6 @@ def build_optimizers(module: nn.Module, config: OptimizerConfig, *, dtype: str =
         kind = Muon if dtype == "float32" else torch.optim.Muon
         muon = kind(matrices, lr=config.muon_learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
         optimizers.append(muon)
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["peak"] = group["lr"]
     return optimizers
 
 
@@ -86,7 +87,7 @@ def learning_rate_factor(samples: int, *, total: int, schedule: ScheduleConfig) 
 
 
 def set_learning_rate(optimizers: Iterable[Optimizer], factor: float) -> None:
-    """Scale every group's peak rate."""
+    """Scale every group's peak rate: the one that it was built with."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group.setdefault("peak", group["lr"]) * factor
