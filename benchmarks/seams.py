@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from tonggan.modalities.spectrogram import Mel, log_mel
 from tonggan.modalities.video import Clip, frames_at_rate
 from tonggan.pipeline import Tonggan
 from tonggan.progress import progress_bars
-from tonggan.sound_windows import first_sample, held_samples, windows
+from tonggan.sound_windows import GoesOn, first_sample, held_samples, windows
 from tonggan.sounding import Request, sound_clip
 
 SECONDS = 8.0
@@ -59,11 +59,11 @@ def change(sound: np.ndarray, second: float, mel: Mel) -> float:
 
 def seconds_of_seams(model: Tonggan, clip: Path) -> list[float]:
     """Return the seconds at which one window goes over into the next."""
-    framing, seams, end = model.framing, list[float](), 0
+    framing, decoder, seams, end = model.framing, cast(GoesOn, model.model.decoders["audio"]), list[float](), 0
     for first, frames in windows(frames_at_rate(clip, framing), framing):
         begin = first_sample(first, framing)
         if end:
-            seams.append((begin + held_samples(end - begin, framing)) / framing.sample_rate_hz)
+            seams.append((begin + held_samples(end - begin, framing, decoder)) / framing.sample_rate_hz)
         end = first_sample(first + len(frames), framing)
     return seams
 

@@ -2,6 +2,7 @@ import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -107,8 +108,9 @@ def test_the_sound_is_as_long_as_the_pictures(sounder: Tonggan, tmp_path: Path, 
 def test_a_window_goes_on_from_the_one_before() -> None:
     framing = Framing(clip_seconds=1.0)
     made = np.ones((1, 16_000), dtype=np.float32)
-    for overlap, held in ((4000, 2000), (9000, 7000)):
-        whole = joined(np.zeros((1, overlap), dtype=np.float32), made, framing)[0]
+    for overlap, taken_over, held in ((4000, 0.125, 2000), (9000, 0.125, 7000), (4000, 0.0625, 3000)):
+        decoder = SimpleNamespace(taken_over=taken_over)
+        whole = joined(np.zeros((1, overlap), dtype=np.float32), made, framing, decoder)[0]
         assert not whole[: held - 256 - 512].any()
         assert (whole[held - 256 :] == 1).all()
         assert (np.diff(whole[:held]) >= 0).all()

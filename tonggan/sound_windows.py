@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
-from tonggan.decoders.audio_flow import TAKEN_OVER
 from tonggan.errors import UserError
 from tonggan.files import replacing
 from tonggan.modalities import Framing
@@ -24,6 +23,13 @@ OVERLAP = 0.25
 FADE_SECONDS = 0.032
 EDGE_SECONDS = 0.016
 """How far before its end the held part fades into the new: the last frames of a spectrogram know only half of their window."""
+
+
+class GoesOn(Protocol):
+    """A decoder of sounds that goes on from what a sound begins with."""
+
+    taken_over: float
+    """Share of the whole over which, at the end of that beginning, the new takes over from it."""
 
 
 def window_seed(seed: int, window: int) -> int:
@@ -66,15 +72,15 @@ def first_sample(frame: int, framing: Framing) -> int:
     return round(frame / framing.frames_per_second * framing.sample_rate_hz)
 
 
-def held_samples(overlap: int, framing: Framing) -> int:
+def held_samples(overlap: int, framing: Framing, decoder: GoesOn) -> int:
     """Return how many samples of an overlap stay as they are; what follows was made before it was seen what comes next, and is taken over by the new."""
-    return overlap - round(TAKEN_OVER * framing.samples)
+    return overlap - round(decoder.taken_over * framing.samples)
 
 
-def joined(before: np.ndarray, made: np.ndarray, framing: Framing) -> np.ndarray:
-    """Return a window (sounds, samples) whose beginning is `before` (sounds, overlap), faded into the new just before the held part ends."""
+def joined(before: np.ndarray, made: np.ndarray, framing: Framing, decoder: GoesOn) -> np.ndarray:
+    """Return a window (sounds, samples) by `decoder` whose beginning is `before` (sounds, overlap), faded into the new just before the held part ends."""
     overlap, rate = before.shape[1], framing.sample_rate_hz
-    last = held_samples(overlap, framing) - round(EDGE_SECONDS * rate)
+    last = held_samples(overlap, framing, decoder) - round(EDGE_SECONDS * rate)
     first = last - round(FADE_SECONDS * rate)
     share = np.clip((np.arange(overlap) - first) / (last - first), 0, 1).astype(np.float32)
     whole = made.copy()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from tonggan.modalities.timeline import stacked, timeline
 from tonggan.modalities.video import Clip, VideoFacts, frames_at, frames_at_rate, video_facts
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
-from tonggan.sound_windows import FinishedWindows, ahead, first_sample, joined, window_seed, windows
+from tonggan.sound_windows import FinishedWindows, GoesOn, ahead, first_sample, joined, window_seed, windows
 
 LOUDEST = 0.98
 KEY_FRAMES = 12
@@ -207,7 +207,7 @@ def _finished(model: Tonggan, clip: Path, output: Path, *, n: int, request: Requ
 
 def _generate(model: Tonggan, clip: Path, finished: FinishedWindows, *, n: int, request: Request, seconds: float, progress: Show | None) -> None:
     """Make the windows of a clip that are not finished yet, one after the other."""
-    framing = model.framing
+    framing, decoder = model.framing, cast(GoesOn, model.model.decoders["audio"])
     too_short = UserError(f"{clip}: it lasts no longer than one frame: no time in which something could be heard.")
     for number, (first, frames) in enumerate(ahead(windows(frames_at_rate(clip, framing), framing))):
         if number == 0 and len(frames) < 2:
@@ -219,7 +219,7 @@ def _generate(model: Tonggan, clip: Path, finished: FinishedWindows, *, n: int, 
             seeds = [window_seed(request.seed + i, number) for i in range(n)]
             made = _window(model, frames, seeds, request=request, start=start)
             made = fitted(made, first_sample(first + len(frames), framing) - begin)
-            finished.add(begin, made if before is None else joined(before, made, framing))
+            finished.add(begin, made if before is None else joined(before, made, framing, decoder))
         if progress is not None:
             done = first + len(frames)
             progress("listening", done, max(done, round(seconds * framing.frames_per_second)))

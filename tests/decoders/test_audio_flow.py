@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tonggan.decoders.audio_flow import TAKEN_OVER, AudioFlow, AudioFlowConfig
+from tonggan.decoders.audio_flow import AudioFlow, AudioFlowConfig
 from tonggan.decoders.flow_sampling import led_field
 from tonggan.decoders.vocoder import Vocoder, VocoderConfig, corrected, griffin_lim, spectral_distance
 from tonggan.errors import UserError
@@ -170,7 +170,7 @@ def test_a_sound_goes_on_from_its_beginning(solver: str) -> None:
     start = chirps(1, 4096)
     found = frames(decoder, seen(1), start=start)
     wanted = log_mel(start, Mel())[..., :-2]
-    held = start.shape[1] // 128 - round(TAKEN_OVER * decoder.samples / 128)
+    held = start.shape[1] // 128 - round(decoder.taken_over * decoder.samples / 128)
     torch.testing.assert_close(found[..., :held], wanted[..., :held], rtol=1e-3, atol=1e-3)
     apart = (found[..., held : wanted.shape[-1]] - wanted[..., held:]).abs().mean((0, 1))
     assert 0 < apart[0] < 0.25 * apart[-1]  # the new takes over little by little

@@ -25,9 +25,6 @@ from tonggan.objectives import flow
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, Played
 
-TAKEN_OVER = 0.125
-"""Share of the whole over which, at the end of what a sound begins with, the new takes over from it little by little: an edge there would be heard."""
-
 
 class AudioFlowConfig(FlowConfig):
     """Settings of `AudioFlow`."""
@@ -154,6 +151,8 @@ class AudioFlow(Decoder[AudioFlowConfig]):
 
     modality = "audio"
     Config = AudioFlowConfig
+    taken_over = 0.125
+    """Share of the whole over which, at the end of what a sound begins with, the new takes over from it little by little: an edge there would be heard."""
     mean: Tensor
     deviation: Tensor
 
@@ -230,7 +229,7 @@ class AudioFlow(Decoder[AudioFlowConfig]):
         """Integrate from each seed's own noise to a spectrogram, and give it a voice.
 
         `start` (batch, samples) is what the sound begins with, shorter than the whole: its frames are held at their places on the path at every step, the
-        last of them (`TAKEN_OVER`) ever more loosely, so that the rest goes on from them.
+        last of them (`taken_over`) ever more loosely, so that the rest goes on from them.
         """
         frames = self.samples // self.config.mel.hop_length
         noise = SeededNoise(seeds, (self.config.mel.bands, frames))
@@ -248,7 +247,7 @@ class AudioFlow(Decoder[AudioFlowConfig]):
         seen_beyond = self.config.mel.window_length // hop // 2
         held = self._levels(start[..., : self.samples])[..., : -seen_beyond or None]
         frames, count = start.shape[-1] // hop, held.shape[-1]
-        fading = max(1, min(round(TAKEN_OVER * self.samples / hop), frames // 2))
+        fading = max(1, min(round(self.taken_over * self.samples / hop), frames // 2))
         share = ((frames - torch.arange(count, device=held.device)) / fading).clamp(0, 1)
 
         def led(x: Tensor, t: Tensor) -> Tensor:
