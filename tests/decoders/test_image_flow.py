@@ -153,9 +153,6 @@ class Gaussian(torch.nn.Module):
         there = then * self.mean + self.spread(then) / self.spread(t) * (x - t * self.mean)
         return x + (1 - t) * (there - x) / (then - t)
 
-    def guided(self, x: torch.Tensor, times: torch.Tensor, both: None, scale: float) -> torch.Tensor:
-        return flow.velocity_from_data(self(x, times, None), x, times)
-
 
 def test_a_student_that_leaps_along_the_true_path_cannot_be_bettered(decoder: ImageFlow) -> None:
     latent = some(64)

@@ -6,6 +6,7 @@ import torch
 from tonggan.decoders.image_deconv import ImageDeconv, ImageDeconvConfig
 from tonggan.discriminators.game import AdversarialConfig, Game
 from tonggan.discriminators.image import ImageDiscriminator, ImageDiscriminatorConfig
+from tonggan.discriminators.vitals import REFERENCE, WARM_UP
 from tonggan.errors import UserError
 from tonggan.latent.record import Latent
 from tonggan.objectives.terms import LossTerms
@@ -150,7 +151,9 @@ def test_seeds_that_are_alike_are_no_trouble_where_outputs_are_matched() -> None
     latent, real = some(6), pictures(6)
     for matching, suspected in ((0.0, True), (1.0, False)):
         played = game(matching=matching)
-        played.vitals.norms[1, 0] = 1000
+        for _ in range(WARM_UP + REFERENCE):
+            for player in range(2):
+                played.vitals.moved(player, 0.3)
         found = played.look(real, latent, torch.stack([real, real]), seeded=True)
         assert found.figures["diversity_seeds"] == pytest.approx(0, abs=1e-6)
         assert found.suspected == suspected

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
+from tonggan.discriminators.vitals import REFERENCE, WARM_UP
 from tonggan.errors import UserError
 from tonggan.modalities.audio import open_sound
 from tonggan.objectives.terms import LossTerms
@@ -135,7 +136,9 @@ def test_a_game_that_collapses_ends_with_what_was_made_before_it_kept(shapes: Pa
         found = sound()
         if begun.learner.step == 2:
             torch.nn.init.zeros_(begun.model.decoders["image"].linear.weight)  # type: ignore[arg-type,union-attr]
-            begun.learner.players[1].module.vitals.norms[:] = torch.tensor([500.0, -1.0, -1.0])  # type: ignore[union-attr,operator,index]
+            for _ in range(WARM_UP + REFERENCE):  # enough turns to tell by
+                for player in range(2):
+                    begun.learner.players[1].module.vitals.moved(player, 0.3)  # type: ignore[union-attr,operator]
         return found
 
     monkeypatch.setattr(begun, "_look", look_then_collapse)
