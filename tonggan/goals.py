@@ -68,8 +68,11 @@ class ObjectivesConfig(Strict):
         for name in ("distil", "adversarial"):
             if self.prefer is not None and getattr(self, name) is not None:
                 raise ValueError(f"{name} and prefer are two goals for one decoder; leave out one")
-        if not any(self.arrows.values()) and not self.align:
+        if not self.trained() and not self.align:
             raise ValueError("nothing would be learned: give an arrow, such as text->image, or align a weight above 0")
+        if (alone := self.decoder_alone()) is not None and len(self.trained()) != 1:
+            named = ", ".join(self.trained()) or "none"
+            raise ValueError(f"{alone} trains the decoder of one arrow, and of arrows with a weight above 0 there are: {named}; leave one")
         return self
 
     @model_validator(mode="after")
@@ -82,6 +85,14 @@ class ObjectivesConfig(Strict):
                 raise ValueError("align_time_shifts needs a weight: set align, too")
         return self
 
+    def trained(self) -> list[str]:
+        """Return the arrows that are trained: those whose weight is above 0, in the recipe's order."""
+        return [arrow for arrow, weight in self.arrows.items() if weight]
+
+    def decoder_alone(self) -> str | None:
+        """Return the section by which the decoder of the one arrow is trained, and it alone: `distil` or `prefer`; None where the whole model is."""
+        return next((name for name in ("distil", "prefer") if getattr(self, name) is not None), None)
+
     def shifts(self) -> Shifts | None:
         """Return the time shifts as the loader takes them."""
         return None if self.align_time_shifts is None else Shifts(*self.align_time_shifts)
@@ -90,4 +101,4 @@ class ObjectivesConfig(Strict):
         """Return the arrow whose outputs a discriminator judges; None without `adversarial`."""
         if self.adversarial is None:
             return None
-        return self.adversarial.arrow or next((arrow for arrow, weight in self.arrows.items() if weight), None)
+        return self.adversarial.arrow or next(iter(self.trained()), None)

@@ -201,14 +201,13 @@ class CrossModalModel(nn.Module):
 
         In training, what the judged arrow makes is led before the `game`; in evaluation it is not, since what is said there changes with the discriminator.
         """
-        trained = {arrow: weight for arrow, weight in objectives.arrows.items() if weight}
-        heard = [ends(arrow) for arrow in trained if cast(Decoder, self.decoders[ends(arrow)[1]]).listens]
+        heard = [way for way in map(ends, objectives.trained()) if cast(Decoder, self.decoders[way[1]]).listens]
         asked = {kind for way in heard if (kind := self.prompt_kind(*way)) is not None}
         sources = {source for source, _ in heard} | asked | (set(self.encoders) if objectives.align else set())
         placed = {source: self.encode(given(batch.inputs, source), source, randomness=randomness) for source in sorted(sources)}
         terms: dict[str, Tensor] = {}
         weights: dict[str, float] = {}
-        for arrow, weight in trained.items():
+        for arrow in objectives.trained():
             source, target = ends(arrow)
             if (source, target) in heard:
                 latent = self._told(placed, batch, source=source, target=target, randomness=randomness)
@@ -224,7 +223,7 @@ class CrossModalModel(nn.Module):
                 part = decoder.loss(latent, truth, randomness=randomness)
             for name, term in part.terms.items():
                 terms[f"{arrow} {name}"] = term
-                weights[f"{arrow} {name}"] = weight * part.weights.get(name, 1.0)
+                weights[f"{arrow} {name}"] = objectives.arrows[arrow] * part.weights.get(name, 1.0)
         if objectives.align:
             latents = {name: each.latent for name, each in placed.items()}
             terms["align"], weights["align"] = self._alignment(latents, torch.as_tensor(batch.indices)), objectives.align

@@ -57,12 +57,12 @@ def players(model: CrossModalModel, objectives: ObjectivesConfig, *, teacher: Cr
     check_objectives(model, objectives)
     if objectives.adversarial is not None and objectives.distil is None:
         return _adversaries(model, objectives, objectives.adversarial)
-    if objectives.distil is None and objectives.prefer is None:
+    alone = objectives.decoder_alone()
+    if alone is None:
         return [Player("model", model, lambda batch, randomness: model.loss(batch, objectives, randomness=randomness))]
-    section = "distil" if objectives.distil is not None else "prefer"
-    if len(objectives.arrows) != 1 or teacher is None:
-        raise UserError(f"objectives.{section} needs one arrow and a model beside.")
-    source, target = ends(next(iter(objectives.arrows)))
+    if teacher is None:
+        raise UserError(f"objectives.{alone} needs a model beside.")
+    source, target = ends(objectives.trained()[0])
     decoder = cast(Decoder, model.decoders[target])
     theirs = teacher.part(teacher.decoders, target, "decoder").requires_grad_(False).eval()
     if objectives.prefer is not None:
@@ -169,7 +169,7 @@ def check_objectives(model: CrossModalModel, objectives: ObjectivesConfig) -> No
     if objectives.kl and not model.config.space.variational:
         raise UserError("objectives.kl needs model.space.variational=true.")
     if objectives.distil is not None and objectives.distil.guidance_scale != 1:
-        for target in {ends(arrow)[1] for arrow in objectives.arrows}:
+        for target in {ends(arrow)[1] for arrow in objectives.trained()}:
             if getattr(model.decoders[target].config, "guidance_scale", 1) != 1:
                 raise UserError(
                     f"objectives.distil teaches guidance, which model.decoders.{target}.guidance_scale would add again: set one of the two scales to 1."
@@ -182,16 +182,15 @@ def _check_adversarial(model: CrossModalModel, objectives: ObjectivesConfig) -> 
     if how is not None and judged is None:
         raise UserError("objectives.adversarial: no arrow is trained whose outputs could be judged. Give one in objectives.arrows a weight.")
     if judged is not None and how is not None:
-        if not objectives.arrows.get(judged):
-            trained = [arrow for arrow, weight in objectives.arrows.items() if weight]
-            raise UserError(f"objectives.adversarial.arrow: '{judged}' is not trained in this recipe.{nearest(judged, trained)}")
+        if judged not in objectives.trained():
+            raise UserError(f"objectives.adversarial.arrow: '{judged}' is not trained in this recipe.{nearest(judged, objectives.trained())}")
         _check_idle(how, target=ends(judged)[1], distilled=objectives.distil is not None)
         if objectives.distil is None:
             _check_judged(model, judged, how)
         cast(Decoder, model.decoders[ends(judged)[1]]).check_judged()
-    for arrow, weight in objectives.arrows.items():
+    for arrow in objectives.trained():
         decoder = cast(Decoder, model.decoders[ends(arrow)[1]])
-        if weight and arrow != judged and decoder.lossless:
+        if arrow != judged and decoder.lossless:
             raise UserError(f"{arrow}: '{decoder.config.kind}' learns from a discriminator alone. Give the recipe objectives.adversarial.")
 
 

@@ -12,6 +12,7 @@ from tonggan.errors import UserError
 from tonggan.evaluation.watching import Watch
 from tonggan.pipeline import Tonggan
 from tonggan.training.checkpoint import checkpoint_folders
+from tonggan.training.preflight import overfit
 from tonggan.training.recipe import Recipe, load_recipe, parse_recipe, set_dotted
 from tonggan.training.run import InterruptedRunError, Run
 
@@ -99,3 +100,21 @@ def test_each_arrow_has_its_figures(describer: Tonggan, sounder: Tonggan, tmp_pa
     (event,) = events(tmp_path / "heard", "evaluate")
     assert 0 <= event["onset_f1"] <= 1
     assert load_recipe("emoji-64").monitor.evaluate_every == 0
+
+
+def test_an_arrow_that_is_not_trained_is_neither_shown_nor_measured(small_recipe: Recipe, tmp_path: Path) -> None:
+    said = {"kind": "text_autoregressive", "latent_width": 320, "width": 32, "layers": 1, "heads": 2, "vocabulary": 300, "languages": ["en"]}
+    recipe = changed(
+        small_recipe,
+        model__decoders__text=said,
+        objectives__arrows={"text->image": 1.0, "image->text": 0.0},
+        monitor__evaluate_every=4,
+        monitor__evaluate_rows=4,
+    )
+    run = Run(recipe, tmp_path / "run", resume=False, console=QUIET, judging=Watch)
+    run._preview()
+    assert [path.name.partition("-0")[0] for path in (tmp_path / "run" / "samples").iterdir()] == ["text-to-image"]
+    assert run.judge is not None
+    assert set(run.judge.higher) == {"kernel_distance"}
+    with pytest.raises(UserError, match="no arrow is trained, so there is nothing to learn by heart"):
+        overfit(changed(recipe, objectives__arrows={"text->image": 0.0}), count=2, out=tmp_path, cache=tmp_path, console=QUIET)

@@ -1,8 +1,10 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from tonggan.errors import UserError
+from tonggan.goals import ObjectivesConfig
 from tonggan.training.recipe import load_recipe
 
 
@@ -79,3 +81,13 @@ def test_what_is_wrong_on_the_command_line_is_not_blamed_on_the_recipe(overrides
     with pytest.raises(UserError) as error:
         load_recipe("emoji-64", overrides=overrides)
     assert str(error.value).split("/")[-1].startswith(named)
+
+
+def test_an_arrow_without_a_weight_is_not_trained() -> None:
+    both = {"arrows": {"text->image": 0.0, "image->text": 1.0}}
+    assert ObjectivesConfig.model_validate(both).trained() == ["image->text"]
+    distil = {"distil": {"teacher": "emoji-64"}}
+    assert ObjectivesConfig.model_validate(both | distil).decoder_alone() == "distil"  # one of the two has a weight: that is one arrow
+    for arrows, named in (({"text->image": 1.0, "image->text": 1.0}, "text->image, image->text"), ({"text->image": 0.0}, "none")):
+        with pytest.raises(ValidationError, match=f"distil trains the decoder of one arrow, and .* there are: {named}"):
+            ObjectivesConfig.model_validate({"arrows": arrows, "align": 0.1} | distil)

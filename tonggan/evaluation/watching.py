@@ -33,11 +33,11 @@ Measure = Callable[[CrossModalModel], Figures]
 
 
 class Watch:
-    """The judge of a run: what it measures follows from the arrows of the recipe.
+    """The judge of a run: what it measures follows from the arrows that the recipe trains.
 
     text->image: `kernel_distance` and, of more than five rows, `recall_at_5` of the own ground truth, on EfficientNet-Lite0 at 128 pixels; image->text:
     `exact` and, where rows have labels, `exact_label`; video->audio: `onset_f1` against the onsets of the true sound. Seeds are 0, 1, 2, ... Raises
-    `UserError` where no arrow of the recipe can be measured or the feature network is not installed.
+    `UserError` where no arrow that is trained can be measured or the feature network is not installed.
     """
 
     def __init__(self, recipe: Recipe, data: Data) -> None:
@@ -46,13 +46,15 @@ class Watch:
         self.higher: Mapping[str, bool] = {}
         self.measures: list[Measure] = []
         known = {"text->image": self._pictures, "image->text": self._sentences, "video->audio": self._sounds}
-        for arrow in recipe.objectives.arrows:
+        for arrow in recipe.objectives.trained():
             if arrow in known:
                 measure, higher = known[arrow]()
                 self.measures.append(measure)
                 self.higher = {**self.higher, **higher}
         if not self.measures:
-            raise UserError(f"monitor.evaluate_every: nothing is measured for {', '.join(recipe.objectives.arrows)}. Set it to 0.")
+            raise UserError(
+                f"monitor.evaluate_every: nothing is measured for {', '.join(recipe.objectives.trained()) or 'an alignment'}. Set it to 0."
+            )
 
     def __call__(self, model: CrossModalModel) -> Figures:
         """Return the figures of a model in evaluation mode."""

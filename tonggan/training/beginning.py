@@ -63,11 +63,12 @@ def notices(recipe: Recipe, begun: Begun) -> list[str]:
 def untaught(recipe: Recipe, begun: Begun) -> list[str]:
     """Return the encoders that stay as they were drawn at random: no arrow or prompt uses them, nothing aligns them, and none was taken over."""
     objectives, model = recipe.objectives, begun.model
-    if objectives.distil is not None or objectives.prefer is not None:  # these move a decoder alone
+    if objectives.decoder_alone() is not None:
         learning = set[str]()
     else:
-        ways = [ends(arrow) for arrow, weight in objectives.arrows.items() if weight]
-        trained = [way for way in ways if cast(Decoder, model.decoders[way[1]]).listens]  # a vocoder that learns alone listens to nothing
+        trained = [
+            way for way in map(ends, objectives.trained()) if cast(Decoder, model.decoders[way[1]]).listens
+        ]  # a vocoder that learns alone listens to nothing
         learning = {source for source, _ in trained} | {kind for way in trained if (kind := model.prompt_kind(*way)) is not None}
         learning |= set(model.encoders) if objectives.align else set()
     return [name for name, encoder in model.encoders.items() if name not in learning and encoder not in begun.taken]
@@ -77,7 +78,7 @@ def untold(recipe: Recipe, model: CrossModalModel) -> list[str]:
     """Return the trained decoders whose targets augmentation changes and that cannot be told how: they learn to make changed ones, too."""
     if recipe.data.augment is None:
         return []
-    targets = dict.fromkeys(ends(arrow)[1] for arrow, weight in recipe.objectives.arrows.items() if weight)
+    targets = dict.fromkeys(ends(arrow)[1] for arrow in recipe.objectives.trained())
     return [
         name
         for name in targets

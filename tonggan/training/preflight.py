@@ -23,11 +23,13 @@ STEPS_BETWEEN_LOOKS = 50
 def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Console, max_steps: int = 600) -> bool:
     """Train on `count` samples alone until they are known by heart, or `max_steps`.
 
-    Writes what was made and the truth beside it into `out`, and returns whether it passed. Raises `UserError` for a recipe that follows another model or votes.
+    Writes what was made and the truth beside it into `out`, and returns whether it passed. Raises `UserError` for a recipe that follows another model or
+    votes, and for one that trains no arrow.
     """
-    for name in ("distil", "prefer"):
-        if getattr(recipe.objectives, name) is not None:
-            raise UserError(f"--overfit: by objectives.{name} a model does not follow its samples, so it has none to learn by heart. Try --dry-run.")
+    if (alone := recipe.objectives.decoder_alone()) is not None:
+        raise UserError(f"--overfit: by objectives.{alone} a model does not follow its samples, so it has none to learn by heart. Try --dry-run.")
+    if not recipe.objectives.trained():
+        raise UserError("--overfit: no arrow is trained, so there is nothing to learn by heart. Give one in objectives.arrows a weight.")
     space = recipe.model.space.model_copy(update={"condition_dropout": 0.0})
     schedule = recipe.schedule.model_copy(
         update={"samples": ENDLESS, "epochs": None, "batch_size": max(count, min(32, recipe.schedule.batch_size)), "warmup_samples": 1000}
@@ -53,7 +55,7 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
     packed = [pack.row(int(row)) for row in rows]
     captions, sentences = ([chosen_caption(row, each, 0) for row in packed] for each in (phrasings, said))
     batch = batch_of(pack, rows, captions, sentences)
-    source, target = ends(next(arrow for arrow, weight in recipe.objectives.arrows.items() if weight))
+    source, target = ends(recipe.objectives.trained()[0])
     modality = modalities()[target]
     assert modality.closeness is not None
     settings = {"guidance_scale": 1.0} if "guidance_scale" in model.part(model.decoders, target, "decoder").default_settings() else {}

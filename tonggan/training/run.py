@@ -321,7 +321,7 @@ class Run:
 
     def _unmeasured(self) -> bool:
         """Return whether a decoder that is trained has no loss of its own: what is left, such as an alignment's, says nothing of what it makes."""
-        targets = (ends(arrow)[1] for arrow, weight in self.recipe.objectives.arrows.items() if weight)
+        targets = (ends(arrow)[1] for arrow in self.recipe.objectives.trained())
         return any(cast(Decoder, self.model.decoders[target]).lossless for target in targets)
 
     def export(self, folder: Path) -> None:
@@ -345,7 +345,7 @@ class Run:
     def _preview(self) -> None:
         learner, batch = self.learner, self.data.previews
         with learner.averaged():
-            for arrow in self.recipe.objectives.arrows:
+            for arrow in self.recipe.objectives.trained():
                 source, target = ends(arrow)
                 write = modalities()[target].preview
                 if write is not None and source in batch.inputs:  # sounds alone teach a vocoder, with nothing to lead to it

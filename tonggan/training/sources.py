@@ -117,7 +117,7 @@ def open_preferences(recipe: Recipe, *, console: Console) -> tuple[Preferences, 
     prefer = recipe.objectives.prefer
     if prefer is None:
         return None, None, None
-    source, target = ends(next(iter(recipe.objectives.arrows)))
+    source, target = ends(recipe.objectives.trained()[0])
     every = read_preferences(Path(prefer.preferences), source=source, target=target, framing=recipe.data.framing)
     learned, held = every.hold_out(prefer.hold_out, seed=recipe.seed)
     console.print(f"preferences: {len(learned):,} to learn from, {len(held):,} held out; {every.others:,} of other arrows left out")
