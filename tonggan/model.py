@@ -258,8 +258,7 @@ class CrossModalModel(nn.Module):
                 for other, latent in sorted(latents.items())
                 if other != name and latent.seconds is not None
             ]
-        if not losses:
-            raise UserError("objectives.align_time_shifts needs encoders of two modalities that have time, video and audio.")
+        assert losses, "there are encoders of two modalities that have time"
         return torch.stack(losses).mean()
 
     def generate(self, inputs: Any, *, source: str, target: str, seeds: list[int], settings: Mapping[str, Any] | None = None) -> Any:

@@ -65,6 +65,8 @@ class Encoder(Part[C]):
     """inputs of one modality -> `Latent` of `self.width`."""
 
     width: int
+    timed: ClassVar[bool] = False
+    """Whether its tokens have a time (`Latent.seconds`)."""
 
     def notices(self, inputs: Any) -> list[str]:
         """Return what a user should know of these inputs (a caption that is cut, say), a line each."""
@@ -119,13 +121,17 @@ class Decoder(Part[C]):
         """Return what `play` lets a discriminator judge of outputs that are not trained on, where that is not what is made of a latent; else None."""
         return None
 
+    def check_distil(self, how: Any) -> None:
+        """Raise `UserError` where this decoder cannot be distilled, or not as `how` (`DistilConfig`) says."""
+        raise UserError(f"a decoder of kind '{self.config.kind}' cannot be distilled; leave out objectives.distil.")
+
     def distil(self, latent: Latent, target: Any, *, against: Latent, teacher: Any, how: Any, randomness: Any) -> LossTerms:
         """Return what is to be descended to do in one step what `teacher`, a decoder of this kind, does in many (`how`: `DistilConfig`)."""
-        raise UserError(f"a decoder of kind '{self.config.kind}' cannot be distilled; leave out objectives.distil.")
+        raise NotImplementedError
 
     def finish(self, latent: Latent, target: Any, *, against: Latent, teacher: Any, how: Any, randomness: Any) -> Played:
         """Return an output a row, made as in drawing, in few steps, and what `distil` would return; for decoders that can be distilled."""
-        raise UserError(f"a decoder of kind '{self.config.kind}' cannot be distilled; leave out objectives.distil.")
+        raise NotImplementedError
 
     def feature_network(self) -> Any:
         """Return the network whose features a discriminator can be built on, and how many blocks it has."""

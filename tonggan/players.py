@@ -19,7 +19,7 @@ from tonggan.errors import UserError, nearest
 from tonggan.goals import DistilConfig, ObjectivesConfig, PreferConfig
 from tonggan.model import CrossModalModel, ends, given
 from tonggan.objectives.terms import Checkup, LossTerms
-from tonggan.parts import Decoder, Part
+from tonggan.parts import Decoder, Encoder, Part
 
 Loss = Callable[[Batch, torch.Generator], LossTerms]
 
@@ -168,13 +168,38 @@ def check_objectives(model: CrossModalModel, objectives: ObjectivesConfig) -> No
         raise UserError("objectives.align needs two encoders or more; model.encoders has one.")
     if objectives.kl and not model.config.space.variational:
         raise UserError("objectives.kl needs model.space.variational=true.")
-    if objectives.distil is not None and objectives.distil.guidance_scale != 1:
-        for target in {ends(arrow)[1] for arrow in objectives.trained()}:
-            if getattr(model.decoders[target].config, "guidance_scale", 1) != 1:
-                raise UserError(
-                    f"objectives.distil teaches guidance, which model.decoders.{target}.guidance_scale would add again: set one of the two scales to 1."
-                )
+    if objectives.align_time_shifts is not None and sum(cast(Encoder, encoder).timed for encoder in model.encoders.values()) < 2:
+        raise UserError("objectives.align_time_shifts needs encoders of two modalities that have time, video and audio.")
+    if objectives.distil is not None:
+        _check_distil(model, objectives.distil, ends(objectives.trained()[0])[1])
     _check_adversarial(model, objectives)
+
+
+def _check_distil(model: CrossModalModel, how: DistilConfig, target: str) -> None:
+    decoder = cast(Decoder, model.decoders[target])
+    decoder.check_distil(how)
+    if how.guidance_scale != 1 and getattr(decoder.config, "guidance_scale", 1) != 1:
+        raise UserError(
+            f"objectives.distil teaches guidance, which model.decoders.{target}.guidance_scale would add again: set one of the two scales to 1."
+        )
+
+
+def check_used(objectives: ObjectivesConfig) -> None:
+    """Raise `UserError` for a setting that nothing would go by, since the decoder of the one arrow is trained alone."""
+    alone = objectives.decoder_alone()
+    if alone is None:
+        return
+    idle = [name for name in ("align", "align_time_shifts", "kl") if getattr(objectives, name)]
+    if idle:
+        raise UserError(
+            f"objectives.{alone} trains a decoder alone, so {' and '.join(f'objectives.{name}' for name in idle)} would have no effect. "
+            f"Set {'it' if len(idle) == 1 else 'them'} to 0 (align_time_shifts to null)."
+        )
+    (arrow,) = objectives.trained()
+    if objectives.arrows[arrow] != 1:
+        raise UserError(
+            f"objectives.arrows: beside objectives.{alone} the weight of {arrow} ({objectives.arrows[arrow]:g}) would have no effect. Set it to 1."
+        )
 
 
 def _check_adversarial(model: CrossModalModel, objectives: ObjectivesConfig) -> None:

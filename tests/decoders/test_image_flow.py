@@ -172,17 +172,17 @@ def test_a_student_that_leaps_along_the_true_path_cannot_be_bettered(decoder: Im
     assert fine < 0.3 * coarse  # what is left is the error of the teacher's steps
     assert fine < 0.3 * loss(Gaussian(), 64)
     with pytest.raises(UserError, match=r"a multiple of the decoder's num_inference_steps=4"):
-        loss(Gaussian(grid), 6)
+        decoder.check_distil(DistilConfig(teacher="", steps=6))
     assert loss(Gaussian(), 6, stride=1) < 1e-9 < loss(Gaussian(), 6, stride=3)  # with a stride of 1 the teacher itself cannot be bettered
     with pytest.raises(UserError, match=r"a multiple of objectives\.distil\.stride=4"):
-        loss(Gaussian(grid), 6, stride=4)
+        decoder.check_distil(DistilConfig(teacher="", steps=6, stride=4))
 
 
 def test_other_decoders_cannot_be_distilled() -> None:
 
     made = ImageDeconv(ImageDeconv.Config(kind="image_deconv"))
     with pytest.raises(UserError, match="cannot be distilled"):
-        made.distil(some(1), None, against=some(1), teacher=None, how=None, randomness=None)
+        made.check_distil(DistilConfig(teacher=""))
 
 
 def test_smoothing_levels_grain_and_keeps_edges() -> None:

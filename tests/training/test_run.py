@@ -315,7 +315,7 @@ def test_weights_that_are_not_there_are_missed_before_anything_is_packed(small_r
 def test_distilling_trains_the_decoder_alone(small_recipe: Recipe, tmp_path: Path) -> None:
     Run(small_recipe, tmp_path / "teacher", resume=False, console=QUIET).train()
     settings = small_recipe.model_dump(mode="json") | {"initial": str(tmp_path / "teacher")}
-    set_dotted(settings, "objectives.distil", {"teacher": str(tmp_path / "teacher"), "guidance_scale": 1.5, "steps": 4})
+    settings["objectives"] |= {"align": 0.0, "distil": {"teacher": str(tmp_path / "teacher"), "guidance_scale": 1.5, "steps": 4}}
     settings["model"]["decoders"]["image"] |= {"num_inference_steps": 2, "guidance_scale": 1.0, "solver": "euler"}
     Run(parse_recipe(settings, where="test"), tmp_path / "student", resume=False, console=QUIET).train()
     teacher, student = (Tonggan.from_pretrained(tmp_path / name) for name in ("teacher", "student"))
@@ -339,7 +339,7 @@ def test_distilling_moves_nothing_that_layers_count(small_recipe: Recipe, tmp_pa
     set_dotted(settings, "model.decoders.image", settings["model"]["decoders"]["image"] | {"references": 0, "look_every": 0})
     Run(parse_recipe(settings, where="test"), tmp_path / "teacher", resume=False, console=QUIET).train()
     settings["initial"] = str(tmp_path / "teacher")
-    set_dotted(settings, "objectives.distil", {"teacher": str(tmp_path / "teacher"), "guidance_scale": 1.5, "steps": 4})
+    settings["objectives"] |= {"align": 0.0, "distil": {"teacher": str(tmp_path / "teacher"), "guidance_scale": 1.5, "steps": 4}}
     settings["model"]["decoders"]["image"] |= {"num_inference_steps": 2, "guidance_scale": 1.0, "solver": "euler"}
     run = Run(parse_recipe(settings, where="test"), tmp_path / "student", resume=False, console=QUIET)
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
@@ -389,6 +389,40 @@ def test_what_is_frozen_does_not_move(small_recipe: Recipe, tmp_path: Path) -> N
     assert any(name.startswith("decoders.image") for name in moved)
     with pytest.raises(UserError, match=r"no 'encoders\.txt'.*Did you mean 'encoders\.text'"):
         Run(small_recipe.model_copy(update={"frozen": ("encoders.txt",)}), tmp_path / "other", resume=False, console=QUIET)
+
+
+DISTIL = {"objectives.align": 0.0, "objectives.distil": {"teacher": "emoji-64", "steps": 6}, "model.decoders.image.guidance_scale": 1.0}
+VOTES = {"objectives.align": 0.0, "objectives.prefer": {"preferences": "none.jsonl"}}
+LABELLED = {"data.augment": {"flip": True}, "model.decoders.image.augmentation_labels": 3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (DISTIL | {"model.decoders.image.num_inference_steps": 4}, r"distil\.steps=6 is not a multiple of the decoder's num_inference_steps=4"),
+        (
+            DISTIL | {"objectives.distil": {"teacher": "emoji-64", "steps": 6, "stride": 4}},
+            r"distil\.steps=6 is not a multiple of objectives\.distil\.stride=4",
+        ),
+        (DISTIL | {"model.decoders.image": {"kind": "image_deconv", "latent_width": 320}}, "'image_deconv' cannot be distilled"),
+        (DISTIL | {"objectives.align": 0.1}, r"objectives\.distil trains a decoder alone, so objectives\.align would have no effect"),
+        (VOTES | {"objectives.align": 0.1}, r"objectives\.prefer trains a decoder alone, so objectives\.align would have no effect"),
+        (VOTES | {"objectives.kl": 0.1, "model.space.variational": True}, r"so objectives\.kl would have no effect"),
+        (VOTES | {"objectives.arrows": {"text->image": 0.5}}, r"the weight of text->image \(0\.5\) would have no effect"),
+        ({"objectives.align": 0.1, "objectives.align_time_shifts": [0.1, 0.2]}, "needs encoders of two modalities that have time"),
+        (LABELLED, r"decoders\.image\.augmentation_labels is 3, data\.augment gives 7 labels"),
+    ],
+)
+def test_what_would_break_or_be_ignored_is_refused_before_anything_is_packed(
+    small_recipe: Recipe, tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    settings = small_recipe.model_dump(mode="json")
+    settings["model"]["decoders"]["image"]["num_inference_steps"] = 6
+    for key, value in changes.items():
+        set_dotted(settings, key, value)
+    with pytest.raises(UserError, match=said):
+        Run(parse_recipe(settings, where="test"), tmp_path / "out" / "run", resume=False, console=QUIET)
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_left_to_learn_is_one_line(small_recipe: Recipe, tmp_path: Path) -> None:

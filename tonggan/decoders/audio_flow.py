@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from tonggan.decoders.flow_distillation import distilled
+from tonggan.decoders.flow_distillation import check_steps, distilled
 from tonggan.decoders.flow_sampling import SETTINGS, FlowConfig, FlowNetwork, SeededNoise, integrate, led_field, velocity_loss
 from tonggan.decoders.vocoder import Vocoder, VocoderConfig, corrected, griffin_lim
 from tonggan.errors import UserError
@@ -197,6 +197,10 @@ class AudioFlow(Decoder[AudioFlowConfig]):
     def audition(self, target: Tensor) -> Played | None:
         """Return segments, always the same of each waveform, and what the vocoder makes of their spectrograms."""
         return None if self.vocoder is None else self.vocoder.play(target, randomness=torch.Generator().manual_seed(0))
+
+    def check_distil(self, how: Any) -> None:
+        """See `Decoder.check_distil`: steps have to divide."""
+        check_steps(how, self.config)
 
     def distil(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "AudioFlow", how: Any, randomness: torch.Generator) -> LossTerms:
         """Learn the teacher's steps (`flow_distillation.distilled`); the vocoder stays as it is.

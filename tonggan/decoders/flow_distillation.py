@@ -13,6 +13,14 @@ from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Part
 
 
+def check_steps(how: Any, config: FlowConfig) -> None:
+    """Raise `UserError` where the teacher's steps cannot be shared out among the student's: `how` is `DistilConfig`, `config` the student's."""
+    unit = how.stride or config.num_inference_steps
+    if how.steps % unit:
+        named = "objectives.distil.stride" if how.stride else "the decoder's num_inference_steps"
+        raise UserError(f"objectives.distil.steps={how.steps} is not a multiple of {named}={unit}.")
+
+
 def distilled(
     network: FlowNetwork, latent: Latent, target: Tensor, *, against: Latent, config: FlowConfig, teacher: Part, how: Any, randomness: torch.Generator
 ) -> LossTerms:
@@ -21,13 +29,9 @@ def distilled(
     `target` (batch, ...) is data, `latent` what it was made for, `against` what the teacher is led away from, at the times of its `guidance_interval`;
     `config` is the student's, `how` is `DistilConfig`. Progressive distillation (Salimans & Ho 2022, arXiv:2202.00512, algorithm 2) in one stage, from a
     guided teacher (arXiv:2210.03142; a stride of 1 is the first of its two stages); the times are those of this grid alone. To be followed with
-    `guidance_scale: 1`, best by `solver: ancestral`, whose steps begin where these do. Raises `UserError` for steps that do not divide.
+    `guidance_scale: 1`, best by `solver: ancestral`, whose steps begin where these do. Steps have to divide, as `check_steps` sees to.
     """
-    unit = how.stride or config.num_inference_steps
-    if how.steps % unit:
-        named = "objectives.distil.stride" if how.stride else "the decoder's num_inference_steps"
-        raise UserError(f"objectives.distil.steps={how.steps} is not a multiple of {named}={unit}.")
-    stride = how.stride or how.steps // unit
+    stride = how.stride or how.steps // config.num_inference_steps
     steps = how.steps // stride
     grid = flow.time_grid(steps, shift=config.time_shift).to(target.device)
     places = torch.randint(steps, (len(target),), generator=randomness).to(target.device)

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from tonggan.decoders.flow_distillation import distilled
+from tonggan.decoders.flow_distillation import check_steps, distilled
 from tonggan.decoders.flow_preference import preferred, strayed
 from tonggan.decoders.flow_sampling import ANCESTRAL, SETTINGS, FlowConfig, FlowNetwork, SeededNoise, integrate, led_field, velocity_loss
 from tonggan.decoders.smoothing import bilateral
@@ -214,6 +214,10 @@ class ImageFlow(Decoder[ImageFlowConfig]):
     def loss(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> LossTerms:
         """Mean square error of the velocity at logit-normal times (flow matching, arXiv:2210.02747, equation 23)."""
         return LossTerms({"flow": velocity_loss(self.network, target, self.network.prepare(latent), config=self.config, randomness=randomness)})
+
+    def check_distil(self, how: Any) -> None:
+        """See `Decoder.check_distil`: steps have to divide."""
+        check_steps(how, self.config)
 
     def distil(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "ImageFlow", how: Any, randomness: torch.Generator) -> LossTerms:
         """Learn the teacher's steps (`flow_distillation.distilled`)."""

@@ -32,6 +32,7 @@ class AudioTransformer(Encoder[AudioTransformerConfig]):
     """
 
     modality = "audio"
+    timed = True
     Config = AudioTransformerConfig
     mean: Tensor
     deviation: Tensor

@@ -93,6 +93,7 @@ class VideoTransformer(Encoder[VideoTransformerConfig]):
     """
 
     modality = "video"
+    timed = True
     Config = VideoTransformerConfig
 
     def __init__(self, config: VideoTransformerConfig) -> None:

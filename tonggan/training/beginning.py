@@ -7,11 +7,13 @@ from typing import cast
 import torch
 
 from tonggan.arithmetic import choose_device, choose_dtype
+from tonggan.data.augment import LABELS
 from tonggan.data.loader import Loader
+from tonggan.errors import UserError
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_folder import Loaded, begin_from, load_model
 from tonggan.parts import Decoder, Part
-from tonggan.players import check_objectives
+from tonggan.players import check_objectives, check_used
 from tonggan.training.fitting import but_refitted, fit_parts
 from tonggan.training.loop import Learner
 from tonggan.training.recipe import Recipe
@@ -37,8 +39,20 @@ def begin(recipe: Recipe) -> Begun:
     torch.manual_seed(recipe.seed)
     model = CrossModalModel(recipe.model)
     check_objectives(model, recipe.objectives)
+    check_used(recipe.objectives)
+    _check_labels(model, recipe)
     initial, taken = (None, []) if recipe.initial is None else begin_from(model, recipe.initial)
     return Begun(model, initial, tuple(taken))
+
+
+def _check_labels(model: CrossModalModel, recipe: Recipe) -> None:
+    """Raise `UserError` where a decoder that is trained is told of augmentation by another number of labels than the data gives."""
+    for target in {ends(arrow)[1] for arrow in recipe.objectives.trained()} if recipe.data.augment is not None else ():
+        count = getattr(cast(Part, model.decoders[target]).config, "augmentation_labels", 0)
+        if count not in (0, len(LABELS)):
+            raise UserError(
+                f"model.decoders.{target}.augmentation_labels is {count}, data.augment gives {len(LABELS)} labels. Set it to {len(LABELS)}."
+            )
 
 
 def fit(begun: Begun, recipe: Recipe, loader: Loader, *, samples: int) -> None:
