@@ -21,7 +21,7 @@ from tonggan.latent.memory import Memorable, Memory, MemoryConfig
 from tonggan.latent.record import Latent, References
 from tonggan.latent.space import Placed, SharedSpace, SpaceConfig
 from tonggan.objectives.terms import LossTerms
-from tonggan.parts import Decoder, Encoder, Part, PartConfig, part_config
+from tonggan.parts import Decoder, Encoder, Part, PartConfig, learns, part_config
 from tonggan.strict import Strict
 
 
@@ -169,6 +169,23 @@ class CrossModalModel(nn.Module):
             return replace(latent, prompt=self.encode(prompt, self.check_prompt(source, target)).latent)
         return latent if self.prompt_kind(source, target) is None else replace(latent, prompt=self.space.no_prompt(latent))
 
+    def hears(self, source: str, target: str) -> bool:
+        """Return whether something that learns depends on what the decoder of `target` is told of `source`: it, an encoder that tells it, or the space."""
+        return cast(Decoder, self.decoders[target]).listens or self._leads(source, target)
+
+    def _leads(self, source: str, target: str) -> bool:
+        """Return whether something learns of what leads from `source`, and from the prompt beside it, to the decoder of `target`."""
+        told = [self.encoders[name] for name in (source, self.prompt_kind(source, target)) if name is not None]
+        return any(map(learns, (*told, self.space)))
+
+    def can_learn(self, objectives: ObjectivesConfig) -> bool:
+        """Return whether something that is not frozen descends a term of `objectives`; the temperature of the alignment learns nothing by itself."""
+        if objectives.decoder_alone() is not None:
+            decoder = cast(Decoder, self.decoders[ends(objectives.trained()[0])[1]])
+            return decoder.listens and learns(decoder)
+        aligned = objectives.align > 0 and (learns(self.encoders) or learns(self.space))
+        return aligned or any(learns(self.decoders[target]) or self._leads(source, target) for source, target in map(ends, objectives.trained()))
+
     def prompt_kind(self, source: str, target: str) -> str | None:
         """Return the modality of the prompts that may be given beside inputs on the way from `source` to `target`, None where none may."""
         kind = cast(Decoder, self.decoders[target]).prompt if target in self.decoders else None
@@ -201,7 +218,7 @@ class CrossModalModel(nn.Module):
 
         In training, what the judged arrow makes is led before the `game`; in evaluation it is not, since what is said there changes with the discriminator.
         """
-        heard = [way for way in map(ends, objectives.trained()) if cast(Decoder, self.decoders[way[1]]).listens]
+        heard = [way for way in map(ends, objectives.trained()) if self.hears(*way)]
         asked = {kind for way in heard if (kind := self.prompt_kind(*way)) is not None}
         sources = {source for source, _ in heard} | asked | (set(self.encoders) if objectives.align else set())
         placed = {source: self.encode(given(batch.inputs, source), source, randomness=randomness) for source in sorted(sources)}
@@ -209,18 +226,19 @@ class CrossModalModel(nn.Module):
         weights: dict[str, float] = {}
         for arrow in objectives.trained():
             source, target = ends(arrow)
+            decoder, truth = cast(Decoder, self.decoders[target]), given(batch.targets, target)
+            judged = game is not None and self.training and arrow == objectives.judged()
             if (source, target) in heard:
                 latent = self._told(placed, batch, source=source, target=target, randomness=randomness)
+                played = decoder.play(latent, truth, randomness=randomness) if judged else None
+                part = decoder.loss(latent, truth, randomness=randomness) if played is None else played.own
             else:
-                latent = self.space.nothing(len(batch.indices))
-            decoder, truth = cast(Decoder, self.decoders[target]), given(batch.targets, target)
-            if game is not None and self.training and arrow == objectives.judged():
-                played = decoder.play(latent, truth, randomness=randomness)
-                part = game.challenge(
-                    played, latent, truth if played.real is None else played.real, rows=torch.as_tensor(batch.indices), randomness=randomness
-                )
-            else:
-                part = decoder.loss(latent, truth, randomness=randomness)
+                latent, played = self.space.nothing(len(batch.indices)), decoder.audition(truth, randomness=randomness)
+                part = LossTerms({}) if played is None else played.own
+            if game is not None and judged:
+                assert played is not None
+                real = truth if played.real is None else played.real
+                part = game.challenge(played, latent, real, rows=torch.as_tensor(batch.indices), randomness=randomness)
             for name, term in part.terms.items():
                 terms[f"{arrow} {name}"] = term
                 weights[f"{arrow} {name}"] = objectives.arrows[arrow] * part.weights.get(name, 1.0)

@@ -61,6 +61,11 @@ class Part(nn.Module, Generic[C]):
         """Read what `save_assets` wrote."""
 
 
+def learns(module: nn.Module) -> bool:
+    """Return whether a parameter of `module` is not frozen."""
+    return any(parameter.requires_grad for parameter in module.parameters())
+
+
 class Encoder(Part[C]):
     """inputs of one modality -> `Latent` of `self.width`."""
 
@@ -103,7 +108,7 @@ class Decoder(Part[C]):
 
     @property
     def listens(self) -> bool:
-        """Whether what of it learns depends on the latent; where it does not, no encoder is run for it in training."""
+        """Whether what of it learns depends on the latent; where it does not, and nothing that leads there learns, no encoder is run for it in training."""
         return True
 
     def loss(self, latent: Latent, target: Any, *, randomness: Any) -> LossTerms:
@@ -117,8 +122,8 @@ class Decoder(Part[C]):
     def check_judged(self) -> None:
         """Raise `UserError` where what these settings make is not what a discriminator would be shown in training."""
 
-    def audition(self, target: Any) -> Played | None:
-        """Return what `play` lets a discriminator judge of outputs that are not trained on, where that is not what is made of a latent; else None."""
+    def audition(self, target: Any, *, randomness: Any) -> Played | None:
+        """Return what learns of it without a latent, at play: what it makes of `target` alone, and what that descends; None where there is nothing such."""
         return None
 
     def check_distil(self, how: Any) -> None:

@@ -19,7 +19,7 @@ from tonggan.errors import UserError, nearest
 from tonggan.goals import DistilConfig, ObjectivesConfig, PreferConfig
 from tonggan.model import CrossModalModel, ends, given
 from tonggan.objectives.terms import Checkup, LossTerms
-from tonggan.parts import Decoder, Encoder, Part
+from tonggan.parts import Decoder, Encoder, Part, learns
 
 Loss = Callable[[Batch, torch.Generator], LossTerms]
 
@@ -97,7 +97,7 @@ def _against(model: CrossModalModel, game: Game, module: nn.Module, loss: Loss, 
     def look(batches: Sequence[Batch]) -> Checkup:
         real = given(batches[0].targets, target)[:LOOKED_AT]
         count = len(real)
-        if (heard := decoder.audition(real)) is not None:
+        if (heard := decoder.audition(real, randomness=torch.Generator().manual_seed(0))) is not None:
             return game.look(cast(torch.Tensor, heard.real), model.space.nothing(count), heard.made.unsqueeze(0), seeded=False)
         latent = model.latent(given(batches[0].inputs, source)[:LOOKED_AT], source=source, target=target)
         seeds = range(SEEDS_LOOKED_AT if decoder.seeded else 1)
@@ -221,7 +221,7 @@ def _check_adversarial(model: CrossModalModel, objectives: ObjectivesConfig) -> 
 
 def _check_voice(how: AdversarialConfig, vocoder: nn.Module | None) -> None:
     """Raise `UserError` for what is there for pictures alone, and where there is no vocoder that learns."""
-    if vocoder is None or not any(parameter.requires_grad for parameter in vocoder.parameters()):
+    if vocoder is None or not learns(vocoder):
         raise UserError("objectives.adversarial: of sounds the vocoder is judged, and this model has none that learns (decoders.audio.vocoder).")
     if how.mismatched:
         raise UserError("objectives.adversarial.mismatched: a voice is judged by itself, whatever its latent. Set it to 0.")

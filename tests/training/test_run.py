@@ -428,7 +428,8 @@ def test_what_would_break_or_be_ignored_is_refused_before_anything_is_packed(
 def test_nothing_left_to_learn_is_one_line(small_recipe: Recipe, tmp_path: Path) -> None:
     frozen = small_recipe.model_copy(update={"frozen": ("encoders", "space", "decoders")})
     with pytest.raises(UserError, match="frozen: encoders, space, decoders leave nothing of the model that could learn"):
-        Run(frozen, tmp_path / "run", resume=False, console=QUIET)
+        Run(frozen, tmp_path / "out" / "run", resume=False, console=QUIET)
+    assert not (tmp_path / "out").exists()  # it is said before anything is packed
 
 
 def test_what_layers_count_is_frozen_and_averaged_with_them(small_recipe: Recipe, tmp_path: Path) -> None:

@@ -199,6 +199,24 @@ def test_no_encoder_is_run_for_a_vocoder_alone(clips: Path, tmp_path: Path) -> N
     assert set(asked) == {"both"}
 
 
+def test_an_encoder_learns_through_a_frozen_decoder_of_sounds(clips: Path, tmp_path: Path) -> None:
+    frozen = voice(clips, "objectives.adversarial=null", "monitor.best_by=loss", "frozen=[decoders.audio]")
+    begun = run(frozen, tmp_path / "run")
+    before = {name: value.clone() for name, value in begun.model.state_dict().items()}
+    begun.train()
+    moved = {name for name, value in begun.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert any(name.startswith("encoders.video.") for name in moved)
+    assert not any(name.startswith("decoders.") for name in moved)
+    assert set(lines(tmp_path / "run", "held_out")[-1]) == {"step", "kind", "loss", "video->audio flow"}
+    for number, still in enumerate(("[decoders, encoders, space]", "[decoders.audio, encoders.video, space]")):
+        with pytest.raises(UserError, match="leave nothing of the model that could learn"):
+            run(voice(clips, "objectives.adversarial=null", f"frozen={still}"), tmp_path / "none" / str(number))
+    distilled = ["objectives.distil={teacher: foley, guidance_scale: 1.0, steps: 16}", "frozen=[decoders.audio.network]"]
+    with pytest.raises(UserError, match="leave nothing of the model that could learn"):  # a vocoder learns nothing from a teacher
+        run(voice(clips, "objectives.adversarial=null", *distilled), tmp_path / "none" / "distilled")
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize("adversarial", ["{}", "null"])
 def test_sounds_alone_teach_a_vocoder(adversarial: str, clips: Path, tmp_path: Path) -> None:
     folder = tmp_path / "sounds"

@@ -23,7 +23,7 @@ from tonggan.layers.transformer import KeysValues, ModulatedBlock, RMSNorm, mask
 from tonggan.modalities.spectrogram import Mel, band_statistics, frames_to_tokens, log_mel, token_seconds
 from tonggan.objectives import flow
 from tonggan.objectives.terms import LossTerms
-from tonggan.parts import Decoder, Played
+from tonggan.parts import Decoder, Played, learns
 
 
 class AudioFlowConfig(FlowConfig):
@@ -181,10 +181,10 @@ class AudioFlow(Decoder[AudioFlowConfig]):
     @property
     def listens(self) -> bool:
         """Whether the network of the flow learns: a vocoder knows spectrograms alone."""
-        return _learns(self.network)
+        return learns(self.network)
 
     def loss(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> LossTerms:
-        """Descend the velocity of log-mel frames, and the vocoder's distances; the one of the two that is frozen is left out."""
+        """Descend the velocity of log-mel frames, and the distances of a vocoder that learns."""
         terms, voiced = self._terms(latent, target, randomness)
         return terms if voiced is None else LossTerms({**terms.terms, **voiced.own.terms}, voiced.own.weights)
 
@@ -194,9 +194,10 @@ class AudioFlow(Decoder[AudioFlowConfig]):
         assert voiced is not None
         return replace(voiced, own=LossTerms({**terms.terms, **voiced.own.terms}, voiced.own.weights))
 
-    def audition(self, target: Tensor) -> Played | None:
-        """Return segments, always the same of each waveform, and what the vocoder makes of their spectrograms."""
-        return None if self.vocoder is None else self.vocoder.play(target, randomness=torch.Generator().manual_seed(0))
+    def audition(self, target: Tensor, *, randomness: torch.Generator) -> Played | None:
+        """Return segments of waveforms and what a vocoder that learns makes of their spectrograms, which is all that it knows."""
+        self._check_length(target)
+        return self.vocoder.play(target, randomness=randomness) if self.vocoder is not None and learns(self.vocoder) else None
 
     def check_distil(self, how: Any) -> None:
         """See `Decoder.check_distil`: steps have to divide."""
@@ -213,16 +214,16 @@ class AudioFlow(Decoder[AudioFlowConfig]):
         return distilled(self.network, latent, levels, against=against, config=self.config, teacher=teacher, how=how, randomness=randomness)
 
     def _terms(self, latent: Latent, target: Tensor, randomness: torch.Generator) -> tuple[LossTerms, Played | None]:
-        """Return the flow's terms, none where it is frozen, and what the vocoder played, None where it is."""
+        """Return the flow's terms, through which what leads to the latent learns even where the network is frozen, and what a vocoder that learns played."""
+        self._check_length(target)
+        loss = velocity_loss(self.network, self._levels(target), self.network.prepare(latent), config=self.config, randomness=randomness)
+        return LossTerms({"flow": loss}), self.audition(target, randomness=randomness)
+
+    def _check_length(self, target: Tensor) -> None:
         if target.shape[-1] != self.samples:
             raise UserError(
                 f"audio_flow: makes {self.samples} samples, the data has windows of {target.shape[-1]}: set data.clip_seconds and clip_seconds alike."
             )
-        terms: dict[str, Tensor] = {}
-        if _learns(self.network):
-            terms["flow"] = velocity_loss(self.network, self._levels(target), self.network.prepare(latent), config=self.config, randomness=randomness)
-        learning = self.vocoder if self.vocoder is not None and _learns(self.vocoder) else None
-        return LossTerms(terms), None if learning is None else learning.play(target, randomness=randomness)
 
     def default_settings(self) -> dict[str, Any]:
         """Steps, guidance and solver as the recipe has them."""
@@ -269,7 +270,3 @@ class AudioFlow(Decoder[AudioFlowConfig]):
         """Return the waveform (batch, samples) of log-mel frames (batch, bands, frames)."""
         made = griffin_lim(levels, self.config.mel) if self.vocoder is None else self.vocoder(levels)
         return corrected(made, levels, self.config.mel, iterations=self.config.corrections).clamp(-1, 1)
-
-
-def _learns(module: nn.Module) -> bool:
-    return any(parameter.requires_grad for parameter in module.parameters())

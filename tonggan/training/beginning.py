@@ -12,10 +12,10 @@ from tonggan.data.loader import Loader
 from tonggan.errors import UserError
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_folder import Loaded, begin_from, load_model
-from tonggan.parts import Decoder, Part
+from tonggan.parts import Part
 from tonggan.players import check_objectives, check_used
 from tonggan.training.fitting import but_refitted, fit_parts
-from tonggan.training.loop import Learner
+from tonggan.training.loop import Learner, check_learning, freeze
 from tonggan.training.recipe import Recipe
 
 ENDLESS = 10**9
@@ -34,11 +34,13 @@ class Begun:
 def begin(recipe: Recipe) -> Begun:
     """Return a recipe's model, seeded and taken over from `initial`; it is to be fitted by `fit` yet.
 
-    Raises `UserError` where weights that it asks for are missing, and where its objectives ask for what it has not.
+    Raises `UserError` where weights that it asks for are missing, and where its objectives ask for what it has not, or for what is frozen.
     """
     torch.manual_seed(recipe.seed)
     model = CrossModalModel(recipe.model)
+    freeze(model, recipe.frozen)
     check_objectives(model, recipe.objectives)
+    check_learning(model, recipe)
     check_used(recipe.objectives)
     _check_labels(model, recipe)
     initial, taken = (None, []) if recipe.initial is None else begin_from(model, recipe.initial)
@@ -80,9 +82,7 @@ def untaught(recipe: Recipe, begun: Begun) -> list[str]:
     if objectives.decoder_alone() is not None:
         learning = set[str]()
     else:
-        trained = [
-            way for way in map(ends, objectives.trained()) if cast(Decoder, model.decoders[way[1]]).listens
-        ]  # a vocoder that learns alone listens to nothing
+        trained = [way for way in map(ends, objectives.trained()) if model.hears(*way)]  # a vocoder that learns alone listens to nothing
         learning = {source for source, _ in trained} | {kind for way in trained if (kind := model.prompt_kind(*way)) is not None}
         learning |= set(model.encoders) if objectives.align else set()
     return [name for name, encoder in model.encoders.items() if name not in learning and encoder not in begun.taken]

@@ -73,10 +73,7 @@ class Learner:
         self.model.to(torch.device(self.device)).to(memory_format=torch.channels_last)
         freeze(self.model, self.recipe.frozen)
         self.players = players(self.model, self.recipe.objectives, teacher=self.teacher)
-        for player in self.players:
-            learning = (name for name, parameter in player.module.named_parameters() if parameter.requires_grad)
-            if all(name.startswith("alignment.") for name in learning):  # the temperature of the alignment learns nothing by itself
-                raise UserError(f"frozen: {', '.join(self.recipe.frozen)} leave nothing of the {player.name} that could learn. Leave one out.")
+        check_learning(self.model, self.recipe)
         self._set_training()
         own = set(self.model.modules())
         self.beside = [player for player in self.players if player.module not in own]
@@ -257,6 +254,12 @@ def freeze(module: nn.Module, names: Sequence[str]) -> None:
             beside = {each for each in known if each.count(".") == name.count(".")}
             raise UserError(f"frozen: the model has no '{name}'.{nearest(name, beside)}")
         known[name].requires_grad_(False)
+
+
+def check_learning(model: CrossModalModel, recipe: Recipe) -> None:
+    """Raise `UserError` where of a model, frozen as the recipe has it, nothing is left that its objectives could teach."""
+    if not model.can_learn(recipe.objectives):
+        raise UserError(f"frozen: {', '.join(recipe.frozen)} leave nothing of the model that could learn. Leave one out.")
 
 
 def strip(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
