@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import shutil
 import signal
@@ -490,3 +491,33 @@ def test_a_folder_in_which_another_process_trains_is_left_alone(small_recipe: Re
     Run(small_recipe, tmp_path / "run", resume=False, console=QUIET).train()
     with FileLock(tmp_path / "run" / ".lock", blocking=False):
         pass  # a run that has ended lets others in
+
+
+class Judge:
+    """Finds the same whatever is made."""
+
+    def __init__(self, found: float) -> None:
+        self.higher, self.found = {"kernel_distance": False}, found
+
+    def __call__(self, model: object) -> dict[str, float]:
+        return {"kernel_distance": self.found}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [(-0.002, "best kernel_distance -0.0020, model in"), (float("nan"), "no average was kept: the last kernel_distance was not a finite number")],
+)
+def test_the_last_line_says_what_was_kept(small_recipe: Recipe, tmp_path: Path, found: float, said: str) -> None:
+    monitor = small_recipe.monitor.model_copy(update={"best_by": "kernel_distance", "evaluate_every": 4})
+    recipe, told = small_recipe.model_copy(update={"monitor": monitor}), StringIO()
+    run = Run(recipe, tmp_path / "run", resume=False, console=Console(file=told, width=400), judging=lambda recipe, data: Judge(found))
+    run.train()
+    assert said in told.getvalue()
+    assert (tmp_path / "run" / "model").is_dir() == math.isfinite(found)
+    if math.isfinite(found):
+        assert Tonggan.from_pretrained(tmp_path / "run").config["trained"]["best"] == {"kernel_distance": found}
+        assert json.loads((checkpoint_folders(run.checkpoints)[-1] / "state.json").read_text())["best"] == found
+    run._sound = False
+    run._keep_best(0.5)
+    run.learner.best = float("inf")
+    assert run._kept() == "no average was kept: the last look at what is made saw a trouble"

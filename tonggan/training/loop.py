@@ -63,6 +63,7 @@ class Learner:
     dropped_by: tuple[str, ...] = ()
     """Players whose loss was not finite in the last step that was dropped."""
     best: float = math.inf
+    """The lowest score so far of what the best average is chosen by, infinite before there is one."""
     trained_seconds: float = 0.0
     teacher: CrossModalModel | None = None
     players: list[Player] = field(init=False)

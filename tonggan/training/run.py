@@ -27,6 +27,7 @@ from tonggan.model_folder import Loaded, save_model
 from tonggan.parts import Decoder
 from tonggan.training.beginning import Begun, begin, chosen_dtype, companion, fit, learner_of, notices, total_samples
 from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
+from tonggan.training.choice import Choice
 from tonggan.training.journal import Journal
 from tonggan.training.loop import StepReport
 from tonggan.training.recipe import Recipe, parse_recipe
@@ -89,6 +90,8 @@ class Run:
         self.data = open_data(recipe, cache=cache or out.parent / "packs", console=console)
         self.judge = judging(recipe, self.data) if judging and recipe.monitor.evaluate_every else None
         self._check_best_by(resume=resume)
+        by = recipe.monitor.best_by
+        self.choice = Choice(by, higher=by == "latest" or bool(self.judge and self.judge.higher.get(by)))
         self._hold()  # nothing is written before: what is refused leaves no folder
         self.before: dict[str, Any] | None = None
         if begun is None:
@@ -121,6 +124,7 @@ class Run:
         after = None if checkpoint is None else checkpoint.step
         self.journal = Journal(out, tensorboard=recipe.monitor.tensorboard, after_step=after)
         self.stop_asked = False
+        self._unkept = "nothing was measured since the run went on"
         self._measured: tuple[int, dict[str, float]] = (-1, {})
         # Whether the last look, of an earlier sitting, too, found what the players make worth keeping.
         self._sound = not any(player.suspected() for player in self.learner.players)
@@ -239,15 +243,13 @@ class Run:
         self._preview()
         self._checkpoint()
         hours = learner.trained_seconds / 3600
-        best_by = self.recipe.monitor.best_by
-        best = "held-out loss" if best_by == "loss" else best_by
-        if not math.isfinite(learner.best):
-            kept = "no average was worth keeping: every look saw a trouble"
-        elif best_by == "latest":  # which is chosen as if its step, negative, were its score
-            kept = f"the average of step {-learner.best:,.0f}, model in {self.out / 'model'}"
-        else:
-            kept = f"best {best} {abs(learner.best):.4f}, model in {self.out / 'model'}"
-        self.console.print(f"done: {learner.samples:,} samples in {hours:.2f} h, {kept}")
+        self.console.print(f"done: {learner.samples:,} samples in {hours:.2f} h, {self._kept()}")
+
+    def _kept(self) -> str:
+        """Say which average was kept; or, where none was, why the last one was not."""
+        if math.isfinite(self.learner.best):
+            return f"{self.choice.told(self.learner.best)}, model in {self.out / 'model'}"
+        return f"no average was kept: {self._unkept}"
 
     def _log(self, report: StepReport) -> None:
         batch = self.recipe.schedule.batch_size
@@ -266,8 +268,8 @@ class Run:
         losses = self._held_out_losses()
         self.journal.write(learner.step, "held_out", {name: round(value, 6) for name, value in losses.items()})
         self._sound = self._look()
-        if best_by in UNMEASURED and self._sound:
-            self._keep_best(losses["loss"] if best_by == "loss" else -learner.step)
+        if best_by in UNMEASURED:
+            self._keep_best(losses["loss"] if best_by == "loss" else learner.step)
 
     def _held_out_losses(self) -> dict[str, float]:
         """Return the average's losses on held-out rows, measured once a step."""
@@ -292,9 +294,14 @@ class Run:
                 raise UserError(f"step {learner.step:,}: {found.trouble}. The run ends here; {kept}. {how}")
         return not any(found.suspected for found in looks.values())
 
-    def _keep_best(self, score: float) -> None:
-        """Export the average where its score is the lowest so far."""
-        if score < self.learner.best:
+    def _keep_best(self, figure: float) -> None:
+        """Export the average where `figure` is the best so far and the last look saw no trouble."""
+        score = self.choice.score(figure)
+        if not self._sound:
+            self._unkept = "the last look at what is made saw a trouble"
+        elif not math.isfinite(score):
+            self._unkept = f"the last {self.choice.what} was not a finite number"
+        elif score < self.learner.best:
             self.learner.best = score
             self.export(self.out / "model")
 
@@ -316,8 +323,8 @@ class Run:
         with learner.averaged():
             figures = judge(self.model)
         self.journal.write(learner.step, "evaluate", {name: round(value, 6) for name, value in figures.items()})
-        if best_by not in UNMEASURED and self._sound:
-            self._keep_best(-figures[best_by] if judge.higher[best_by] else figures[best_by])
+        if best_by not in UNMEASURED:
+            self._keep_best(figures[best_by])
 
     def _unmeasured(self) -> bool:
         """Return whether a decoder that is trained has no loss of its own: what is left, such as an alignment's, says nothing of what it makes."""
@@ -336,7 +343,7 @@ class Run:
             "rows": self.data.count,
         } | {name: found for _, name, found in self.read_from}
         if best_by not in UNMEASURED and self.judge is not None:
-            trained["best"] = {best_by: -learner.best if self.judge.higher[best_by] else learner.best}
+            trained["best"] = {best_by: self.choice.figure(learner.best)}
         if self.before is not None:
             trained["before"] = self.before
         config = {"name": self.recipe.name, "recipe": self.recipe.model_dump(mode="json"), "trained": trained, "tonggan": __version__}
