@@ -32,6 +32,7 @@ class Player:
         optimizer: settings of the recipe's optimizer that are otherwise for this player.
         moved: told the norm of each gradient (before clipping) that the player has followed.
         look: called with batches that are not trained on at every validation, the model in evaluation mode.
+        watch: submodule of buffers by which the player is only watched: where a checkpoint has others, they start anew.
         suspected: whether the last look, of an earlier sitting, too, saw a trouble.
     """
 
@@ -41,6 +42,7 @@ class Player:
     optimizer: Mapping[str, Any] = field(default_factory=dict)
     moved: Callable[[float], None] | None = None
     look: Callable[[Sequence[Batch]], Checkup] | None = None
+    watch: str | None = None
     suspected: Callable[[], bool] = bool
 
 
@@ -114,6 +116,7 @@ def _against(model: CrossModalModel, game: Game, module: nn.Module, loss: Loss, 
             optimizer=otherwise,
             moved=partial(game.vitals.moved, DISCRIMINATOR),
             look=look,
+            watch="vitals",
             suspected=lambda: game.vitals.suspected,
         ),
     ]

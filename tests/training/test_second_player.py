@@ -112,10 +112,27 @@ def test_a_checkpoint_without_its_discriminator_draws_and_is_not_gone_on_from(sh
     kept = {name: tensor for name, tensor in load_file(state(tmp_path / "run")).items() if not name.startswith("player.")}
     save_file(kept, state(tmp_path / "run"))
     assert Tonggan.from_pretrained(tmp_path / "run").generate("red square", to="image", seed=3)[0].size == (64, 64)
-    with pytest.raises(UserError, match=r"lacks the discriminator .*first: augment\.probability\).*initial=RUN"):
+    with pytest.raises(UserError, match=r"lacks tensors of the discriminator .*first: augment\.probability\).*initial=RUN"):
         run(played, tmp_path / "run", resume=True)
     again = run(played.model_copy(update={"initial": str(tmp_path / "run")}), tmp_path / "again")
     assert again.before is not None
+
+
+def test_a_game_goes_on_from_a_checkpoint_that_was_watched_by_less(shapes: Path, tmp_path: Path) -> None:
+    played = recipe(shapes)
+    run(played, tmp_path / "run").train()
+    kept, before = load_file(state(tmp_path / "run")), "player.discriminator.vitals."
+    kept[f"{before}verdicts"], kept[f"{before}strikes"] = kept[f"{before}verdicts"][:3].clone(), torch.ones(5, dtype=torch.long)
+    save_file(kept, state(tmp_path / "run"))
+    game = run(played, tmp_path / "run", resume=True).learner.players[1].module.state_dict()
+    assert not game["vitals.verdicts"].any()
+    assert not game["vitals.strikes"].any()
+    assert torch.equal(game["vitals.norms"], kept[f"{before}norms"])
+    assert int(game["turns"]) == 8
+    weight = next(name for name in kept if name.startswith("player.discriminator.discriminator.") and kept[name].ndim > 1)
+    save_file(kept | {weight: kept[weight][:1].clone()}, state(tmp_path / "run"))
+    with pytest.raises(UserError, match=r"has tensors of the discriminator in another shape \(1, first: discriminator\..*initial=RUN"):
+        run(played, tmp_path / "run", resume=True)
 
 
 def test_a_checkpoint_without_its_optimizers_is_not_gone_on_from(shapes: Path, tmp_path: Path) -> None:

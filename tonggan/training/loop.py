@@ -177,17 +177,10 @@ class Learner:
         return Checkpoint(self.step, tensors, facts)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go back to what `snapshot` returned; raises `UserError` where a player is missing."""
+        """Go back to what `snapshot` returned; raises `UserError` where a player is missing or another one."""
         tensors = checkpoint.tensors
         for player in self.beside:
-            kept = strip(tensors, f"player.{player.name}.")
-            missing = [name for name, value in player.module.state_dict().items() if name not in kept or kept[name].shape != value.shape]
-            if missing:
-                raise UserError(
-                    f"the checkpoint of step {checkpoint.step:,} lacks the {player.name} ({len(missing)} tensors, first: {min(missing)}). The model in it draws, "
-                    f"but training cannot go on from it; begin another run from it with initial=RUN, whose {player.name} starts anew."
-                )
-            player.module.load_state_dict(kept)
+            player.module.load_state_dict(_fitting(player, checkpoint))
         if checkpoint.step > checkpoint.facts["dropped"] and not strip(tensors, "optimizer."):
             raise UserError(
                 f"the checkpoint of step {checkpoint.step:,} lacks the state of the optimizers: what was trained cannot go on as if it had never stopped. "
@@ -261,6 +254,24 @@ def check_learning(model: CrossModalModel, recipe: Recipe) -> None:
     """Raise `UserError` where of a model, frozen as the recipe has it, nothing is left that its objectives could teach."""
     if not model.can_learn(recipe.objectives):
         raise UserError(f"frozen: {', '.join(recipe.frozen)} leave nothing of the model that could learn. Leave one out.")
+
+
+def _fitting(player: Player, checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """Return a player's tensors as a checkpoint has them; those of its `watch` that it has otherwise, or has not, as they are in the player.
+
+    Raises `UserError` where another one is missing or of another shape.
+    """
+    kept, own = strip(checkpoint.tensors, f"player.{player.name}."), player.module.state_dict()
+    wrong = [name for name, value in own.items() if name not in kept or kept[name].shape != value.shape]
+    anew = [name for name in wrong if player.watch and name.startswith(f"{player.watch}.")]
+    missing = [name for name in wrong if name not in kept and name not in anew]
+    if others := missing or [name for name in wrong if name not in anew]:
+        what = f"lacks tensors of the {player.name}" if missing else f"has tensors of the {player.name} in another shape"
+        raise UserError(
+            f"the checkpoint of step {checkpoint.step:,} {what} ({len(others)}, first: {min(others)}). The model in it draws, "
+            f"but training cannot go on from it; begin another run from it with initial=RUN, whose {player.name} starts anew."
+        )
+    return {name: own[name] if name in anew else kept[name] for name in own}
 
 
 def strip(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
