@@ -106,7 +106,7 @@ def _against(model: CrossModalModel, game: Game, module: nn.Module, loss: Loss, 
         made = [model.decode(latent, target=target, seeds=[seed] * count) for seed in seeds]
         return game.look(real, latent, torch.stack(made), seeded=decoder.seeded)
 
-    otherwise = {"kind": "adam", "betas": (0.0, 0.99)} | ({} if rate is None else {"learning_rate": rate})
+    otherwise = {"kind": "adam", "betas": (0.0, 0.99), "weight_decay": 0.0} | ({} if rate is None else {"learning_rate": rate})
     return [
         Player("model", module, loss),
         Player(

@@ -102,7 +102,12 @@ def test_both_players_move_and_the_journal_tells_them_apart(shapes: Path, tmp_pa
 
 
 def test_a_discriminator_has_a_learning_rate_of_its_own(shapes: Path, tmp_path: Path) -> None:
-    learner = run(recipe(shapes, "objectives.adversarial.learning_rate=0.004"), tmp_path / "run").learner
+    own = (
+        "objectives.adversarial.learning_rate=0.004",
+        "optimizer.kind=adamw",
+        "optimizer.weight_decay=0.05",
+    )  # adam, which the discriminator has, has no decay
+    learner = run(recipe(shapes, *own), tmp_path / "run").learner
     assert [learner.optimizers[name][0].defaults["lr"] for name in ("model", "discriminator")] == [learner.recipe.optimizer.learning_rate, 0.004]
 
 
