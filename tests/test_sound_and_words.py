@@ -176,6 +176,27 @@ def test_a_prompt_goes_beside_a_clip_or_is_left_out(model: Tonggan, told: Path, 
     assert any("is cut to" in line for line in lines)
 
 
+def test_a_negative_is_of_what_is_given_or_of_the_prompt(model: Tonggan, told: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, other = (open_clip(told / f"{number}.mp4", model.framing) for number in (1, 2))
+    led, seen = {"seed": 1, "settings": {"guidance_scale": 2.0}}, []
+    decode = model.model.decode
+    monkeypatch.setattr(model.model, "decode", lambda latent, **how: (seen.append((latent, how["against"])), decode(latent, **how))[1])
+    model.generate(clip, to="audio", negative="a late tone", **led)
+    latent, against = seen.pop()
+    nothing = model.model.space.null(latent)
+    assert torch.equal(against.tokens, nothing.tokens)
+    assert torch.equal(against.pooled, nothing.pooled)
+    torch.testing.assert_close(against.prompt.pooled.float(), model.encode("a late tone"))
+    model.generate(clip, to="audio", negative=other, **led)
+    torch.testing.assert_close(seen.pop()[1].pooled.float(), model.encode(other))
+    with pytest.raises(UserError, match="the negative is of audio; from video to audio guidance leads away from video or text"):
+        model.generate(clip, to="audio", negative=open_sound(told / "2.mp4"), **led)
+    with pytest.raises(UserError, match="the negative is of video; from text to audio guidance leads away from text"):
+        model.generate("a late tone", to="audio", negative=clip, **led)
+    with pytest.raises(UserError, match="has a time and what has none"):
+        model.morph(clip, "a late tone", to="audio", frames=2)
+
+
 def test_words_alone_become_files(model: Tonggan, sounder: Tonggan, tmp_path: Path) -> None:
     lines: list[str] = []
     request = Request(seed=3, prompt="a high tone")

@@ -1,6 +1,7 @@
 """The model as a user holds it: words in, pictures out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class Tonggan:
             seed: output number i of the call is made from `seed` + i.
             n: outputs for each input.
             seeds: a seed for each output instead, inputs' first.
-            negative: what guidance leads away from.
+            negative: what guidance leads away from, of the inputs' modality, or of the prompt's where the model takes one.
             settings: `num_inference_steps`, `guidance_scale`, ... as the decoder names them.
             start: an output (for images a PIL picture, or a `Path`) that every output starts from, as far as the setting `strength` leaves of it; or a tensor with a
                 row for each output, as the decoder takes it (for audio the waveforms that the outputs begin with).
@@ -151,7 +152,7 @@ class Tonggan:
         prompt: Any | None = None,
     ) -> tuple[Modality, Any, Latent, list[int]]:
         """Return the modality that is made, the outputs as the decoder gives them, the latents that they were made from, and their seeds."""
-        given, _ = self._given(inputs)
+        given, kind = self._given(inputs)
         if n < 1:
             raise UserError(f"there is nothing to make: n is {n}; give 1 or more.")
         target = modalities().get(to)
@@ -167,7 +168,7 @@ class Tonggan:
         how = self.overrides | dict(settings or {})
         if negative is not None:
             self._check_led(to, how)
-        away = None if negative is None else self._latent([negative])
+        away = None if negative is None else self._led_from(negative, latent, source=kind.name, to=to)
         parts = []
         for first in range(0, len(chosen), AT_ONCE):
             rows = torch.arange(first, min(first + AT_ONCE, len(chosen)), device=latent.tokens.device)
@@ -182,6 +183,26 @@ class Tonggan:
             )
             parts.append(made)
         return target, torch.cat(parts) if isinstance(parts[0], torch.Tensor) else [each for part in parts for each in part], latent, chosen
+
+    @torch.no_grad()
+    def _led_from(self, negative: Any, latent: Latent, *, source: str, to: str) -> Latent:
+        """Return the row that guidance leads away from: `negative` in the place of the input, or in that of the prompt, beside no input.
+
+        `latent` is what is led. On a way by a third modality, what is of the input's is led there, too. Raises `UserError` for another modality.
+        """
+        given, kind = self._given([negative])
+        middle = self._middle(source, to)
+        if middle is not None and kind.name == source:
+            return self._latent(self.generate(given, to=middle))
+        begin = middle or source
+        if kind.name == begin:
+            return self._latent(given)
+        wanted = self.model.prompt_kind(begin, to)
+        if kind.name != wanted:
+            fitting = " or ".join(dict.fromkeys(name for name in (source, begin, wanted) if name is not None))
+            raise UserError(f"the negative is of {kind.name}; from {source} to {to} guidance leads away from {fitting}. Give that, or leave it out.")
+        prompt = self.model.encode(kind.to_inputs(given, self.framing), kind.name).latent
+        return replace(self.model.space.null(latent.rows(torch.tensor([0]))), prompt=prompt)
 
     def _check_led(self, to: str, settings: Mapping[str, Any]) -> None:
         """Raise `UserError` where nothing would lead away from what is negative."""
@@ -200,7 +221,8 @@ class Tonggan:
     ) -> list[Any]:
         """Return `frames` outputs on a walk through the shared space from `first` to `second`, all from the noise of one seed.
 
-        The walk is even in the latents, eased at neither end. Raises `UserError` for fewer than two frames and as `generate` does.
+        The walk is even in the latents, eased at neither end. Raises `UserError` for fewer than two frames, for ends of which one has a time and the other
+        none, and as `generate` does.
         """
         if frames < 2:
             raise UserError(f"a walk of {frames} frames has no two ends: frames must be at least 2.")

@@ -1,8 +1,10 @@
 from dataclasses import fields, replace
 
+import pytest
 import torch
 
-from tonggan.latent.record import Latent, References, stack
+from tonggan.errors import UserError
+from tonggan.latent.record import Latent, References, blend, stack
 
 
 def test_rows_and_repeats_have_every_tensor_that_has_rows() -> None:
@@ -32,3 +34,17 @@ def test_a_stack_has_what_augmentation_did_zeros_for_what_was_not_changed() -> N
     assert stacked is not None
     assert torch.equal(stacked, torch.cat([changed.changes, torch.zeros(2, 5)]))
     assert stack(replace(changed, changes=None)).changes is None
+
+
+@pytest.mark.parametrize("others", [None, torch.arange(3.0) + 1])
+def test_tokens_of_other_instants_are_not_joined(others: torch.Tensor | None) -> None:
+    timed = Latent(torch.randn(2, 3, 4), torch.ones(2, 3, dtype=torch.bool), torch.randn(2, 4), torch.arange(3.0))
+    other = replace(timed, seconds=others)
+    for first, second in ((timed, other), (other, timed)):
+        with pytest.raises(UserError, match="has a time and what has none, or another"):
+            stack(first, second)
+        with pytest.raises(UserError, match="inputs of one modality"):
+            blend(first, second, 0.5)
+    same = stack(timed, replace(timed, seconds=torch.arange(3.0))).seconds
+    assert same is not None
+    assert torch.equal(same, torch.arange(3.0))

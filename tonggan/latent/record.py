@@ -7,6 +7,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from tonggan.errors import UserError
+
 
 @dataclass(frozen=True)
 class References:
@@ -105,7 +107,7 @@ def blend(first: Latent, second: Latent, weight: float) -> Latent:
     """Return the latents at `weight` (0 to 1) on the way from `first` to `second`, row by row.
 
     Points move on the great circle between them (Shoemake 1985), tokens and references on straight lines; what one row has fewer of are zeros. The
-    prompt is that of the nearer end.
+    prompt is that of the nearer end. Raises `UserError` as `stack` does.
     """
     whole = stack(first, second)
     tokens, others = whole.tokens.chunk(2)
@@ -144,7 +146,12 @@ def at_instants(latent: Latent, instants: Tensor) -> Tensor:
 
 
 def stack(*latents: Latent) -> Latent:
-    """Return batches as one, the shorter ones' tokens padded (masked), so that one pass of a network serves all."""
+    """Return batches as one, the shorter ones' tokens padded (masked), so that one pass of a network serves all.
+
+    Raises `UserError` where their tokens are not of the same instants, as those of a clip and of a caption are not.
+    """
+    if not all(_same_instants(each.seconds, latents[0].seconds) for each in latents):
+        raise UserError("what has a time and what has none, or another, do not go together token by token: give inputs of one modality.")
     length = max(each.tokens.shape[1] for each in latents)
     padded = [_padded(each, length) for each in latents]
     tokens, masks, pooled = (torch.cat([getattr(each, name) for each in padded]) for name in ("tokens", "mask", "pooled"))
@@ -152,6 +159,12 @@ def stack(*latents: Latent) -> Latent:
     assert len(prompts) in (0, len(latents)), "some of the latents have a prompt, others none"
     told = stack(*prompts) if prompts else None
     return Latent(tokens, masks, pooled, latents[0].seconds, _stacked_references(latents), _stacked_changes(latents), told)
+
+
+def _same_instants(seconds: Tensor | None, others: Tensor | None) -> bool:
+    if seconds is None or others is None or seconds is others:
+        return seconds is others
+    return torch.equal(seconds, others)
 
 
 def _stacked_changes(latents: tuple[Latent, ...]) -> Tensor | None:
