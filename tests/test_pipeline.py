@@ -48,3 +48,16 @@ def test_a_negative_prompt_needs_guidance(drawer: Path, describer: Tonggan) -> N
         model.generate("red square", to="image", negative="blue", settings={"guidance_scale": 1})
     with pytest.raises(UserError, match="without guidance"):
         describer.generate(model.generate("red square", to="image")[0], to="text", negative="blue")
+
+
+def test_overrides_are_for_the_decoders_that_have_them() -> None:
+    model = Tonggan.from_pretrained("emoji-64")
+    model.overrides = {"num_inference_steps": 1, "guidance_scale": 3.0, "num_beams": 1}
+    assert len(model.generate(Image.new("RGB", (64, 64), "red"), to="image")) == 1  # by way of a sentence
+    assert model.settings("text")["num_beams"] == 1
+    assert model.settings("image")["guidance_scale"] == 3.0
+    assert "num_beams" not in model.settings("image")
+    model.overrides = {"guidance": 3.0}
+    for make in (lambda: model.generate("red", to="image"), lambda: model.morph("red", "blue"), model.settings):
+        with pytest.raises(UserError, match=r"no decoder of emoji-64 has a setting 'guidance'\. Did you mean 'guidance_scale'"):
+            make()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -17,6 +17,7 @@ from tonggan.latent.record import Latent, blend, stack
 from tonggan.modalities import Framing, Modality, modalities
 from tonggan.model_card import model_card
 from tonggan.model_folder import MEMORY_OF, Loaded, Storage, load_model, save_model
+from tonggan.parts import Decoder
 from tonggan.training.recipe import parse_recipe
 
 MORPH_BATCH = 16
@@ -35,7 +36,7 @@ class Tonggan:
         self.weights_hash = loaded.weights_hash
         self.recipe = parse_recipe(loaded.config["recipe"], where="config.json")
         self.overrides: dict[str, Any] = {}
-        """Settings that replace the decoder's defaults in every `generate`."""
+        """Settings that replace the defaults of the decoders that have them, in every `generate`."""
         self.completion = Completion.model_validate(loaded.config["completion"]) if "completion" in loaded.config else None
         """How captions that leave something open are completed before something is made of them; None takes them as they are written."""
 
@@ -63,8 +64,16 @@ class Tonggan:
         return self.recipe.data.loader_phrasings()
 
     def settings(self, to: str = "image") -> dict[str, Any]:
-        """Return the settings that outputs are made with."""
-        return self.model.part(self.model.decoders, to, "decoder").default_settings() | self.overrides
+        """Return the settings that outputs are made with; raises `UserError` for an override that no decoder of the model has."""
+        return self.model.part(self.model.decoders, to, "decoder").default_settings() | self._overriding(to)
+
+    def _overriding(self, to: str) -> dict[str, Any]:
+        """Return the overrides that are for the decoder of `to`: on a way by a third modality two decoders run, each with settings of its own."""
+        known = {name: cast(Decoder[Any], decoder).default_settings() for name, decoder in self.model.decoders.items()}
+        for name in self.overrides:
+            if not any(name in settings for settings in known.values()):
+                raise UserError(f"no decoder of {self.name} has a setting '{name}'.{nearest(name, set().union(*known.values()))}")
+        return {name: value for name, value in self.overrides.items() if name in known[to]}
 
     def generate(
         self,
@@ -165,7 +174,7 @@ class Tonggan:
         begin = start if given_as_is else target.to_inputs([self._opened(start)] * len(chosen), self.framing)
         shown = None if not references else target.to_inputs([self._opened(each) for each in references], self.framing)
         latent = self._latent(given, to, shown=shown, prompt=prompt).repeat(n)
-        how = self.overrides | dict(settings or {})
+        how = self._overriding(to) | dict(settings or {})
         if negative is not None:
             self._check_led(to, how)
         away = None if negative is None else self._led_from(negative, latent, source=kind.name, to=to)
@@ -227,7 +236,7 @@ class Tonggan:
         if frames < 2:
             raise UserError(f"a walk of {frames} frames has no two ends: frames must be at least 2.")
         one, two = (self._latent(each, to) for each in (first, second))
-        chosen_settings = self.overrides | dict(settings or {})
+        chosen_settings = self._overriding(to) | dict(settings or {})
         made = []
         for begin in range(0, frames, MORPH_BATCH):
             weights = [frame / (frames - 1) for frame in range(begin, min(begin + MORPH_BATCH, frames))]

@@ -69,6 +69,8 @@ def test_what_cannot_be_repeated_is_said(card: Path, tmp_path: Path) -> None:
         judge(replace(Request("a", "b"), arrow="text->sound"), out=tmp_path / "out")
     with pytest.raises(UserError, match="no figure in common with video->audio"):
         judge(replace(Request("a", "b"), arrow="video->audio"), out=tmp_path / "out", beside=[before])
+    with pytest.raises(UserError, match="the image decoder 'image_flow' has no setting 'num_beams'"):
+        judge(Request("emoji-64", "none", settings={"num_beams": 2}), out=tmp_path / "out")
     with pytest.raises(UserError, match="networks for pictures"):
         judge(replace(Request("a", "b"), arrow="image->text", features=("inception",)), out=tmp_path / "out")
 

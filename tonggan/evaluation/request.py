@@ -65,7 +65,8 @@ class Deviation:
 def judge(request: Request, *, out: Path, beside: Sequence[Card] = (), download: bool = False, progress: Show | None = None) -> Card:
     """Evaluate by `request` into `out`; `beside` are earlier cards shown beside, `download` allows feature networks to be fetched.
 
-    Raises `UserError` for an arrow that cannot be evaluated, a feature network that cannot be had, and as `evaluate` does.
+    Raises `UserError` for an arrow that cannot be evaluated, settings that its decoder does not have, a feature network that cannot be had, and as
+    `evaluate` does.
     """
     if request.arrow not in ARROWS:
         raise UserError(f"'{request.arrow}' cannot be evaluated.{nearest(request.arrow, ARROWS)}")
@@ -77,6 +78,7 @@ def judge(request: Request, *, out: Path, beside: Sequence[Card] = (), download:
         raise UserError(f"--beside names cards of {' and '.join(others)}: they have no figure in common with {request.arrow}. Leave them out.")
     nets = load_nets(request.features, download=download)
     model = Tonggan.from_pretrained(request.model)
+    model.model.part(model.model.decoders, ends(request.arrow)[1], "decoder").settings_with(request.settings)
     model.overrides |= dict(request.settings)
     options: dict[str, Any] = {
         "pack": _pack_of(request, model, out, progress),
