@@ -61,3 +61,27 @@ def test_overrides_are_for_the_decoders_that_have_them() -> None:
     for make in (lambda: model.generate("red", to="image"), lambda: model.morph("red", "blue"), model.settings):
         with pytest.raises(UserError, match=r"no decoder of emoji-64 has a setting 'guidance'\. Did you mean 'guidance_scale'"):
             make()
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"seed": 2**64}, "seed 18446744073709551616 has more than 64 bits"),
+        ({"seed": 2**64 - 1, "n": 2}, "seed 18446744073709551616 has more than 64 bits"),
+        ({"seed": 1.5}, r"seed=1\.5: seeds are whole numbers"),
+        ({"seeds": [2**64]}, "seed 18446744073709551616 has more than 64 bits"),
+        ({"seeds": ["7"]}, r"seeds=\['7'\]: seeds are whole numbers"),
+        ({"seeds": 7}, "seeds=7: seeds are whole numbers"),
+        ({"references": Path("x.png")}, r"references are a list, not one \w*Path: put it in brackets"),
+        ({"references": Image.new("RGB", (64, 64))}, "references are a list, not one Image"),
+    ],
+)
+def test_what_is_no_seed_and_no_list_of_references_is_one_line(how: dict[str, object], said: str) -> None:
+    model = Tonggan.from_pretrained("emoji-64-gan")
+    with pytest.raises(UserError, match=said):
+        model.generate("a red heart", to="image", **how)
+
+
+def test_a_walk_needs_a_seed() -> None:
+    with pytest.raises(UserError, match=r"seed=0\.5: seeds are whole numbers"):
+        Tonggan.from_pretrained("emoji-64-gan").morph("a red heart", "a frog", seed=0.5)  # type: ignore[arg-type]

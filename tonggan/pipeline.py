@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import index
 from pathlib import Path
 from typing import Any, cast
 
@@ -167,11 +168,13 @@ class Tonggan:
         target = modalities().get(to)
         if target is None:
             raise UserError(f"'{to}' is not a modality.{nearest(to, modalities())}")
-        chosen = list(seeds) if seeds is not None else [seed + i for i in range(len(given) * n)]
+        chosen = _seeds(seed, seeds, count=len(given) * n)
         if len(chosen) != len(given) * n:
             raise UserError(f"{len(chosen)} seeds for {len(given) * n} outputs: give one seed for each.")
         given_as_is = start is None or isinstance(start, torch.Tensor)
         begin = start if given_as_is else target.to_inputs([self._opened(start)] * len(chosen), self.framing)
+        if references is not None and not isinstance(references, (list, tuple)):
+            raise UserError(f"references are a list, not one {type(references).__name__}: put it in brackets, references=[...].")
         shown = None if not references else target.to_inputs([self._opened(each) for each in references], self.framing)
         latent = self._latent(given, to, shown=shown, prompt=prompt).repeat(n)
         how = self._overriding(to) | dict(settings or {})
@@ -235,13 +238,14 @@ class Tonggan:
         """
         if frames < 2:
             raise UserError(f"a walk of {frames} frames has no two ends: frames must be at least 2.")
+        seeds = _seeds(seed, None, count=1) * frames
         one, two = (self._latent(each, to) for each in (first, second))
         chosen_settings = self._overriding(to) | dict(settings or {})
         made = []
         for begin in range(0, frames, MORPH_BATCH):
             weights = [frame / (frames - 1) for frame in range(begin, min(begin + MORPH_BATCH, frames))]
             walk = stack(*(blend(one, two, weight) for weight in weights))
-            decoded = self.model.decode(walk, target=to, seeds=[seed] * len(weights), settings=chosen_settings)
+            decoded = self.model.decode(walk, target=to, seeds=seeds[: len(weights)], settings=chosen_settings)
             made += modalities()[to].to_outputs(decoded, self.framing)
         return made
 
@@ -354,6 +358,18 @@ class Tonggan:
         """Write the model into a folder: config.json, model.safetensors, vocabulary, README.md. `dtype` is how weights are stored."""
         config = {name: value for name, value in self.config.items() if name not in ("format", "model", MEMORY_OF)}
         save_model(Path(folder), self.model, config=config, card=model_card(self.config), dtype=dtype)
+
+
+def _seeds(seed: int, seeds: Sequence[int] | None, *, count: int) -> list[int]:
+    """Return `seeds`, or the `count` that count up from `seed`; raises `UserError` for what PyTorch's generator does not take as one."""
+    try:
+        chosen = list(range(seed, seed + count)) if seeds is None else [index(each) for each in seeds]
+    except TypeError as error:
+        raise UserError(f"{f'seed={seed!r}' if seeds is None else f'seeds={seeds!r}'}: seeds are whole numbers.") from error
+    wrong = next((each for each in chosen if not -(2**63) <= each < 2**64), None)
+    if wrong is not None:
+        raise UserError(f"seed {wrong} has more than 64 bits; the largest is {2**64 - 1}.")
+    return chosen
 
 
 def modality_of(value: Any) -> Modality:
