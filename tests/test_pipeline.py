@@ -85,3 +85,14 @@ def test_what_is_no_seed_and_no_list_of_references_is_one_line(how: dict[str, ob
 def test_a_walk_needs_a_seed() -> None:
     with pytest.raises(UserError, match=r"seed=0\.5: seeds are whole numbers"):
         Tonggan.from_pretrained("emoji-64-gan").morph("a red heart", "a frog", seed=0.5)  # type: ignore[arg-type]
+
+
+def test_the_best_are_ranked_a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Tonggan.from_pretrained("emoji-64-gan")
+    at_once = model.candidates("a red heart", to="image", best_of=6, n=6)
+    encode, read = model.model.encode, list[int]()
+    monkeypatch.setattr(model.model, "encode", lambda inputs, source, **how: (read.append(len(inputs)), encode(inputs, source, **how))[1])
+    monkeypatch.setattr("tonggan.pipeline.AT_ONCE", 4)
+    in_turns = model.candidates("a red heart", to="image", best_of=6, n=6)
+    assert read == [1, 4, 2]
+    assert [each.score for each in in_turns] == pytest.approx([each.score for each in at_once], abs=1e-4)

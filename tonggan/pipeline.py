@@ -25,7 +25,7 @@ MORPH_BATCH = 16
 LONGEST_NAME = 255
 """Characters of the name of a file; systems raise for longer ones."""
 AT_ONCE = 64
-"""Outputs that are made in one batch; more of them take their turn, so that memory does not grow with what is asked for."""
+"""Outputs that are made, or ranked, in one batch; more of them take their turn, so that memory does not grow with what is asked for."""
 
 
 class Tonggan:
@@ -145,7 +145,8 @@ class Tonggan:
         given, kind = self._given(inputs)
         rank = ranking(self.model, source=kind.name, target=to, reward=reward)
         target, made, asked, chosen = self._made(given, to=to, seed=seed, n=best_of, seeds=seeds, **how)
-        return best(target.to_outputs(made, self.framing), rank(made, asked), chosen, of=best_of, n=n)
+        scores = torch.cat([rank(made[part], asked.rows(torch.arange(len(chosen))[part])) for part in _turns(len(chosen))])
+        return best(target.to_outputs(made, self.framing), scores, chosen, of=best_of, n=n)
 
     def _made(
         self,
@@ -182,19 +183,18 @@ class Tonggan:
             self._check_led(to, how)
         away = None if negative is None else self._led_from(negative, latent, source=kind.name, to=to)
         parts = []
-        for first in range(0, len(chosen), AT_ONCE):
-            rows = torch.arange(first, min(first + AT_ONCE, len(chosen)), device=latent.tokens.device)
-            own = chosen[first : first + AT_ONCE]
+        for part in _turns(len(chosen)):
+            own = chosen[part]
             made = self.model.decode(
-                latent.rows(rows),
+                latent.rows(torch.arange(len(chosen))[part]),
                 target=to,
                 seeds=own,
                 settings=how,
                 against=None if away is None else away.repeat(len(own)),
-                start=None if begin is None else begin[first : first + AT_ONCE],
+                start=None if begin is None else begin[part],
             )
             parts.append(made)
-        return target, torch.cat(parts) if isinstance(parts[0], torch.Tensor) else [each for part in parts for each in part], latent, chosen
+        return target, torch.cat(parts) if isinstance(parts[0], torch.Tensor) else [each for some in parts for each in some], latent, chosen
 
     @torch.no_grad()
     def _led_from(self, negative: Any, latent: Latent, *, source: str, to: str) -> Latent:
@@ -370,6 +370,11 @@ def _seeds(seed: int, seeds: Sequence[int] | None, *, count: int) -> list[int]:
     if wrong is not None:
         raise UserError(f"seed {wrong} has more than 64 bits; the largest is {2**64 - 1}.")
     return chosen
+
+
+def _turns(count: int) -> list[slice]:
+    """Return the batches that so many outputs are made in."""
+    return [slice(first, first + AT_ONCE) for first in range(0, count, AT_ONCE)]
 
 
 def modality_of(value: Any) -> Modality:
