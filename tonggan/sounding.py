@@ -208,10 +208,9 @@ def _finished(model: Tonggan, clip: Path, output: Path, *, n: int, request: Requ
 def _generate(model: Tonggan, clip: Path, finished: FinishedWindows, *, n: int, request: Request, seconds: float, progress: Show | None) -> None:
     """Make the windows of a clip that are not finished yet, one after the other."""
     framing, decoder = model.framing, cast(GoesOn, model.model.decoders["audio"])
-    too_short = UserError(f"{clip}: it lasts no longer than one frame: no time in which something could be heard.")
     for number, (first, frames) in enumerate(ahead(windows(frames_at_rate(clip, framing), framing))):
         if number == 0 and len(frames) < 2:
-            raise too_short
+            raise UserError(f"{clip}: it lasts no longer than one frame: no time in which something could be heard.")
         if number >= len(finished):
             begin = first_sample(first, framing)
             before = finished.since(begin) if number else None
@@ -223,8 +222,6 @@ def _generate(model: Tonggan, clip: Path, finished: FinishedWindows, *, n: int, 
         if progress is not None:
             done = first + len(frames)
             progress("listening", done, max(done, round(seconds * framing.frames_per_second)))
-    if not len(finished):  # shown for so short a time that no frame falls into it
-        raise too_short
 
 
 def _window(model: Tonggan, frames: np.ndarray, seeds: list[int], *, request: Request, start: torch.Tensor | None) -> np.ndarray:

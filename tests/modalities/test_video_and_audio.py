@@ -19,7 +19,7 @@ from tonggan.modalities.provenance import Provenance
 from tonggan.modalities.sound_files import inspect_sound_file, mux, read_sound_provenance, save_sound
 from tonggan.modalities.spectrogram import Mel, log_mel
 from tonggan.modalities.timeline import stacked, timeline
-from tonggan.modalities.video import Clip, first_second, frames_at, open_clip, timed_frames, video_facts
+from tonggan.modalities.video import Clip, first_second, frames_at, open_clip, shown_frames, timed_frames, video_facts
 
 FRAMING = Framing(size=16, frames_per_second=25.0)
 MADE = Provenance(None, None, 3, "foley", "ab" * 32, {"num_inference_steps": 8}, (16, 16), "tonggan 0", "2026-11-25T00:00:00+00:00")
@@ -313,6 +313,12 @@ def test_what_cannot_be_read_is_one_line(clip_file: Path, tmp_path: Path) -> Non
             (tmp_path / name).write_bytes(data)
         with pytest.raises(UserError, match=name):
             open_clip(tmp_path / name, FRAMING)
+    with pytest.raises(UserError, match=r"there is no frame in 0\.01 seconds at 25 frames a second\. Ask for 0\.04"):
+        open_clip(clip_file, Framing(size=16), seconds=0.01)
+    encode(tmp_path / "tick.mp4", np.zeros((2, 3, 16, 16), np.uint8), click(0, 0.01), frames_per_second=30_000)
+    with pytest.raises(UserError, match=r"tick\.mp4: it lasts no longer than one frame"):
+        open_clip(tmp_path / "tick.mp4", FRAMING)
+    assert len(shown_frames(clip_file, seconds=0.001)[0]) == 1
     save_sound([click(0, 0.5)], tmp_path / "sound.wav", MADE)
     with pytest.raises(UserError, match="there is no video in it"):
         open_clip(tmp_path / "sound.wav", FRAMING)

@@ -233,8 +233,15 @@ def _decoded(path: Path, *, shown_seconds: float) -> Iterator[tuple[float, av.Vi
 
 
 def frames_at_rate(path: Path, framing: Framing) -> Iterator[np.ndarray]:
-    """Yield what is seen at 0, 1 / `frames_per_second`, ... seconds until the video ends: uint8 (3, size, size) each, one in memory at a time."""
-    return _at(path, framing, (number / framing.frames_per_second for number in count()))
+    """Yield what is seen at 0, 1 / `frames_per_second`, ... seconds until the video ends: uint8 (3, size, size) each, one in memory at a time.
+
+    Raises `UserError` where the file cannot be read to its end, and where it ends before anything can be seen.
+    """
+    pixels = None
+    for pixels in _at(path, framing, (number / framing.frames_per_second for number in count())):
+        yield pixels
+    if pixels is None:
+        raise UserError(f"{path}: it lasts no longer than one frame, for too short a time to be seen. Give a longer clip.")
 
 
 def frames_at(path: Path, framing: Framing, seconds: Sequence[float]) -> list[np.ndarray]:
@@ -260,10 +267,16 @@ def _at(path: Path, framing: Framing, seconds: Iterator[float], *, behind: bool 
 
 
 def open_clip(path: Path, framing: Framing, *, seconds: float | None = None) -> Clip:
-    """Return a file's frames at the framing's rate, the first `seconds` of it where given."""
-    most = None if seconds is None else round(seconds * framing.frames_per_second)
+    """Return a file's frames at the framing's rate, the first `seconds` of it where given.
+
+    Raises `UserError` as `frames_at_rate` does, and for `seconds` in which there is no frame.
+    """
+    rate = framing.frames_per_second
+    most = None if seconds is None else round(seconds * rate)
+    if most is not None and most < 1:
+        raise UserError(f"{path}: there is no frame in {seconds:g} seconds at {rate:g} frames a second. Ask for {1 / rate:.3g} seconds or more.")
     frames = np.stack(list(islice(frames_at_rate(path, framing), most)))
-    return Clip(frames, np.arange(len(frames)) / framing.frames_per_second)
+    return Clip(frames, np.arange(len(frames)) / rate)
 
 
 def encode(
@@ -315,10 +328,10 @@ def show(clip: Clip, made_from: Path | None, path: Path) -> Path:
 
 
 def shown_frames(path: Path, *, seconds: float) -> tuple[np.ndarray, float]:
-    """Return the first seconds of a file as frames uint8 (frames, 3, size, size), all of each picture, and frames a second: what is written to be shown."""
+    """Return the first seconds of a file, a frame at least, as frames uint8 (frames, 3, size, size), all of each picture, and frames a second: what is shown."""
     facts = video_facts(path)
     size, rate = min(SHOWN_SIZE, max(facts.size) // 2 * 2), min(SHOWN_RATE, facts.frames_per_second or Framing().frames_per_second)
-    return open_clip(path, Framing(size=max(2, size), fit="pad", frames_per_second=rate), seconds=seconds).frames, rate
+    return open_clip(path, Framing(size=max(2, size), fit="pad", frames_per_second=rate), seconds=max(seconds, 1 / rate)).frames, rate
 
 
 def _open(path: Path, framing: Framing) -> Clip:
