@@ -117,6 +117,8 @@ def values(annotation: Any) -> str:
     if annotation is type(None):
         return "null"
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return values(inner[0])
     if origin is typing.Literal:
         return ", ".join(f"`{each}`" for each in inner)
     if origin in (typing.Union, types.UnionType):

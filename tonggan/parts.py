@@ -21,22 +21,16 @@ class PartConfig(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        """Raise `UserError` for a count that is none, and for a width that heads cannot share."""
-        counts = {name: getattr(self, name) for name in COUNTS if isinstance(getattr(self, name, None), int)}
-        for name, count in counts.items():
-            if count < 1:
-                raise UserError(f"{self.kind}: {name} is {count}; give it 1 or more.")
-        if "heads" in counts and counts.get("width", 0) % counts["heads"]:
-            raise UserError(f"{self.kind}: width {counts['width']} cannot be split into {counts['heads']} heads.")
+        """Raise `UserError` for a width that heads cannot share."""
+        width, heads = getattr(self, "width", 0), getattr(self, "heads", 1)
+        if width % heads:
+            raise UserError(f"{self.kind}: width {width} cannot be split into {heads} heads.")
         return self
 
     def kept_in(self, folder: Path) -> Self:
         """Return settings of the same part that need nothing from elsewhere, `folder` holding what its `save_assets` wrote and its weights."""
         return self
 
-
-COUNTS = ("size", "width", "latent_width", "heads", "vocabulary", "max_tokens", "frames_a_token", "num_inference_steps")
-"""Settings of parts, by name, that are 1 or more wherever there are any."""
 
 C = TypeVar("C", bound=PartConfig)
 

@@ -3,15 +3,21 @@
 import difflib
 import re
 from collections.abc import Sequence
-from typing import get_args
+from typing import Annotated, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tonggan.errors import nearest
 
 LARGEST_SEED = 2**63 - 1
 """Largest seed that a command or a recipe takes: outputs count up from it, and PyTorch's generator takes 64 bits."""
 
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 ABBREVIATIONS = {"lr": "learning_rate", "bs": "batch_size", "wd": "weight_decay", "ema": "ema_decay"}
 """What others call a setting -> its name here."""

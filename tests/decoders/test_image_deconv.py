@@ -1,6 +1,8 @@
+import pytest
 import torch
 
 from tonggan.decoders.image_deconv import ImageDeconv, ImageDeconvConfig
+from tonggan.errors import UserError
 from tonggan.latent.record import Latent
 from tonggan.modalities.image import psnr
 
@@ -21,3 +23,8 @@ def test_four_pictures_are_learned_by_heart_and_stay_in_range() -> None:
     assert made.shape == truth.shape
     assert made.abs().max() <= 1
     assert psnr(made, truth) > 25
+
+
+def test_a_size_that_two_doublings_do_not_reach_is_refused() -> None:
+    with pytest.raises(UserError, match="image_deconv: size 66 is not a multiple of 4"):
+        ImageDeconv(ImageDeconvConfig(size=66))

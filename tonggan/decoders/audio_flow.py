@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from tonggan.decoders.flow_distillation import check_steps, distilled
@@ -24,20 +23,21 @@ from tonggan.modalities.spectrogram import Mel, band_statistics, frames_to_token
 from tonggan.objectives import flow
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, Played, learns
+from tonggan.strict import Count, CountOrZero, Finite, Positive
 
 
 class AudioFlowConfig(FlowConfig):
     """Settings of `AudioFlow`."""
 
     kind: Literal["audio_flow"] = "audio_flow"
-    clip_seconds: float = 2.56
+    clip_seconds: Positive = 2.56
     """Length of what is made at once, the recipe's `data.clip_seconds`."""
     mel: Mel = Mel()
-    frames_a_token: int = 4
-    latent_width: int = 256
-    width: int = 256
-    layers: int = 8
-    heads: int = 4
+    frames_a_token: Count = 4
+    latent_width: Count = 256
+    width: Count = 256
+    layers: Count = 8
+    heads: Count = 4
     aligned: bool = True
     """Whether each token is told what is seen at its instant."""
     told_by: Literal["sum", "modulation"] = "sum"
@@ -46,16 +46,16 @@ class AudioFlowConfig(FlowConfig):
     """Whether tokens attend to the latent's tokens, whether or not they have a time; where they do, by rotary positions in seconds."""
     prompt: str | None = None
     """Modality of what is said beside what is seen (`text`: a caption to a clip); the model has an encoder of it. What has no time is looked at, too."""
-    look_every: int = Field(default=2, gt=0)
+    look_every: Count = 2
     """With `prompt`, every so many blocks look at what is said."""
-    prompt_guidance_scale: float | None = Field(default=None, allow_inf_nan=False)
+    prompt_guidance_scale: Finite | None = None
     """How closely a prompt is followed beside what is seen, apart from `guidance_scale`; None leads to both by the same. One more run a step."""
     vocoder: VocoderConfig | None = VocoderConfig()
     """None for Griffin-Lim."""
-    corrections: int = Field(default=8, ge=0)
+    corrections: CountOrZero = 8
     """How often the waveform is brought nearer to the spectrogram that it was made from (`vocoder.corrected`)."""
-    num_inference_steps: int = 16
-    guidance_scale: float = Field(default=1.5, allow_inf_nan=False)
+    num_inference_steps: Count = 16
+    guidance_scale: Finite = 1.5
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 from torch import Tensor, nn
 
 from tonggan.latent.record import Latent, stack
 from tonggan.objectives import flow
 from tonggan.parts import PartConfig
+from tonggan.strict import Count, Finite, NotNegative, Positive
 
 
 def _rising(interval: tuple[float, float]) -> tuple[float, float]:
@@ -27,15 +28,15 @@ def _rising(interval: tuple[float, float]) -> tuple[float, float]:
 class FlowConfig(PartConfig):
     """Settings of a decoder that matches flows."""
 
-    time_mean: float = -0.4
-    time_spread: float = 1.0
-    num_inference_steps: int = 12
-    guidance_scale: float = Field(default=2.5, allow_inf_nan=False)
+    time_mean: Finite = -0.4
+    time_spread: NotNegative = 1.0
+    num_inference_steps: Count = 12
+    guidance_scale: Finite = 2.5
     guidance_interval: Annotated[tuple[float, float], AfterValidator(_rising)] = (0.0, 1.0)
     """Guidance acts at these times t alone (arXiv:2404.07724); elsewhere the network runs once, not twice, a step."""
     solver: Literal["euler", "heun", "multistep", "dpm", "ancestral"] = "multistep"
     """`ancestral` draws new noise at every step; the others follow one path."""
-    time_shift: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    time_shift: Positive = 1.0
     """Above 1, the solver's steps are closer together near noise."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of generating. bfloat16 is 1.6 times faster where the processor has it; a seed then makes the same but for small differences."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,15 +16,16 @@ from tonggan.errors import UserError
 from tonggan.latent.record import Latent
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, PartConfig, Played
+from tonggan.strict import Count
 
 
 class ImageDeconvConfig(PartConfig):
     """Settings of `ImageDeconv`."""
 
     kind: Literal["image_deconv"] = "image_deconv"
-    size: int = 64
-    channels: int = 128
-    latent_width: int = 512
+    size: Count = 64
+    channels: int = Field(default=128, ge=2)
+    latent_width: Count = 512
 
 
 class ImageDeconv(Decoder[ImageDeconvConfig]):
@@ -35,6 +37,8 @@ class ImageDeconv(Decoder[ImageDeconvConfig]):
 
     def __init__(self, config: ImageDeconvConfig) -> None:
         super().__init__(config)
+        if config.size % 4:
+            raise UserError(f"image_deconv: size {config.size} is not a multiple of 4.")
         self.cells = config.size // 4
         self.linear = nn.Linear(config.latent_width, config.channels * self.cells**2)
         self.layers = nn.Sequential(

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from tonggan.decoders.flow_distillation import check_steps, distilled
@@ -25,31 +24,32 @@ from tonggan.layers.transformer import KeysValues, ModulatedBlock, RMSNorm, axia
 from tonggan.objectives import flow
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, Part, Played
+from tonggan.strict import Count, CountOrZero, NotNegative, Share
 
 
 class ImageFlowConfig(FlowConfig):
     """Settings of `ImageFlow`."""
 
     kind: Literal["image_flow"] = "image_flow"
-    size: int = 64
-    latent_width: int = 320
-    width: int = 320
-    layers: int = 8
-    heads: int = 5
-    stem_channels: tuple[int, int] = (64, 128)
+    size: Count = 64
+    latent_width: Count = 320
+    width: Count = 320
+    layers: Count = 8
+    heads: Count = 5
+    stem_channels: tuple[Count, Count] = (64, 128)
     """Channels at a half and at a quarter of the size."""
-    stem_blocks: int = 1
+    stem_blocks: Count = 1
     """Residual blocks a stage, on the way in and on the way out."""
-    augmentation_labels: int = 0
+    augmentation_labels: CountOrZero = 0
     """How many numbers tell the network what augmentation did to the picture it shall predict (`len(tonggan.data.augment.LABELS)`); 0 for none."""
-    references: int = Field(default=0, ge=0)
+    references: CountOrZero = 0
     """Pictures from the model's memory that are seen beside x_t, as further channels of the stem."""
-    look_every: int = 0
+    look_every: CountOrZero = 0
     """Every so many blocks attend to the references, too, as tokens of 8 x 8 pixels: so that one of several shapes can be chosen, and moved; 0 for none."""
-    smoothing: float = Field(default=0.0, ge=0)
+    smoothing: NotNegative = 0.0
     """Colours that differ by less, in [-1, 1] units, are levelled in the finished picture, edges kept (`smoothing.bilateral`); 0 leaves it as it is. For
     drawings, whose flat colours the solver leaves faintly grained; photographs would lose their texture."""
-    strength: float = Field(default=0.6, ge=0, le=1)
+    strength: Share = 0.6
     """How far a picture that is started from is taken back to noise: 1 leaves nothing of it, 0 all."""
 
 

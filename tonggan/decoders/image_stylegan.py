@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import Any, Literal, cast
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,7 +22,7 @@ from tonggan.layers.reading import Reading
 from tonggan.layers.transformer import twice_differentiable
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, PartConfig, Played
-from tonggan.strict import LARGEST_SEED
+from tonggan.strict import LARGEST_SEED, Count, CountOrZero, NotNegative, Share
 
 FIRST_SIZE, READING_SIZE = 4, 16
 SLOPE = 0.2
@@ -38,24 +37,24 @@ class ImageStyleganConfig(PartConfig):
     """Settings of `ImageStylegan`."""
 
     kind: Literal["image_stylegan"] = "image_stylegan"
-    size: int = 64
-    latent_width: int = 320
-    noise_width: int = Field(default=128, gt=0)
-    style_width: int = Field(default=256, gt=0)
-    mapping_layers: int = Field(default=3, gt=0)
-    channels: int = Field(default=32, gt=0)
+    size: Count = 64
+    latent_width: Count = 320
+    noise_width: Count = 128
+    style_width: Count = 256
+    mapping_layers: Count = 3
+    channels: Count = 32
     """Channels at the full size; twice as many at each half of it, up to `max_channels`."""
-    max_channels: int = Field(default=256, gt=0)
-    heads: int = Field(default=4, gt=0)
-    style_mixing: float = Field(default=0.5, ge=0, le=1)
+    max_channels: Count = 256
+    heads: Count = 4
+    style_mixing: Share = 0.5
     """Share of the pictures in training whose later layers have the style of another noise (StyleGAN, arXiv:1812.04948, section 3.1)."""
-    references: int = Field(default=0, ge=0)
+    references: CountOrZero = 0
     """Outputs that the memory recalls for a caption (of other rows, in training), which are looked at; 0 for none."""
-    truncation: float = Field(default=1.0, ge=0, le=1)
+    truncation: Share = 1.0
     """How far styles keep from the mean of those that the caption has: 1 as they are, 0 all the same."""
-    path_length: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    path_length: NotNegative = 0.0
     """Weight of path-length regularisation (StyleGAN2, equation 4); 0 for none."""
-    path_length_every: int = Field(default=8, gt=0)
+    path_length_every: Count = 8
     """It is computed in one step of so many, drawn by chance, that many times as heavy."""
 
 

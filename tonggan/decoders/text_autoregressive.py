@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,6 +21,7 @@ from tonggan.layers.vocabulary import Vocabulary, WithVocabulary
 from tonggan.modalities.text import Caption
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, PartConfig
+from tonggan.strict import Count, CountOrZero, Finite, Share
 
 COMMA = re.compile(r", ?")
 
@@ -28,19 +30,19 @@ class TextAutoregressiveConfig(PartConfig):
     """Settings of `TextAutoregressive`."""
 
     kind: Literal["text_autoregressive"] = "text_autoregressive"
-    latent_width: int = 320
-    width: int = 256
-    layers: int = 4
-    heads: int = 4
-    vocabulary: int = 8192
-    max_tokens: int = 48
+    latent_width: Count = 320
+    width: Count = 256
+    layers: Count = 4
+    heads: Count = 4
+    vocabulary: Count = 8192
+    max_tokens: Count = 48
     languages: tuple[str, ...] = ("en", "zh")
     """The first is what `generate` writes unless told otherwise."""
-    label_smoothing: float = 0.1
-    num_beams: int = 3
-    length_penalty: float = 1.0
-    no_repeat_ngram_size: int = 0
-    repetition_penalty: float = 1.0
+    label_smoothing: Share = 0.1
+    num_beams: Count = 3
+    length_penalty: Finite = 1.0
+    no_repeat_ngram_size: CountOrZero = 0
+    repetition_penalty: float = Field(default=1.0, ge=1, allow_inf_nan=False)
 
 
 class TextAutoregressive(WithVocabulary, Decoder[TextAutoregressiveConfig]):

@@ -14,7 +14,7 @@ from tonggan.layers.transformer import RMSNorm
 from tonggan.modalities.spectrogram import Mel, filters, log_mel, magnitude, mel_levels, spectrum, window
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Played
-from tonggan.strict import Strict
+from tonggan.strict import Count, Positive, Strict
 
 RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))
 """Window and hop lengths at which spectra are compared."""
@@ -32,11 +32,11 @@ WEIGHT = 0.1
 class VocoderConfig(Strict):
     """Settings of `Vocoder`."""
 
-    width: int = 256
-    layers: int = 6
-    segment_seconds: float = 0.512
+    width: Count = 256
+    layers: Count = 6
+    segment_seconds: Positive = 0.512
     """Length of what is learned from a clip at once."""
-    candidates: int = 4
+    candidates: Count = 4
     """Of so many segments of a clip the loudest is taken: silence teaches nothing."""
 
 

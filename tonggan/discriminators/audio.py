@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from tonggan.latent.record import Latent
 from tonggan.modalities.spectrogram import spectrum
-from tonggan.strict import Strict
+from tonggan.strict import Count, Strict
 
 QUIET = 1e-3
 """Magnitude from which on spectra are made even: half of the logarithm of what is louder is taken off."""
@@ -22,7 +22,7 @@ SLOPE = 0.1
 class VoiceConfig(Strict):
     """Settings of `VoiceDiscriminator`."""
 
-    channels: int = Field(default=24, gt=0)
+    channels: Count = 24
     """Channels of the first layer; twice as many in those behind it."""
     resolutions: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(default=((1024, 256), (512, 128), (256, 64)), min_length=1)
     """Window and hop lengths in samples."""

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tonggan.strict import Strict
+from tonggan.strict import Count, Strict
 
 Matrices = Tensor
 """(batch, 3, 3): maps of the plane (homogeneous), or of colours."""
@@ -25,7 +25,7 @@ class AugmentConfig(Strict):
     kind: Literal["none", "ada", "diffaugment"] = "none"
     target: float = Field(default=0.6, gt=0, lt=1)
     """ADA: how sure of real outputs the discriminator may be (mean sign of its verdicts) before more is changed."""
-    samples: int = Field(default=100_000, gt=0)
+    samples: Count = 100_000
     """ADA: samples in which the probability could go from 0 to 1 (500,000 in the paper, whose runs see 25 million)."""
     most: float = Field(default=0.8, gt=0, lt=1)
     """ADA: the greatest probability; what is always changed would leak."""

@@ -16,18 +16,18 @@ from tonggan.errors import UserError
 from tonggan.latent.record import Latent
 from tonggan.layers.transformer import RMSNorm
 from tonggan.objectives import flow
-from tonggan.strict import Strict
+from tonggan.strict import Count, CountOrZero, Finite, NotNegative, Strict
 
 
 class FeaturesConfig(Strict):
     """Settings of `FeatureDiscriminator`."""
 
-    blocks: tuple[int, ...] = (2, 5)
+    blocks: tuple[CountOrZero, ...] = Field(default=(2, 5), min_length=1)
     """The blocks of the network whose tokens are looked at, the first is 0."""
-    width: int = Field(default=128, gt=0)
-    time_mean: float = 0.5
+    width: Count = 128
+    time_mean: Finite = 0.5
     """Of the logit-normal times that outputs are taken back to: higher leaves more of them."""
-    time_spread: float = 1.0
+    time_spread: NotNegative = 1.0
 
 
 class FeatureNetwork(Protocol):

@@ -24,7 +24,7 @@ from tonggan.layers.transformer import twice_differentiable
 from tonggan.objectives.adversarial import RULES, feature_matching, squared_slopes
 from tonggan.objectives.terms import Checkup, LossTerms
 from tonggan.parts import Played
-from tonggan.strict import Strict
+from tonggan.strict import Count, CountOrZero, NotNegative, Positive, Strict
 
 
 class AdversarialConfig(Strict):
@@ -32,19 +32,19 @@ class AdversarialConfig(Strict):
 
     arrow: str | None = None
     """The direction whose outputs are judged: the first that is trained, unless set."""
-    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    weight: Positive = 1.0
     """Of the adversarial loss beside the decoder's own."""
     loss: Literal["relativistic", "non_saturating", "hinge"] = "relativistic"
-    penalty: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    penalty: NotNegative = 1.0
     """Weight of R1 and R2, the squared slopes of verdicts on real and on made outputs (gamma of R3GAN, arXiv:2501.05441, equations 5 and 6)."""
-    penalty_every: int = Field(default=4, gt=0)
+    penalty_every: Count = 4
     """They are computed every so many turns, that many times as heavy (lazy regularisation, StyleGAN2, arXiv:1912.04958, section 3.1)."""
-    matching: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    matching: NotNegative = 0.0
     """Weight of feature matching in the generator's loss: how far what the discriminator sees of a made output, layer by layer, is from what it sees of the
     real one (pix2pixHD, arXiv:1711.11585, equation 4). For outputs that their latents say nearly all of; it leaves less to noise."""
     mismatched: float = Field(default=0.5, ge=0, lt=1)
     """Share of the discriminator's loss that is about real outputs beside another row's latent (GAN-INT-CLS, arXiv:1605.05396, section 4.2)."""
-    learning_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    learning_rate: Positive | None = None
     """Of the discriminator; the generator's unless set."""
     augment: AugmentConfig = AugmentConfig()
     discriminator: ImageDiscriminatorConfig = ImageDiscriminatorConfig()
@@ -52,7 +52,7 @@ class AdversarialConfig(Strict):
     """The discriminator that takes its place where sounds are judged: what a vocoder makes of true spectrograms, segment by segment."""
     features: FeaturesConfig = FeaturesConfig()
     """The discriminator that takes its place beside `objectives.distil`: on the features of the teacher's network."""
-    patience: int = Field(default=3, ge=0)
+    patience: CountOrZero = 3
     """Looks (one at each validation) in a row with the same trouble that end the run; 0 goes on whatever is seen."""
 
 

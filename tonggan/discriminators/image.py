@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,7 +15,7 @@ from tonggan.errors import UserError
 from tonggan.latent.record import Latent
 from tonggan.layers.convolutional import ResidualBlock
 from tonggan.layers.reading import Reading
-from tonggan.strict import Strict
+from tonggan.strict import Count, Strict
 
 LAST_CELLS = 4
 READING_CELLS = 8
@@ -26,10 +25,10 @@ class ImageDiscriminatorConfig(Strict):
     """Settings of `ImageDiscriminator`."""
 
     kind: Literal["image"] = "image"
-    channels: int = Field(default=64, gt=0)
+    channels: Count = 64
     """Channels at half the size; twice as many at each half of that."""
-    max_channels: int = Field(default=256, gt=0)
-    heads: int = Field(default=4, gt=0)
+    max_channels: Count = 256
+    heads: Count = 4
 
 
 class ImageDiscriminator(nn.Module):

@@ -11,6 +11,7 @@ from tonggan.latent.record import Latent
 from tonggan.layers.transformer import Block, RMSNorm
 from tonggan.modalities.spectrogram import Mel, band_statistics, frames_to_tokens, log_mel, token_seconds
 from tonggan.parts import Encoder, PartConfig
+from tonggan.strict import Count
 
 
 class AudioTransformerConfig(PartConfig):
@@ -19,10 +20,10 @@ class AudioTransformerConfig(PartConfig):
     kind: Literal["audio_transformer"] = "audio_transformer"
     mel: Mel = Mel()
     """Its `sample_rate_hz` is the recipe's `data.sample_rate_hz`."""
-    frames_a_token: int = 4
-    width: int = 256
-    layers: int = 4
-    heads: int = 4
+    frames_a_token: Count = 4
+    width: Count = 256
+    layers: Count = 4
+    heads: Count = 4
 
 
 class AudioTransformer(Encoder[AudioTransformerConfig]):

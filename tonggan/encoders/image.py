@@ -3,18 +3,20 @@
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from tonggan.latent.record import Latent
 from tonggan.layers.convolutional import ResidualBlock, norm_groups
 from tonggan.parts import Encoder, PartConfig
+from tonggan.strict import Count
 
 
 class ImageConvolutionalConfig(PartConfig):
     """Settings of `ImageConvolutional`."""
 
     kind: Literal["image_convolutional"] = "image_convolutional"
-    channels: tuple[int, ...] = (48, 96, 192)
+    channels: tuple[Count, ...] = Field(default=(48, 96, 192), min_length=1)
     """One stage each, the first after a reduction by four, every further one after a reduction by two."""
 
 

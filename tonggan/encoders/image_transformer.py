@@ -11,20 +11,21 @@ from tonggan.latent.record import Latent
 from tonggan.layers.convolutional import ResidualBlock
 from tonggan.layers.transformer import Block, RMSNorm, axial_angles
 from tonggan.parts import Encoder, PartConfig
+from tonggan.strict import Count, CountOrZero
 
 
 class ImageTransformerConfig(PartConfig):
     """Settings of `ImageTransformer`."""
 
     kind: Literal["image_transformer"] = "image_transformer"
-    size: int = 64
-    width: int = 256
-    layers: int = 6
+    size: Count = 64
+    width: Count = 256
+    layers: CountOrZero = 6
     """Blocks of the transformer; without any a token knows its surroundings alone."""
-    heads: int = 4
+    heads: Count = 4
     stem: Literal["residual", "vgg"] = "residual"
     """`residual` begins at half the size and costs little; `vgg` sees every pixel, and learns what is drawn from fewer pictures (docs/log.md, 2026-11-26)."""
-    stem_channels: tuple[int, ...] | None = None
+    stem_channels: tuple[Count, ...] | None = None
     """Of `residual` at a half and a quarter of the size (48, 96 unless given), of `vgg` at the whole, a half and a quarter (64, 128, 256)."""
 
 

@@ -17,6 +17,7 @@ from tonggan.errors import UserError
 from tonggan.files import replacing
 from tonggan.latent.record import Latent, masked_mean
 from tonggan.parts import Encoder, PartConfig
+from tonggan.strict import Count
 
 PREPARE = {"text": "AutoTokenizer", "image": "AutoImageProcessor"}
 """Which class of `transformers` prepares what a modality's encoder reads."""
@@ -49,7 +50,7 @@ class TextPretrainedConfig(PretrainedConfig):
     kind: Literal["text_pretrained"] = "text_pretrained"
     tokens: Literal["all", "mean"] = "all"
     """What decoders attend to: every token, or one token, the mean of the last hidden states (the article)."""
-    max_tokens: int = 64
+    max_tokens: Count = 64
 
 
 class TextPretrained(Encoder[TextPretrainedConfig]):

@@ -10,17 +10,18 @@ from tonggan.latent.record import Latent, masked_mean
 from tonggan.layers.transformer import Block, RMSNorm, mask_bias
 from tonggan.layers.vocabulary import Vocabulary, WithVocabulary
 from tonggan.parts import Encoder, PartConfig
+from tonggan.strict import Count
 
 
 class TextTransformerConfig(PartConfig):
     """Settings of `TextTransformer`."""
 
     kind: Literal["text_transformer"] = "text_transformer"
-    width: int = 256
-    layers: int = 4
-    heads: int = 4
-    vocabulary: int = 8192
-    max_tokens: int = 48
+    width: Count = 256
+    layers: Count = 4
+    heads: Count = 4
+    vocabulary: Count = 8192
+    max_tokens: Count = 48
 
 
 class TextTransformer(WithVocabulary, Encoder[TextTransformerConfig]):

@@ -12,6 +12,7 @@ from tonggan.layers.convolutional import ResidualBlock
 from tonggan.layers.transformer import Block, RMSNorm
 from tonggan.modalities.image import to_float
 from tonggan.parts import Encoder, PartConfig
+from tonggan.strict import Count, CountOrZero, Positive
 
 LOUDER = 4.0
 """Factor of the difference to the frame before."""
@@ -23,15 +24,15 @@ class VideoTransformerConfig(PartConfig):
     """Settings of `VideoTransformer`."""
 
     kind: Literal["video_transformer"] = "video_transformer"
-    size: int = 64
-    frames_per_second: float = 25.0
+    size: Count = 64
+    frames_per_second: Positive = 25.0
     """Rate of the frames, the recipe's `data.frames_per_second`: it gives each token its second."""
-    width: int = 256
-    layers: int = 4
-    heads: int = 4
-    stem_channels: tuple[int, int, int] = (64, 64, 128)
+    width: Count = 256
+    layers: Count = 4
+    heads: Count = 4
+    stem_channels: tuple[Count, Count, Count] = (64, 64, 128)
     """Channels at a quarter, an eighth and a sixteenth of the size."""
-    looks: int = 0
+    looks: CountOrZero = 0
     """At so many places of each frame, found by what is there and how it changes, is looked what is there, wherever that is."""
 
 

@@ -18,7 +18,7 @@ from tonggan.files import replacing
 from tonggan.latent.lexical import LexicalIndex
 from tonggan.latent.record import References
 from tonggan.modalities import Store, modalities
-from tonggan.strict import Strict
+from tonggan.strict import Finite, Share, Strict
 
 DECODED_BYTES = 512 * 2**20
 """Room for values that were looked at and are kept as they are used; when it is full it is emptied."""
@@ -29,9 +29,9 @@ class MemoryConfig(Strict):
 
     key: str = "text"
     """Modality of the inputs that rows are sought by."""
-    least: float = 0.2
+    least: Finite = 0.2
     """Least score of the first row found; below it, and for later rows below half of it, nothing is recalled."""
-    dropout: float = 0.1
+    dropout: Share = 0.1
     """Share of training samples for which nothing is recalled, so that decoders can do without."""
 
 

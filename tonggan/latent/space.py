@@ -9,18 +9,18 @@ from torch.nn import functional as F
 
 from tonggan.latent.record import Latent
 from tonggan.layers.transformer import RMSNorm
-from tonggan.strict import Strict
+from tonggan.strict import Count, Share, Strict
 
 
 class SpaceConfig(Strict):
     """Settings of the shared space."""
 
-    width: int = 320
+    width: Count = 320
     variational: bool = False
     """Sample tokens and points from N(mean, variance) in training and offer the KL term (Kingma & Welling 2014, arXiv:1312.6114, equation 10)."""
-    condition_dropout: float = 0.1
+    condition_dropout: Share = 0.1
     """Share of samples whose condition is replaced by the learned "nothing" (Ho & Salimans 2022, arXiv:2207.12598, algorithm 1)."""
-    prompt_dropout: float = 0.5
+    prompt_dropout: Share = 0.5
     """Share of samples whose prompt alone is replaced by "nothing", for decoders that take one: so that it may be left out."""
 
 

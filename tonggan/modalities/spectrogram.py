@@ -7,7 +7,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from tonggan.strict import Strict
+from tonggan.strict import Count, Strict
 
 FLOOR = 1e-4
 """Magnitudes below are silence: about 80 dB under a full sine."""
@@ -18,10 +18,10 @@ FITTED_CLIPS = 256
 class Mel(Strict):
     """How a sound becomes a mel spectrogram. The defaults resolve 8 ms: what is struck should be heard to the frame."""
 
-    sample_rate_hz: int = 16_000
-    window_length: int = 512
-    hop_length: int = 128
-    bands: int = 64
+    sample_rate_hz: Count = 16_000
+    window_length: Count = 512
+    hop_length: Count = 128
+    bands: Count = 64
 
     @property
     def frames_per_second(self) -> float:
