@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
+import torch
 from pydantic import ValidationError, model_validator
 from torch import Tensor, nn
 
@@ -88,6 +89,39 @@ class Played:
     real: Tensor | None = None
 
 
+class Distilling(Protocol):
+    """What a decoder asks of the settings that it is distilled by (`DistilConfig`)."""
+
+    @property
+    def guidance_scale(self) -> float:
+        """Guidance that the teacher draws with."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Steps of the teacher from noise to output."""
+        ...
+
+    @property
+    def stride(self) -> int | None:
+        """Steps of the teacher that one of the student's leads over; None for as many as make the student's own number."""
+        ...
+
+
+class Preferring(Protocol):
+    """What a decoder asks of the settings that it learns from preferences by (`PreferConfig`)."""
+
+    @property
+    def beta(self) -> float:
+        """How much a preference weighs against staying with the reference."""
+        ...
+
+    @property
+    def times(self) -> Literal["training", "drawing"]:
+        """Times at which velocities are compared."""
+        ...
+
+
 class Decoder(Part[C]):
     """`Latent` of the shared space -> one modality."""
 
@@ -105,46 +139,50 @@ class Decoder(Part[C]):
         """Whether what of it learns depends on the latent; where it does not, and nothing that leads there learns, no encoder is run for it in training."""
         return True
 
-    def loss(self, latent: Latent, target: Any, *, randomness: Any) -> LossTerms:
+    def loss(self, latent: Latent, target: Any, *, randomness: torch.Generator) -> LossTerms:
         """Return what is to be descended for this batch; random draws come from the CPU generator `randomness` alone."""
         raise NotImplementedError
 
-    def play(self, latent: Latent, target: Any, *, randomness: Any) -> Played:
+    def play(self, latent: Latent, target: Any, *, randomness: torch.Generator) -> Played:
         """Return an output a row, and what is descended beside its verdict; for decoders that a discriminator can teach."""
         raise UserError(f"objectives.adversarial: a decoder of kind '{self.config.kind}' cannot be taught by a discriminator. Leave it out.")
 
     def check_judged(self) -> None:
         """Raise `UserError` where what these settings make is not what a discriminator would be shown in training."""
 
-    def audition(self, target: Any, *, randomness: Any) -> Played | None:
+    def audition(self, target: Any, *, randomness: torch.Generator) -> Played | None:
         """Return what learns of it without a latent, at play: what it makes of `target` alone, and what that descends; None where there is nothing such."""
         return None
 
-    def check_distil(self, how: Any) -> None:
-        """Raise `UserError` where this decoder cannot be distilled, or not as `how` (`DistilConfig`) says."""
+    def check_distil(self, how: Distilling) -> None:
+        """Raise `UserError` where this decoder cannot be distilled, or not as `how` says."""
         raise UserError(f"a decoder of kind '{self.config.kind}' cannot be distilled; leave out objectives.distil.")
 
-    def distil(self, latent: Latent, target: Any, *, against: Latent, teacher: Any, how: Any, randomness: Any) -> LossTerms:
-        """Return what is to be descended to do in one step what `teacher`, a decoder of this kind, does in many (`how`: `DistilConfig`)."""
+    def distil(
+        self, latent: Latent, target: Any, *, against: Latent, teacher: "Decoder[Any]", how: Distilling, randomness: torch.Generator
+    ) -> LossTerms:
+        """Return what is to be descended to do in one step what `teacher`, a decoder of this kind, does in many by `how`."""
         raise NotImplementedError
 
-    def finish(self, latent: Latent, target: Any, *, against: Latent, teacher: Any, how: Any, randomness: Any) -> Played:
+    def finish(
+        self, latent: Latent, target: Any, *, against: Latent, teacher: "Decoder[Any]", how: Distilling, randomness: torch.Generator
+    ) -> Played:
         """Return an output a row, made as in drawing, in few steps, and what `distil` would return; for decoders that can be distilled."""
         raise NotImplementedError
 
-    def feature_network(self) -> Any:
+    def feature_network(self) -> tuple[nn.Module, int]:
         """Return the network whose features a discriminator can be built on, and how many blocks it has."""
         raise UserError(f"objectives.distil with objectives.adversarial needs a teacher of kind 'image_flow', not '{self.config.kind}'.")
 
-    def check_reference(self, reference: "Part[Any]") -> None:
+    def check_reference(self, reference: Part[Any]) -> None:
         """Raise `UserError` where this decoder cannot learn from preferences, or not beside `reference`."""
         raise UserError(f"a decoder of kind '{self.config.kind}' cannot learn from preferences; leave out objectives.prefer.")
 
-    def prefer(self, latent: Latent, chosen: Any, rejected: Any, *, reference: Any, how: Any, randomness: Any) -> LossTerms:
-        """Return what is to be descended to make what is like `chosen` likelier, against `rejected`, than `reference` does (`how`: `PreferConfig`)."""
+    def prefer(self, latent: Latent, chosen: Any, rejected: Any, *, reference: Part[Any], how: Preferring, randomness: torch.Generator) -> LossTerms:
+        """Return what is to be descended to make what is like `chosen` likelier, against `rejected`, than `reference` does, by `how`."""
         raise NotImplementedError
 
-    def keep(self, latent: Latent, target: Any, *, reference: Any, how: Any, randomness: Any) -> Tensor:
+    def keep(self, latent: Latent, target: Any, *, reference: Part[Any], how: Preferring, randomness: torch.Generator) -> Tensor:
         """Return how far this decoder has gone from `reference` on data, as a scalar to be descended."""
         raise NotImplementedError
 

@@ -22,7 +22,7 @@ from tonggan.layers.transformer import KeysValues, ModulatedBlock, RMSNorm, mask
 from tonggan.modalities.spectrogram import Mel, band_statistics, frames_to_tokens, log_mel, token_seconds
 from tonggan.objectives import flow
 from tonggan.objectives.terms import LossTerms
-from tonggan.parts import Decoder, Played, learns
+from tonggan.parts import Decoder, Distilling, Played, learns
 from tonggan.strict import Count, CountOrZero, Finite, Positive
 
 
@@ -199,19 +199,32 @@ class AudioFlow(Decoder[AudioFlowConfig]):
         self._check_length(target)
         return self.vocoder.play(target, randomness=randomness) if self.vocoder is not None and learns(self.vocoder) else None
 
-    def check_distil(self, how: Any) -> None:
+    def check_distil(self, how: Distilling) -> None:
         """See `Decoder.check_distil`: steps have to divide."""
         check_steps(how, self.config)
 
-    def distil(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "AudioFlow", how: Any, randomness: torch.Generator) -> LossTerms:
+    def distil(
+        self, latent: Latent, target: Tensor, *, against: Latent, teacher: Decoder[Any], how: Distilling, randomness: torch.Generator
+    ) -> LossTerms:
         """Learn the teacher's steps (`flow_distillation.distilled`); the vocoder stays as it is.
 
         Raises `UserError` where the teacher means other levels by the same numbers.
         """
+        assert isinstance(teacher, AudioFlow)
         if not (torch.equal(self.mean, teacher.mean) and torch.equal(self.deviation, teacher.deviation)):
             raise UserError("objectives.distil.teacher: its statistics of the bands are others. Let the run begin from it (initial), without refit.")
         levels = self._levels(target)
-        return distilled(self.network, latent, levels, against=against, config=self.config, teacher=teacher, how=how, randomness=randomness)
+        return distilled(
+            self.network,
+            teacher.network,
+            latent,
+            levels,
+            against=against,
+            config=self.config,
+            interval=teacher.config.guidance_interval,
+            how=how,
+            randomness=randomness,
+        )
 
     def _terms(self, latent: Latent, target: Tensor, randomness: torch.Generator) -> tuple[LossTerms, Played | None]:
         """Return the flow's terms, through which what leads to the latent learns even where the network is frozen, and what a vocoder that learns played."""

@@ -1,7 +1,5 @@
 """Decoders that match flows learn from preferences: errors of velocities beside those of a reference that does not move."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -10,6 +8,7 @@ from tonggan.latent.record import Latent, stack
 from tonggan.objectives import flow
 from tonggan.objectives.preference import implicit_reward, preference
 from tonggan.objectives.terms import LossTerms
+from tonggan.parts import Preferring
 
 
 def preferred(
@@ -20,13 +19,13 @@ def preferred(
     rejected: Tensor,
     *,
     config: FlowConfig,
-    how: Any,
+    how: Preferring,
     randomness: torch.Generator,
 ) -> LossTerms:
     """Return Diffusion-DPO's loss for velocities (`objectives.preference`), and what is watched beside it.
 
     `chosen` and `rejected` (batch, ...) were made for the same prompts, placed in `latent`; both get the same noise and time, so that their difference
-    tells of them alone. `how` is `PreferConfig`. Watched: `margin` and `agreed` of the implicit reward; `chosen` and `rejected`, by which share each
+    tells of them alone. Watched: `margin` and `agreed` of the implicit reward; `chosen` and `rejected`, by which share each
     error has grown over the reference's.
     """
     times = drawn_times(len(chosen), config=config, how=how, randomness=randomness).to(chosen.device).repeat(2)
@@ -49,7 +48,7 @@ def strayed(
     target: Tensor,
     *,
     config: FlowConfig,
-    how: Any,
+    how: Preferring,
     randomness: torch.Generator,
 ) -> Tensor:
     """Return the mean square distance of the velocities of both networks on the way to `target` (batch, ...).
@@ -64,7 +63,7 @@ def strayed(
     return (velocity_error(network, x_t, there, times, network.prepare(latent)) ** 2).mean()
 
 
-def drawn_times(count: int, *, config: FlowConfig, how: Any, randomness: torch.Generator) -> Tensor:
+def drawn_times(count: int, *, config: FlowConfig, how: Preferring, randomness: torch.Generator) -> Tensor:
     """Return times (count,) from the density of training, or from the grid of drawing (`how.times`)."""
     if how.times == "training":
         return flow.sample_times(count, randomness=randomness, mean=config.time_mean, spread=config.time_spread)

@@ -23,7 +23,7 @@ from tonggan.layers.embeddings import TimeEmbedding
 from tonggan.layers.transformer import KeysValues, ModulatedBlock, RMSNorm, axial_angles, mask_bias
 from tonggan.objectives import flow
 from tonggan.objectives.terms import LossTerms
-from tonggan.parts import Decoder, Part, Played
+from tonggan.parts import Decoder, Distilling, Part, Played, Preferring
 from tonggan.strict import Count, CountOrZero, NotNegative, Share
 
 
@@ -215,13 +215,26 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         """Mean square error of the velocity at logit-normal times (flow matching, arXiv:2210.02747, equation 23)."""
         return LossTerms({"flow": velocity_loss(self.network, target, self.network.prepare(latent), config=self.config, randomness=randomness)})
 
-    def check_distil(self, how: Any) -> None:
+    def check_distil(self, how: Distilling) -> None:
         """See `Decoder.check_distil`: steps have to divide."""
         check_steps(how, self.config)
 
-    def distil(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "ImageFlow", how: Any, randomness: torch.Generator) -> LossTerms:
+    def distil(
+        self, latent: Latent, target: Tensor, *, against: Latent, teacher: Decoder[Any], how: Distilling, randomness: torch.Generator
+    ) -> LossTerms:
         """Learn the teacher's steps (`flow_distillation.distilled`)."""
-        return distilled(self.network, latent, target, against=against, config=self.config, teacher=teacher, how=how, randomness=randomness)
+        assert isinstance(teacher, ImageFlow)
+        return distilled(
+            self.network,
+            teacher.network,
+            latent,
+            target,
+            against=against,
+            config=self.config,
+            interval=teacher.config.guidance_interval,
+            how=how,
+            randomness=randomness,
+        )
 
     def play(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> Played:
         """Return pictures drawn from noise in one run of the network, and nothing else to descend: a finish of the first step, without a teacher.
@@ -237,7 +250,9 @@ class ImageFlow(Decoder[ImageFlowConfig]):
         if self.config.solver not in (ANCESTRAL, "euler"):
             raise UserError(f"objectives.adversarial plays step after step: set model.decoders.image.solver={ANCESTRAL}.")
 
-    def finish(self, latent: Latent, target: Tensor, *, against: Latent, teacher: "ImageFlow", how: Any, randomness: torch.Generator) -> Played:
+    def finish(
+        self, latent: Latent, target: Tensor, *, against: Latent, teacher: Decoder[Any], how: Distilling, randomness: torch.Generator
+    ) -> Played:
         """Return pictures drawn from noise by our own `num_inference_steps`, and the loss of `distil`."""
         made = self._drawn(latent, target, randomness, steps=self.config.num_inference_steps)
         return Played(made, self.distil(latent, target, against=against, teacher=teacher, how=how, randomness=randomness))
@@ -274,12 +289,14 @@ class ImageFlow(Decoder[ImageFlowConfig]):
             if ours != theirs:
                 raise UserError(f"objectives.prefer.reference: its {name} is {theirs}, this model's {ours}. Name the model that the run starts from.")
 
-    def prefer(self, latent: Latent, chosen: Tensor, rejected: Tensor, *, reference: "ImageFlow", how: Any, randomness: torch.Generator) -> LossTerms:
+    def prefer(self, latent: Latent, chosen: Tensor, rejected: Tensor, *, reference: Part, how: Preferring, randomness: torch.Generator) -> LossTerms:
         """Diffusion-DPO for flows (`flow_preference.preferred`)."""
+        assert isinstance(reference, ImageFlow)
         return preferred(self.network, reference.network, latent, chosen, rejected, config=self.config, how=how, randomness=randomness)
 
-    def keep(self, latent: Latent, target: Tensor, *, reference: "ImageFlow", how: Any, randomness: torch.Generator) -> Tensor:
+    def keep(self, latent: Latent, target: Tensor, *, reference: Part, how: Preferring, randomness: torch.Generator) -> Tensor:
         """Mean square distance from the reference's velocity on data."""
+        assert isinstance(reference, ImageFlow)
         return strayed(self.network, reference.network, latent, target, config=self.config, how=how, randomness=randomness)
 
     def default_settings(self) -> dict[str, Any]:
