@@ -196,7 +196,7 @@ def check_used(objectives: ObjectivesConfig) -> None:
     if idle:
         raise UserError(
             f"objectives.{alone} trains a decoder alone, so {' and '.join(f'objectives.{name}' for name in idle)} would have no effect. "
-            f"Set {'it' if len(idle) == 1 else 'them'} to 0 (align_time_shifts to null)."
+            f"Set {'it' if len(idle) == 1 else 'them'} to 0{', align_time_shifts to null' if objectives.align_time_shifts else ''}."
         )
     (arrow,) = objectives.trained()
     if objectives.arrows[arrow] != 1:
