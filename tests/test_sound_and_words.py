@@ -324,11 +324,6 @@ def test_the_space_knows_synchrony(tmp_path: Path) -> None:
         optimizer.step()
     assert set(loss.terms) == {"align", "align in time"}
     assert told_apart() > 0.85, before
-    words = {"kind": "text_transformer", "vocabulary": 300}
-    alone = CrossModalModel(ModelConfig(encoders={"audio": encoders["audio"], "text": words}, decoders={}))  # type: ignore[dict-item]
-    alone.fit(lambda: [train.batch(0)])
-    with pytest.raises(UserError, match="two modalities that have time"):
-        alone.loss(train.batch(0), objectives, randomness=torch.Generator())
 
 
 def test_what_the_shipped_weights_say_they_hear() -> None:
