@@ -105,9 +105,9 @@ class SoundNetwork(FlowNetwork):
 
     def prepare(self, latent: Latent) -> Condition:
         """Compute what does not change from step to step."""
-        point = self.point(latent.pooled * latent.pooled.shape[-1] ** 0.5)
+        point = self.point(latent.scaled_point)
         if self.asked is not None and latent.prompt is not None:
-            point = point + self.asked(latent.prompt.pooled * latent.prompt.pooled.shape[-1] ** 0.5)
+            point = point + self.asked(latent.prompt.scaled_point)
         bias = mask_bias(latent.mask, torch.float32)
         readers = (cast(ModulatedBlock, block).attention for block in self.blocks)
         when = None if latent.seconds is None else self._rotation(latent.seconds)

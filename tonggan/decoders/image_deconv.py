@@ -52,7 +52,7 @@ class ImageDeconv(Decoder[ImageDeconvConfig]):
     def forward(self, latent: Latent) -> Tensor:
         """Decode a batch."""
         # A point of unit length has entries of size width^-1/2; the linear layer expects entries of size one.
-        point = latent.pooled * latent.pooled.shape[-1] ** 0.5
+        point = latent.scaled_point
         return self.layers(self.linear(point).reshape(len(latent), self.config.channels, self.cells, self.cells))
 
     def loss(self, latent: Latent, target: Tensor, *, randomness: torch.Generator) -> LossTerms:

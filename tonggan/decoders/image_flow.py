@@ -134,7 +134,7 @@ class PictureNetwork(FlowNetwork):
 
     def prepare(self, latent: Latent) -> Condition:
         """Compute what does not change from step to step."""
-        point = self.point(latent.pooled * latent.pooled.shape[-1] ** 0.5)
+        point = self.point(latent.scaled_point)
         if self.changes is not None and latent.changes is not None:
             if latent.changes.shape[1] != self.changes.in_features:
                 raise UserError(f"image_flow: augmentation_labels is {self.changes.in_features}, the data gives {latent.changes.shape[1]} labels.")

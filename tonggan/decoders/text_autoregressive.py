@@ -101,7 +101,7 @@ class TextAutoregressive(WithVocabulary, Decoder[TextAutoregressiveConfig]):
 
     def read(self, latent: Latent) -> list[KeysValues]:
         """Return each block's keys and values of the latent: its point as one more token in front, then its tokens. Computed once a sentence."""
-        point = latent.pooled.unsqueeze(1) * latent.pooled.shape[-1] ** 0.5
+        point = latent.scaled_point.unsqueeze(1)
         tokens = torch.cat([point.to(latent.tokens.dtype), latent.tokens], dim=1)
         bias = mask_bias(F.pad(latent.mask, (1, 0), value=True), torch.float32)
         return [block.attention.read(tokens, bias) for block in self._blocks()]

@@ -93,7 +93,7 @@ class FeatureDiscriminator(nn.Module):
 
     def judge(self, features: Tensor, latent: Latent) -> Tensor:
         """Return the mean verdict of all tokens of all blocks, with the point's projection."""
-        point = latent.pooled * latent.pooled.shape[-1] ** 0.5
+        point = latent.scaled_point
         found = []
         for tokens, head, verdict, project in zip(features.unbind(1), self.heads, self.verdicts, self.points, strict=True):
             x = head(tokens).mean(1)

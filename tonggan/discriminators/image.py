@@ -76,7 +76,7 @@ class ImageDiscriminator(nn.Module):
             x = self._level(x, level)
         vector = F.silu(self.vector(F.silu(x).flatten(1)))
         # A point of unit length has entries of size width^-1/2; the linear layer expects entries of size one.
-        point = self.point(latent.pooled * latent.pooled.shape[-1] ** 0.5)
+        point = self.point(latent.scaled_point)
         return self.verdict(vector).squeeze(1) + (vector * point).sum(1) / vector.shape[1] ** 0.5
 
     def forward(self, pictures: Tensor, latent: Latent) -> tuple[Tensor, list[Tensor]]:

@@ -72,6 +72,11 @@ class Latent:
     def __len__(self) -> int:
         return len(self.pooled)
 
+    @property
+    def scaled_point(self) -> Tensor:
+        """The point with components of unit size, (batch, width), as linear layers like their inputs."""
+        return self.pooled * self.pooled.shape[-1] ** 0.5
+
     def seen(self) -> "Latent":
         """Return what a discriminator sees of it, in float32 and without gradients."""
         return replace(self, tokens=self.tokens.detach().float(), pooled=self.pooled.detach().float(), changes=None)
