@@ -62,6 +62,28 @@ def test_flickr8k_in_both_forms(tmp_path: Path) -> None:
     assert [(row.file_name, row.split) for row in found.rows()] == [("a.jpg", "train"), ("b.jpg", "test")]
 
 
+def test_rows_of_a_table_that_name_the_same_file_are_one(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / name)
+    rows = ["a.png,a dog,train,1", "a.png,two dogs,train,2", "b.png,a cat,train,3", "a.png,a dog,train,4", "a.png,seen again,test,5"]
+    (tmp_path / "pairs.csv").write_text("\n".join(["file,caption,split,place", *rows]))
+    found = recognise(tmp_path)
+    assert "5 rows of 3 pictures" in found.description
+    assert [(row.file_name, row.split, row.captions["en"], row.tags["place"]) for row in found.rows()] == [
+        ("a.png", "train", ("a dog", "two dogs"), "1"),
+        ("b.png", "train", ("a cat",), "3"),
+        ("a.png", "test", ("seen again",), "5"),
+    ]
+    assert check(tmp_path).duplicates == (("a.png", "b.png", "a.png"),)
+
+
+def test_pictures_alike_under_two_names_are_told(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        picture(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text("a cat")
+    assert check(tmp_path).repeated == (("a.png", "b.png"),)
+
+
 def test_sidecar_and_its_orphans(tmp_path: Path) -> None:
     for name in ("1", "2"):
         picture(tmp_path / f"{name}.png")

@@ -35,7 +35,8 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found. `problems` and `missing_pictures` are errors; `remarks` are handled when packing; `duplicates` are files alike in two splits."""
+    """What was found. `problems` and `missing_pictures` are errors; `remarks` are handled when packing; `duplicates` are files alike in two splits, `repeated` those
+    alike in one: held out under one name, such a file is trained on under the other."""
 
     layout: str
     description: str
@@ -46,6 +47,7 @@ class Report:
     missing_pictures: tuple[str, ...]
     uncaptioned: tuple[str, ...]
     duplicates: tuple[tuple[str, ...], ...]
+    repeated: tuple[tuple[str, ...], ...] = ()
     modality: str = "image"
 
     @property
@@ -82,6 +84,7 @@ class Report:
         yield f"captions without {what}", "red", self.missing_pictures
         yield f"{what} without caption", "", self.uncaptioned
         yield f"same {what} in two splits", "", [" = ".join(names) for names in self.duplicates]
+        yield f"same {what} under several names", "", [" = ".join(names) for names in self.repeated]
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,9 @@ def check(path: Path, *, progress: Show | None = None) -> Report:
             problems[row.file_name] = found.problem
         else:
             alike[found.digest].append((row.split, row.file_name))
-    duplicates = tuple(tuple(name for _, name in same) for same in alike.values() if len({split for split, _ in same}) > 1)
+    doubles = [same for same in alike.values() if len(same) > 1]
+    duplicates = tuple(tuple(name for _, name in same) for same in doubles if len({split for split, _ in same}) > 1)
+    repeated = tuple(tuple(name for _, name in same) for same in doubles if len({split for split, _ in same}) == 1)
     languages = {name: Lengths(len(each), min(each), median(each), max(each)) for name, each in sorted(lengths.items())}
     return Report(
         dataset.layout,
@@ -156,5 +161,6 @@ def check(path: Path, *, progress: Show | None = None) -> Report:
         dataset.missing_pictures,
         dataset.uncaptioned,
         duplicates,
+        repeated,
         dataset.modality,
     )

@@ -21,6 +21,8 @@ from tonggan.progress import Show
 
 FORMAT = 1
 SUFFIXES = {"uint8": "u8", "int16": "i16"}
+READ_AS = 2
+"""Counts up where data sets are read otherwise than before, so that packs in a cache are made anew. 2: rows of a table that name the same file are one."""
 MOST_SPLITS = 256
 """The number of a row's split is kept in one byte."""
 
@@ -263,7 +265,7 @@ def ensure_pack(path: Path, *, framing: Framing = AS_PACKED, cache: Path, max_br
     if not path.exists():
         raise UserError(f"{path}: no such file or folder.")
     kept = {name: value for name, value in _kept(framing).items() if name in ("size", "fit") or value != getattr(AS_PACKED, name)}
-    fingerprint = hashlib.sha256(f"{path.resolve()} {' '.join(map(str, kept.values()))} {_stamp(path)}".encode()).hexdigest()
+    fingerprint = hashlib.sha256(f"{path.resolve()} {' '.join(map(str, kept.values()))} {_stamp(path)} {READ_AS}".encode()).hexdigest()
     out = cache / f"{path.resolve().name}-{framing.size}-{fingerprint[:8]}"
 
     def kept_one() -> Pack:

@@ -30,6 +30,11 @@ def is_by_language(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value) and all(is_language_code(str(key)) for key in value)
 
 
+def joined(first: Mapping[str, tuple[str, ...]], second: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return the captions by language of both, each once, the first's first."""
+    return {language: tuple(dict.fromkeys(first.get(language, ()) + second.get(language, ()))) for language in (*first, *second)}
+
+
 def captions_of(columns: Mapping[str, Any], caption_column: str | None) -> dict[str, tuple[str, ...]]:
     """Collect a row's captions by language: the caption column, then every column that is a dictionary language -> text."""
     found: dict[str, list[str]] = {}

@@ -9,12 +9,12 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
 
-from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, LABEL_COLUMN, SPLIT_COLUMNS, captions_of, find_column, is_by_language
+from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, LABEL_COLUMN, SPLIT_COLUMNS, captions_of, find_column, is_by_language, joined
 from tonggan.data.records import ENDINGS, Dataset, FileSource, Row, modality_of, sound_beside
 from tonggan.errors import UserError
 
@@ -64,14 +64,29 @@ def recognise_table(path: Path) -> Dataset | None:
         tables = tables or _shards_in(path) or _shards_in(path / "data") or _tables_in(path)
     if not tables:
         return None
-    rows = [row for table in tables for row in _rows(table)]
+    read = [row for table in tables for row in _rows(table)]
+    rows = _together(read)
     missing = tuple(row.file_name for row in rows if not row.source.path.is_file())
     modality = next((found for row in rows if (found := modality_of(row.source.path.name))), "image")
     uncaptioned = tuple(row.file_name for row in rows if not row.captions)
     uncaptioned += _unnamed(path, rows, ENDINGS[modality]) if path.is_dir() else ()
     names = ", ".join(str(table.relative_to(path) if path.is_dir() else table.name) for table in tables)
-    described = f"table of {WHAT[modality]} and captions ({names})"
+    several = f"; {len(read):,} rows of {len(rows):,} {WHAT[modality]}, taken together" if len(rows) < len(read) else ""
+    described = f"table of {WHAT[modality]} and captions ({names}{several})"
     return Dataset("table", described, lambda: iter(rows), missing, uncaptioned, modality)
+
+
+def _together(rows: Iterable[Row]) -> list[Row]:
+    """Make one row of those that name the same file in the same split: the captions of all, the other columns of the first.
+
+    Apart, one could be held out while another is trained on, and a memory could recall a picture to itself.
+    """
+    found: dict[tuple[FileSource, str], Row] = {}
+    for row in rows:
+        first = found.setdefault((row.source, row.split), row)
+        if first is not row:
+            found[row.source, row.split] = replace(first, captions=joined(first.captions, row.captions))
+    return list(found.values())
 
 
 def _metadata_in(folder: Path) -> list[Path]:
