@@ -1,3 +1,4 @@
+import pytest
 from PIL import Image
 
 from tonggan.modalities.sheet import LINE, MARGIN, contact_sheet, text_width, wrap
@@ -16,6 +17,11 @@ def strip(caption: str) -> Image.Image:
     top = MARGIN + 96 + 10
     whole = contact_sheet([Image.new("RGB", (8, 8), "white")], [caption], cell=96)
     return whole.convert("L").crop((MARGIN, top, MARGIN + 96, top + LINE))
+
+
+@pytest.mark.parametrize("caption", ["臺灣貓與蘋果", "働く桜タワー", "고양이얼굴", "щёкаґжыЮ", "μήλοΩξΨ"])
+def test_scripts_of_captions_have_their_glyphs(caption: str) -> None:
+    assert len({strip(character).tobytes() for character in (*caption, "\u2fe0")}) == len(caption) + 1
 
 
 def test_every_character_of_a_chinese_caption_is_drawn() -> None:

@@ -19,8 +19,8 @@ def _font(name: str) -> ImageFont.FreeTypeFont:
 
 
 def is_east_asian(character: str) -> bool:
-    """Return whether a character is set in the East Asian font: kana, Han, their punctuation and full-width forms."""
-    return "\u2e80" <= character <= "\u9fff" or "\uff00" <= character <= "\uffef"
+    """Return whether a character is set in the East Asian font: kana, Han, Hangul, their punctuation and full-width forms."""
+    return "\u2e80" <= character <= "\u9fff" or "\uac00" <= character <= "\ud7a3" or "\uff00" <= character <= "\uffef"
 
 
 def runs(text: str) -> list[tuple[str, ImageFont.FreeTypeFont]]:
