@@ -204,10 +204,14 @@ def test_a_share_of_the_own_sound_is_mixed_in(sounder: Tonggan, tmp_path: Path) 
     assert np.abs(mixed - (0.75 * own + 0.25 * alone)).max() < 2e-3
 
 
-def clip_with_sound(path: Path, *, rate: int, layout: str, codec: str = "libx264", seconds: float = 0.8) -> Path:
+def clip_with_sound(
+    path: Path, *, rate: int, layout: str, codec: str = "libx264", seconds: float = 0.8, container: str = "matroska", tag: str | None = None
+) -> Path:
     """A clip beside a tone that is the same in all channels; of no seconds, a track without samples."""
-    with av.open(path, "w", format="matroska") as file:
+    with av.open(path, "w", format=container) as file:
         pictures = file.add_stream(codec, rate=25)
+        if tag is not None:
+            pictures.codec_context.codec_tag = tag
         pictures.width = pictures.height = 64
         pictures.pix_fmt = "yuv420p"
         track = file.add_stream("pcm_s16le", rate=rate)
@@ -251,6 +255,14 @@ def test_a_clip_of_any_rate_and_number_of_channels_is_mixed_into_what_a_file_hol
     middle = mixed.samples[:, mixed.samples.shape[1] // 4 : mixed.samples.shape[1] // 2]
     heard = np.abs(np.fft.rfft(middle * np.hanning(middle.shape[1])))
     assert np.abs(heard.argmax(1) * mixed.sample_rate_hz / middle.shape[1] - 440).max() < 10
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mov"])
+def test_a_phone_s_hevc_keeps_the_tag_that_its_players_ask_for(sounder: Tonggan, tmp_path: Path, ending: str) -> None:
+    clip = clip_with_sound(tmp_path / "clip.mov", rate=16_000, layout="mono", codec="libx265", container="mov", tag="hvc1")
+    (path,) = sound_clip(sounder, clip, tmp_path / f"out{ending}", request=Request(), warn=print)
+    with av.open(path) as file:
+        assert (file.streams.video[0].codec_context.name, file.streams.video[0].codec_context.codec_tag) == ("hevc", "hvc1")
 
 
 def test_a_sound_track_without_sound_is_told_of_before_anything_is_made(sounder: Tonggan, tmp_path: Path) -> None:
