@@ -17,6 +17,7 @@ LEVELS = [
     {"pipeline"},
     {"choosing", "completion", "sound_windows", "training"},
     {"model_folder", "model_card", "players"},
+    {"judges"},
     {"model"},
     {"goals"},
     {"decoders", "encoders", "discriminators"},

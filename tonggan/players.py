@@ -9,17 +9,15 @@ import torch
 from torch import nn
 
 from tonggan.data.loader import Batch
-from tonggan.discriminators import DISCRIMINATORS
-from tonggan.discriminators.audio import VoiceDiscriminator
 from tonggan.discriminators.features import FeatureDiscriminator
 from tonggan.discriminators.game import AdversarialConfig, Game
-from tonggan.discriminators.image import ImageDiscriminator
 from tonggan.discriminators.vitals import DISCRIMINATOR
-from tonggan.errors import UserError, nearest
+from tonggan.errors import UserError
 from tonggan.goals import DistilConfig, ObjectivesConfig, PreferConfig
+from tonggan.judges import JUDGES, check_judged
 from tonggan.model import CrossModalModel, ends, given
 from tonggan.objectives.terms import Checkup, LossTerms
-from tonggan.parts import Decoder, Encoder, Part, learns
+from tonggan.parts import Decoder, Encoder, Part
 
 Loss = Callable[[Batch, torch.Generator], LossTerms]
 
@@ -84,11 +82,7 @@ def players(model: CrossModalModel, objectives: ObjectivesConfig, *, teacher: Cr
 def _adversaries(model: CrossModalModel, objectives: ObjectivesConfig, how: AdversarialConfig) -> list[Player]:
     """Return the model and the discriminator of its judged arrow, which moves second."""
     source, target = ends(cast(str, objectives.judged()))
-    if target == "audio":
-        game = Game(how, VoiceDiscriminator(how.voice))
-    else:
-        size = cast(Any, cast(Decoder, model.decoders[target]).config).size
-        game = Game(how, ImageDiscriminator(how.discriminator, size=size, latent_width=model.config.space.width))
+    game = Game(how, JUDGES[target].discriminator(how, cast(Decoder, model.decoders[target]), model.config.space.width))
     return _against(model, game, model, lambda batch, randomness: model.loss(batch, objectives, randomness=randomness, game=game), source, target)
 
 
@@ -175,7 +169,7 @@ def check_objectives(model: CrossModalModel, objectives: ObjectivesConfig) -> No
         raise UserError("objectives.align_time_shifts needs encoders of two modalities that have time, video and audio.")
     if objectives.distil is not None:
         _check_distil(model, objectives.distil, ends(objectives.trained()[0])[1])
-    _check_adversarial(model, objectives)
+    check_judged(model, objectives)
 
 
 def _check_distil(model: CrossModalModel, how: DistilConfig, target: str) -> None:
@@ -203,53 +197,3 @@ def check_used(objectives: ObjectivesConfig) -> None:
         raise UserError(
             f"objectives.arrows: beside objectives.{alone} the weight of {arrow} ({objectives.arrows[arrow]:g}) would have no effect. Set it to 1."
         )
-
-
-def _check_adversarial(model: CrossModalModel, objectives: ObjectivesConfig) -> None:
-    judged, how = objectives.judged(), objectives.adversarial
-    if how is not None and judged is None:
-        raise UserError("objectives.adversarial: no arrow is trained whose outputs could be judged. Give one in objectives.arrows a weight.")
-    if judged is not None and how is not None:
-        if judged not in objectives.trained():
-            raise UserError(f"objectives.adversarial.arrow: '{judged}' is not trained in this recipe.{nearest(judged, objectives.trained())}")
-        _check_idle(how, target=ends(judged)[1], distilled=objectives.distil is not None)
-        if objectives.distil is None:
-            _check_judged(model, judged, how)
-        cast(Decoder, model.decoders[ends(judged)[1]]).check_judged()
-    for arrow in objectives.trained():
-        decoder = cast(Decoder, model.decoders[ends(arrow)[1]])
-        if arrow != judged and decoder.lossless:
-            raise UserError(f"{arrow}: '{decoder.config.kind}' learns from a discriminator alone. Give the recipe objectives.adversarial.")
-
-
-def _check_voice(how: AdversarialConfig, vocoder: nn.Module | None) -> None:
-    """Raise `UserError` for what is there for pictures alone, and where there is no vocoder that learns."""
-    if vocoder is None or not learns(vocoder):
-        raise UserError("objectives.adversarial: of sounds the vocoder is judged, and this model has none that learns (decoders.audio.vocoder).")
-    if how.mismatched:
-        raise UserError("objectives.adversarial.mismatched: a voice is judged by itself, whatever its latent. Set it to 0.")
-    if how.augment.kind != "none":
-        raise UserError("objectives.adversarial.augment changes pictures; sounds are judged. Leave it out.")
-
-
-def _check_idle(how: AdversarialConfig, *, target: str, distilled: bool) -> None:
-    """Raise `UserError` for settings that nothing would go by: of the three discriminators one is used."""
-    usual = AdversarialConfig()
-    used = "features" if distilled else "voice" if target == "audio" else "discriminator"
-    idle = [name for name in ("discriminator", "voice", "features") if name != used] + (["augment"] if distilled else [])
-    for name in idle:
-        if getattr(how, name) != getattr(usual, name):
-            judged = {"features": "the teacher's features are", "voice": "sounds are", "discriminator": "pictures are"}[used]
-            raise UserError(f"objectives.adversarial.{name} has no use here, where {judged} judged (objectives.adversarial.{used}). Leave it out.")
-
-
-def _check_judged(model: CrossModalModel, judged: str, how: AdversarialConfig) -> None:
-    target = ends(judged)[1]
-    if target not in DISCRIMINATORS:
-        raise UserError(
-            f"objectives.adversarial: there is no discriminator for {target}, only for {', '.join(DISCRIMINATORS)}. Leave it out, or set its arrow."
-        )
-    if target == "audio":
-        _check_voice(how, getattr(model.decoders[target], "vocoder", None))
-    elif model.config.space.condition_dropout:
-        raise UserError("objectives.adversarial judges a picture beside its caption: set model.space.condition_dropout=0.")

@@ -1,4 +1,1 @@
 """Discriminators: (output of one modality, `Latent`) -> a verdict, and the game that they play against a decoder."""
-
-DISCRIMINATORS = ("image", "audio")
-"""The modalities whose outputs can be judged."""
