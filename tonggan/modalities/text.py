@@ -2,7 +2,9 @@
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,23 @@ LANGUAGES = frozenset(
 )
 """ISO 639-1."""
 KANA = re.compile(r"[\u3040-\u30ff]")
-HAN = re.compile(r"[\u3400-\u9fff]")
+LATIN, EAST_ASIAN = "LATIN", "CJK"
+LANGUAGE_OF = {
+    LATIN: "en",
+    "HANGUL": "ko",
+    "GREEK": "el",
+    "HEBREW": "he",
+    "THAI": "th",
+    "LAO": "lo",
+    "KHMER": "km",
+    "GEORGIAN": "ka",
+    "ARMENIAN": "hy",
+    "TAMIL": "ta",
+    "TELUGU": "te",
+}
+"""Script -> the language that is mostly written in it; of the many in Latin letters the one that captions without a language are mostly in."""
+UNDETERMINED = "und"
+"""The code of ISO 639-2 for texts in a script that several languages share (Cyrillic, Arabic, Devanagari, ...)."""
 
 
 class Caption(str):
@@ -43,11 +61,40 @@ def clean_caption(text: str) -> str:
     return SPACE.sub(" ", unicodedata.normalize("NFC", text)).strip()
 
 
+@lru_cache(maxsize=8192)
+def script_of(letter: str) -> str:
+    """Return the script of a letter as Unicode names it (`LATIN`, `CYRILLIC`), `CJK` for kana, too; empty for what is no letter."""
+    first = re.split("[ -]", unicodedata.name(letter, ""))[0] if letter.isalpha() else ""
+    return EAST_ASIAN if first in ("HIRAGANA", "KATAKANA", "IDEOGRAPHIC") else first
+
+
+def words_by_script(text: str) -> list[tuple[str, str]]:
+    """Return (script, letters) of every run of letters of one script, in order; accents and vowel signs belong to the letter before them."""
+    runs, before = list[tuple[str, str]](), ""
+    for letter in unicodedata.normalize("NFKC", text):
+        script = before if unicodedata.category(letter).startswith("M") else script_of(letter)
+        if script and script == before:
+            runs[-1] = (script, runs[-1][1] + letter)
+        elif script:
+            runs.append((script, letter))
+        before = script
+    return runs
+
+
 def guess_language(text: str) -> str:
-    """Return `ja` for text with kana, `zh` for other text with Han characters, else `en`: for captions that come without a language."""
-    if KANA.search(text):
-        return "ja"
-    return "zh" if HAN.search(text) else "en"
+    """Return the language of a caption that comes without one, by the script that most of it is in.
+
+    Words count one each, and Chinese and Japanese characters, which are written without spaces, one each: "a 包 bun" is `en`, "一只 cat" `zh`. A tie goes to
+    Latin letters. These are taken for English, so that other languages in them have to be given; kana make the rest `ja`, Hangul is `ko`, and so on.
+    `UNDETERMINED` is what no script tells.
+    """
+    counts = Counter[str]()
+    for script, letters in [] if text.isascii() else words_by_script(text):
+        counts[script] += len(letters) if script == EAST_ASIAN else 1
+    most = max(counts, key=lambda script: (counts[script], script == LATIN), default=LATIN)
+    if most == EAST_ASIAN:
+        return "ja" if KANA.search(unicodedata.normalize("NFKC", text)) else "zh"
+    return LANGUAGE_OF.get(most, UNDETERMINED)
 
 
 def is_language_code(name: str) -> bool:
