@@ -75,7 +75,7 @@ def _phrased(row: PackedRow, caption: str, templates: Sequence[str]) -> list[str
     return [filled for template in templates if (filled := fill(template, row, caption)) is not None] or [caption]
 
 
-def _offered(row: PackedRow, phrasings: Phrasings | None) -> Phrasings:
+def offered(row: PackedRow, phrasings: Phrasings | None) -> Phrasings:
     """Return the languages of `phrasings` that a row has captions in; all that it has, as they are, where there are none."""
     found = {name: each for name, each in (phrasings or {}).items() if each.weight > 0 and row.captions.get(name)}
     return found or {name: AS_IT_IS for name, texts in row.captions.items() if texts}
@@ -83,14 +83,14 @@ def _offered(row: PackedRow, phrasings: Phrasings | None) -> Phrasings:
 
 def chosen_caption(row: PackedRow, phrasings: Phrasings | None, draw: int) -> Caption:
     """Return the caption of a row that the number `draw` (uniform, 63 bits) stands for; empty where the row has none."""
-    offered = _offered(row, phrasings)
-    if not offered:
+    spoken = offered(row, phrasings)
+    if not spoken:
         return Caption("")
-    weights = np.cumsum([each.weight for each in offered.values()])
+    weights = np.cumsum([each.weight for each in spoken.values()])
     point = (draw % 1_000_003) / 1_000_003 * weights[-1]
-    name = list(offered)[int(np.searchsorted(weights, point, side="right"))]
+    name = list(spoken)[int(np.searchsorted(weights, point, side="right"))]
     captions = row.captions[name]
-    options = _phrased(row, captions[draw // 65_537 % len(captions)], offered[name].templates)
+    options = _phrased(row, captions[draw // 65_537 % len(captions)], spoken[name].templates)
     return Caption(options[draw // 1_000_003 % len(options)], language=name)
 
 
@@ -105,8 +105,8 @@ def first_caption(row: PackedRow, language: str, phrasings: Phrasings | None) ->
 
 def all_phrasings(row: PackedRow, phrasings: Phrasings | None) -> list[str]:
     """Return every phrasing of every caption of a row."""
-    offered = _offered(row, phrasings)
-    told = (text for language, each in offered.items() for caption in row.captions[language] for text in _phrased(row, caption, each.templates))
+    spoken = offered(row, phrasings)
+    told = (text for language, each in spoken.items() for caption in row.captions[language] for text in _phrased(row, caption, each.templates))
     return list(dict.fromkeys(told))
 
 

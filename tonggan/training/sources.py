@@ -1,6 +1,8 @@
 """What a run trains on: the pack of a recipe's data set, parted into rows to train on and rows held out."""
 
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import numpy.typing as npt
 from rich.console import Console
 
 from tonggan.data.forms import FORMS
-from tonggan.data.loader import Batch, Loader, batch_of, chosen_caption, hold_out
+from tonggan.data.loader import Batch, Loader, Phrasings, batch_of, chosen_caption, hold_out, offered
 from tonggan.data.pack import Pack, ensure_pack
 from tonggan.data.preferences import Preferences, read_preferences
 from tonggan.errors import UserError
@@ -34,6 +36,8 @@ class Data:
     watched: npt.NDArray[np.int64]
     preferences: Preferences | None = None
     """All preferences, those that are held out included."""
+    languages: Mapping[str, int] = field(default_factory=dict)
+    """How many captions in each language are trained on, most first."""
 
 
 def check_there(recipe: Recipe) -> None:
@@ -76,6 +80,8 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
         console.print("data: nothing is held out (data.hold_out): what is called held-out loss here is measured on rows that are trained on")
     phrasings = recipe.data.loader_phrasings()
     said = recipe.data.loader_target_phrasings()
+    check_languages(recipe, pack, np.sort(np.concatenate([train, held])))
+    languages = {language: count for language, (count, _) in _spoken(pack, train, phrasings).items()}
     preferences, learned, watched_pairs = open_preferences(recipe, console=console)
     loader = Loader(
         pack,
@@ -106,7 +112,33 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
     captions = [chosen_caption(pack.row(int(i)), phrasings, 0) for i in chosen]
     few = fixed[:: max(1, len(fixed) // recipe.monitor.evaluate_rows)][: recipe.monitor.evaluate_rows]
     fixed_batches = [watched.batch(i * size) for i in range(batches)]
-    return Data(pack, loader, fixed_batches, batch_of(pack, chosen, captions), len(train), np.asarray(few), preferences)
+    return Data(pack, loader, fixed_batches, batch_of(pack, chosen, captions), len(train), np.asarray(few), preferences, languages)
+
+
+def _spoken(pack: Pack, rows: npt.NDArray[np.int64], phrasings: Phrasings | None) -> dict[str, tuple[int, str]]:
+    """Return the languages that the captions of `rows` are drawn in, most first: how many captions each has, and the first file that has one."""
+    counts, first = Counter[str](), dict[str, str]()
+    for index in rows:
+        row = pack.row(int(index))
+        for language in offered(row, phrasings):
+            counts[language] += len(row.captions[language])
+            first.setdefault(language, row.file_name)
+    return {language: (count, first[language]) for language, count in counts.most_common()}
+
+
+def check_languages(recipe: Recipe, pack: Pack, rows: npt.NDArray[np.int64]) -> None:
+    """Raise `UserError` where captions of `rows` are to be written in languages that the decoder of a trained arrow is not to learn."""
+    data = recipe.data
+    phrasings = data.loader_phrasings() if data.target_phrasings is None else data.loader_target_phrasings()
+    for target in dict.fromkeys(ends(arrow)[1] for arrow in recipe.objectives.trained()):
+        known: Sequence[str] = getattr(recipe.model.decoders.get(target), "languages", ())
+        strange = {language: said for language, said in _spoken(pack, rows, phrasings).items() if language not in known} if known else {}
+        if strange:
+            told = ", ".join(f"{count:,} caption{'s' * (count > 1)} in '{language}' (first: {name})" for language, (count, name) in strange.items())
+            raise UserError(
+                f"{data.path} has {told}, and the {target} decoder writes {', '.join(known)} alone. Take them out, or let it learn them: "
+                f"model.decoders.{target}.languages=[{','.join([*known, *strange])}]"
+            )
 
 
 def open_preferences(recipe: Recipe, *, console: Console) -> tuple[Preferences, Preferences, Preferences] | tuple[None, None, None]:

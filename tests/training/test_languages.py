@@ -1,0 +1,52 @@
+"""Captions in languages that a model is not to learn, or that the one it begins from never learned, are told before anything is trained."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tonggan.errors import UserError
+from tonggan.training.preflight import dry_run
+from tonggan.training.recipe import Recipe, load_recipe
+from tonggan.training.run import Run
+
+QUIET = Console(quiet=True)
+WRITER = "{kind: text_autoregressive, width: 64, layers: 1, heads: 2, vocabulary: 320, languages: [LANGUAGES]}"
+
+
+@pytest.fixture
+def mixed(shapes: Path, tmp_path: Path) -> Path:
+    """A folder of drawings in English, but for two captions."""
+    folder = tmp_path / "mixed"
+    shutil.copytree(shapes, folder)
+    rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()]
+    texts = {"green-bar.png": "一个绿色的包", "green-frame.png": "a 包 bun", "blue-bar.png": "파란 막대"}
+    for row in rows:
+        row |= {"text": texts.get(row["file_name"], row["text"]), "label": "", "split": "train"}
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return folder
+
+
+def writer(data: Path, languages: str, *overrides: str) -> Recipe:
+    small = ["data.phrasings=null", "data.hold_out=0.2", "dtype=float32", "monitor.tensorboard=false", "schedule.samples=16"]
+    parts = [
+        "model.encoders.text={kind: text_transformer, width: 64, layers: 1, heads: 2, vocabulary: 320}",
+        "model.encoders.image={kind: image_transformer, width: 64, layers: 1, heads: 2, stem_channels: [16, 32]}",
+        f"model.decoders={{text: {WRITER.replace('LANGUAGES', languages)}}}",
+        "objectives={arrows: {image->text: 1.0}, align: 0.1}",
+    ]
+    return load_recipe("emoji-64", smoke=True, overrides=[f"data.path={data}", *small, *parts, *overrides])
+
+
+def test_captions_that_the_decoder_is_not_to_write_are_told_before_training(mixed: Path, tmp_path: Path) -> None:
+    said = (
+        r"mixed has 1 caption in '(zh|ko)' \(first: (green|blue)-bar\.png\), 1 caption in '(zh|ko)' \(first: (green|blue)-bar\.png\), "
+        r"and the text decoder writes en alone\. .*model\.decoders\.text\.languages=\[en,(zh,ko|ko,zh)\]$"
+    )
+    with pytest.raises(UserError, match=said):
+        dry_run(writer(mixed, "en"), cache=tmp_path, console=QUIET)
+    with pytest.raises(UserError, match=said):
+        Run(writer(mixed, "en"), tmp_path / "run", resume=False, console=QUIET, cache=tmp_path)
+    assert not (tmp_path / "run").exists()
