@@ -55,6 +55,9 @@ class Part(nn.Module, Generic[C]):
     def load_assets(self, folder: Path) -> None:
         """Read what `save_assets` wrote."""
 
+    def check_taken(self) -> None:
+        """Raise `UserError` where what was taken over from a trained part is not enough for these settings."""
+
 
 def learns(module: nn.Module) -> bool:
     """Return whether a parameter of `module` is not frozen."""

@@ -50,3 +50,12 @@ def test_captions_that_the_decoder_is_not_to_write_are_told_before_training(mixe
     with pytest.raises(UserError, match=said):
         Run(writer(mixed, "en"), tmp_path / "run", resume=False, console=QUIET, cache=tmp_path)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_language_that_the_initial_model_never_learned_is_told_before_training(shapes: Path, mixed: Path, tmp_path: Path) -> None:
+    Run(writer(shapes, "en", "data.phrasings={en: {}}"), tmp_path / "first", resume=False, console=QUIET, cache=tmp_path).train()
+    begins = f"initial={tmp_path / 'first'}"
+    with pytest.raises(UserError, match=r"the initial model was not trained on zh, ko.*refit=\[decoders\.text\]"):
+        Run(writer(mixed, "en, zh, ko", begins), tmp_path / "second", resume=False, console=QUIET, cache=tmp_path)
+    assert not (tmp_path / "second").exists()
+    Run(writer(mixed, "en, zh, ko", begins, "refit=[decoders.text]"), tmp_path / "second", resume=False, console=QUIET, cache=tmp_path).train()

@@ -68,6 +68,15 @@ class TextAutoregressive(WithVocabulary, Decoder[TextAutoregressiveConfig]):
         specials = [f"<{language}>" for language in self.config.languages]
         self.vocabulary = Vocabulary.train(examples, size=self.config.vocabulary, lowercase=False, specials=specials)
 
+    def check_taken(self) -> None:
+        """Raise `UserError` where the vocabulary of a trained decoder was made without a language of these settings."""
+        strange = [each for each in self.config.languages if not self.known_vocabulary().knows(f"<{each}>")]
+        if strange:
+            raise UserError(
+                f"model.decoders.text.languages: the initial model was not trained on {', '.join(strange)}, and its vocabulary has no sign for that. Leave it "
+                "out of languages and data, or let the decoder learn its vocabulary anew: refit=[decoders.text]."
+            )
+
     def default_settings(self) -> dict[str, Any]:
         """Return the settings of the search; `temperature` 0 means the likeliest sentence (greedy, or beam where `num_beams` is above 1)."""
         config = self.config

@@ -59,6 +59,10 @@ class Vocabulary:
         assert found is not None, token
         return found
 
+    def knows(self, token: str) -> bool:
+        """Return whether there is a token of this name."""
+        return self.tokenizer.token_to_id(token) is not None
+
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without start and end."""
         return self.tokenizer.encode(text).ids

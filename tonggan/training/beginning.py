@@ -34,7 +34,8 @@ class Begun:
 def begin(recipe: Recipe) -> Begun:
     """Return a recipe's model, seeded and taken over from `initial`; it is to be fitted by `fit` yet.
 
-    Raises `UserError` where weights that it asks for are missing, and where its objectives ask for what it has not, or for what is frozen.
+    Raises `UserError` where weights that it asks for are missing or do not know what it is to learn, and where its objectives ask for what it has not, or for
+    what is frozen.
     """
     torch.manual_seed(recipe.seed)
     model = CrossModalModel(recipe.model)
@@ -43,7 +44,11 @@ def begin(recipe: Recipe) -> Begun:
     check_learning(model, recipe)
     check_used(recipe.objectives)
     _check_labels(model, recipe)
-    initial, taken = (None, []) if recipe.initial is None else begin_from(model, recipe.initial)
+    if recipe.initial is None:
+        return Begun(model, None)
+    initial, taken = begin_from(model, recipe.initial)
+    for part in but_refitted(model, taken, recipe.refit):
+        part.check_taken()
     return Begun(model, initial, tuple(taken))
 
 
