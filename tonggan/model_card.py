@@ -29,7 +29,7 @@ def model_card(config: Mapping[str, Any]) -> str:
         f"| data | {trained['rows']:,} rows, content hash `{trained['data'][:16]}` |",
         *([f"| origin and licence | {recipe['data']['source']} |"] if recipe["data"].get("source") else []),
         *([f"| picture size | {recipe['data']['size']} x {recipe['data']['size']} |"] if _has(recipe["model"], "image", "video") else []),
-        *([f"| languages | {', '.join(recipe['data']['phrasings'] or ['as in the data'])} |"] if _has(recipe["model"], "text") else []),
+        *([f"| languages | {_languages(config)} |"] if _has(recipe["model"], "text") else []),
         f"| samples seen | {_told(trained, 'samples')} |",
         f"| hours of training | {_told(trained, 'hours')} |",
         f"| arithmetic | {trained['dtype']} |",
@@ -86,6 +86,14 @@ def _told(trained: Mapping[str, Any], name: str) -> str:
     parts = " + ".join(f"{each[name]:,}" for each in earlier)
     total = f"{round(sum(each[name] for each in earlier), 3):,}"
     return f"{trained[name]:,}, after {total} of '{earlier[-1]['model']}'" + (f" ({parts})" if len(earlier) > 1 else "")
+
+
+def _languages(config: Mapping[str, Any]) -> str:
+    """Return the languages of the captions that were trained on, with their numbers; of models from before they were counted, the recipe's."""
+    counted = config["trained"].get("languages")
+    if counted:
+        return ", ".join(f"{language} ({count:,} caption{'s' * (count > 1)})" for language, count in counted.items())
+    return ", ".join(config["recipe"]["data"]["phrasings"] or ["as in the data"])
 
 
 def _memory_line(recipe: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from tonggan.errors import UserError
+from tonggan.pipeline import Tonggan
 from tonggan.training.preflight import dry_run
 from tonggan.training.recipe import Recipe, load_recipe
 from tonggan.training.run import Run
@@ -59,3 +60,11 @@ def test_a_language_that_the_initial_model_never_learned_is_told_before_training
         Run(writer(mixed, "en, zh, ko", begins), tmp_path / "second", resume=False, console=QUIET, cache=tmp_path)
     assert not (tmp_path / "second").exists()
     Run(writer(mixed, "en, zh, ko", begins, "refit=[decoders.text]"), tmp_path / "second", resume=False, console=QUIET, cache=tmp_path).train()
+
+
+def test_the_card_says_which_languages_were_trained_on(mixed: Path, tmp_path: Path) -> None:
+    run = Run(writer(mixed, "en, zh, ko", "data.hold_out=0"), tmp_path / "run", resume=False, console=QUIET, cache=tmp_path)
+    run.train()
+    assert Tonggan.from_pretrained(tmp_path / "run").config["trained"]["languages"] == {"en": 14, "zh": 1, "ko": 1}
+    card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
+    assert "| languages | en (14 captions), " in card

@@ -341,6 +341,7 @@ class Run:
             "dtype": learner.dtype,
             "held_out_loss": loss if math.isfinite(loss) and not self._unmeasured() else None,
             "rows": self.data.count,
+            "languages": dict(self.data.languages),
         } | {name: found for _, name, found in self.read_from}
         if best_by not in UNMEASURED and self.judge is not None:
             trained["best"] = {best_by: self.choice.figure(learner.best)}
