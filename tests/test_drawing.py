@@ -28,8 +28,8 @@ class Painter:
     def notices(self, caption: str) -> list[str]:
         return []
 
-    def unknown(self, caption: str) -> list[str]:
-        return ["\N{DOG FACE}"] if "\N{DOG FACE}" in caption else []
+    def guessed(self, caption: str) -> list[str]:
+        return ["it can only guess at a dog."] if "\N{DOG FACE}" in caption else []
 
     def recalled(self, caption: str) -> list[str]:
         return [f"{caption}-{number}.png" for number in range(3)]
@@ -146,10 +146,10 @@ def test_captions_without_file_names_are_numbered(tmp_path: Path) -> None:
         draw_file(painter, tmp_path / "latin.txt", tmp_path / "out", request=Request(), warn=print)
 
 
-def test_what_no_remembered_caption_has_is_told(tmp_path: Path) -> None:
+def test_what_can_only_be_guessed_at_is_told(tmp_path: Path) -> None:
     said: list[str] = []
     draw_one(Painter(), "\N{DOG FACE}", tmp_path / "a.png", n=1, request=Request(), warn=said.append)
     draw_morph(Painter(), "\N{DOG FACE}", "cat", tmp_path / "a.gif", frames=2, request=Request(), warn=said.append)
-    assert said == ["no drawing that the model remembers has '\N{DOG FACE}' in its captions: it can only guess at that."] * 2
+    assert said == ["it can only guess at a dog."] * 2
     with pytest.raises(UserError, match="is not UTF-8 text"):
         draw_one(Painter(), "a \ud83d", tmp_path / "b.png", n=1, request=Request(), warn=print)

@@ -1,6 +1,7 @@
 """Clips, sounds and captions in one space: arrows between any two of them, prompts, and synchrony."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +204,9 @@ def test_words_alone_become_files(model: Tonggan, sounder: Tonggan, tmp_path: Pa
     files = sound_words(model, tmp_path / "tone.wav", n=2, request=request, warn=lines.append, preview=tmp_path / "tone.png")
     assert [file.name for file in files] == ["tone-0.wav", "tone-1.wav"]
     assert lines == []
+    sound_words(model, tmp_path / "other.wav", request=replace(request, prompt="an explosion"), warn=lines.append)
+    assert lines == ["no caption that the model learned from has 'explosion': it can only guess at that."]
+    (tmp_path / "other.wav").unlink()
     for index, file in enumerate(files):
         sound, told = open_sound(file), inspect_file(file)["provenance"]
         assert (told["prompt"], told["seed"], told["size"]) == ("a high tone", 3 + index, None)

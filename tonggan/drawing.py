@@ -100,10 +100,7 @@ def _notices(model: Tonggan, caption: str) -> list[str]:
         if completed == caption or model.completion is None
         else [f"drawn as '{completed}'. Styles are {', '.join(model.completion.unless)}; --as-written leaves a caption as it is."]
     )
-    unknown = model.unknown(completed)
-    if unknown:
-        said.append(f"no drawing that the model remembers has {', '.join(map(repr, unknown))} in its captions: it can only guess at that.")
-    return [*said, *model.notices(check_caption(caption))]
+    return [*said, *model.guessed(caption), *model.notices(check_caption(caption))]
 
 
 def draw_one(model: Tonggan, caption: str, output: Path, *, n: int, request: Request, warn: Callable[[str], None]) -> list[Path]:

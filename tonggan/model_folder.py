@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tonggan.errors import UserError, nearest
 from tonggan.files import replacing
+from tonggan.latent.seen_words import load_words, save_words
 from tonggan.model import CrossModalModel, ModelConfig
 from tonggan.parts import Part
 
@@ -35,6 +36,8 @@ class Loaded:
     model: CrossModalModel
     config: Mapping[str, Any]
     weights_hash: str
+    words: Collection[str] | None = None
+    """The words that its captions had; None where its folder has no list of them."""
 
 
 def shipped_models() -> dict[str, Path]:
@@ -94,11 +97,14 @@ def save_model(
     card: str,
     tensors: Mapping[str, Tensor] | None = None,
     dtype: Storage = "float32",
+    words: Collection[str] | None = None,
 ) -> None:
-    """Write a model folder, each file beside and then renamed. `tensors` (by parameter name) replace the live weights; `dtype` is how they are stored."""
+    """Write a model folder, each file beside and then renamed. `tensors` (by parameter name) replace the live weights; `dtype` is how they are stored;
+    `words` are those that its captions had, where they are known."""
     folder.mkdir(parents=True, exist_ok=True)
     stored = packed(dict(model.state_dict()) | dict(tensors or {}), dtype)
     model.save_assets(folder)
+    save_words(folder, words)
     # All are written before any is renamed, weights first and config.json last: where a model is written over, old and new lie side by side for a moment
     # alone, and the hash of the weights in config.json tells that all of the model is there, unharmed.
     with replacing(folder / "config.json") as facts, replacing(folder / "README.md") as readme, replacing(folder / "model.safetensors") as weights:
@@ -136,7 +142,7 @@ def load_model(name: str, *, device: str = "cpu") -> Loaded:
     model.load_assets(folder, memories=beside)
     remembered = (beside / memory.file for _, memory in sorted(model.memories.items()))
     digest = hashlib.sha256(b"".join(each.read_bytes() for each in (path, *remembered))).hexdigest()
-    return Loaded(model.to(torch.device(device)).to(memory_format=torch.channels_last).eval(), config, digest)
+    return Loaded(model.to(torch.device(device)).to(memory_format=torch.channels_last).eval(), config, digest, load_words(folder))
 
 
 def begin_from(model: CrossModalModel, name: str) -> tuple[Loaded, list[Part]]:

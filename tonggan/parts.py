@@ -75,6 +75,10 @@ class Encoder(Part[C]):
         """Return what a user should know of these inputs (a caption that is cut, say), a line each."""
         return []
 
+    def unknown(self, text: str) -> list[str]:
+        """Return the words of a text in scripts that the encoder was not trained on, where it can tell."""
+        return []
+
     def forward(self, inputs: Any) -> Latent:
         """Encode a batch."""
         raise NotImplementedError

@@ -14,6 +14,7 @@ from tonggan.completion import Completion
 from tonggan.data.loader import Phrasings
 from tonggan.data.records import ENDINGS
 from tonggan.errors import UserError, nearest
+from tonggan.latent.lexical import unknown_words
 from tonggan.latent.record import Latent, blend, stack
 from tonggan.modalities import Framing, Modality, modalities
 from tonggan.model_card import model_card
@@ -35,6 +36,7 @@ class Tonggan:
         self.model = loaded.model
         self.config = loaded.config
         self.weights_hash = loaded.weights_hash
+        self.words = loaded.words
         self.recipe = parse_recipe(loaded.config["recipe"], where="config.json")
         self.overrides: dict[str, Any] = {}
         """Settings that replace the defaults of the decoders that have them, in every `generate`."""
@@ -297,7 +299,7 @@ class Tonggan:
     def check_prompt(self, prompt: Any, *, source: str, target: str) -> list[str]:
         """Return what a user should know of a prompt on the way from `source` to `target` (that it is cut, say); raises `UserError` as `generate` does."""
         self._asked(prompt, source, target, count=1)
-        return self.notices(prompt)
+        return [*(self.guessed(prompt, target) if isinstance(prompt, str) else []), *self.notices(prompt)]
 
     def recalled(self, caption: str, to: str = "image") -> list[str]:
         """Return the names of the training rows that the memory of modality `to` shows the decoder for a caption, best first."""
@@ -305,9 +307,29 @@ class Tonggan:
         return [memory.names[place] for place in memory.find(self.completed(caption))] if memory is not None else []
 
     def unknown(self, caption: str, to: str = "image") -> list[str]:
-        """Return the words and signs of a caption that no caption has whose row the memory of modality `to` holds; none where there is no memory."""
+        """Return the words and signs of a caption that no caption has whose row the memory of modality `to` holds.
+
+        Without a memory they are those that no caption of the training had, where the model's folder lists its words; else those in scripts that the
+        vocabulary of the encoder was not trained on.
+        """
         memory = self.model.memories.get(to)
-        return [] if memory is None else memory.unknown(caption)
+        if memory is not None:
+            return memory.unknown(caption)
+        if self.words is not None:
+            return unknown_words(caption, self.words.__contains__)
+        return self.model.part(self.model.encoders, "text", "encoder").unknown(caption)
+
+    def guessed(self, caption: str, to: str = "image") -> list[str]:
+        """Return, in a line, what of a caption the model can only guess at, as it was not in what it learned from; nothing where all was."""
+        unknown = ", ".join(map(repr, self.unknown(self.completed(caption), to)))
+        if not unknown:
+            return []
+        whose = (
+            f"no drawing that the model remembers has {unknown} in its captions"
+            if to in self.model.memories
+            else f"no caption that the model learned from has {unknown}"
+        )
+        return [f"{whose}: it can only guess at that."]
 
     def completed(self, caption: str) -> str:
         """Return the caption that something is made of where this one is given."""
@@ -357,7 +379,7 @@ class Tonggan:
     def save_pretrained(self, folder: str | Path, *, dtype: Storage = "float32") -> None:
         """Write the model into a folder: config.json, model.safetensors, vocabulary, README.md. `dtype` is how weights are stored."""
         config = {name: value for name, value in self.config.items() if name not in ("format", "model", MEMORY_OF)}
-        save_model(Path(folder), self.model, config=config, card=model_card(self.config), dtype=dtype)
+        save_model(Path(folder), self.model, config=config, card=model_card(self.config), dtype=dtype, words=self.words)
 
 
 def _seeds(seed: int, seeds: Sequence[int] | None, *, count: int) -> list[int]:

@@ -31,7 +31,7 @@ def sound_words(
         raise UserError(f"{'--mix' if request.mix else '--keep-original'} is for the sound of a clip: name one, or leave it out.")
     check_preview(preview)
     made: list[Sound] = model.generate(request.prompt, to="audio", seed=request.seed, n=n, settings=request.settings)
-    for line in model.notices(request.prompt):
+    for line in [*model.guessed(str(request.prompt), "audio"), *model.notices(request.prompt)]:
         warn(line)
     for index, (path, sound) in enumerate(zip(paths, made, strict=True)):
         loudest = max(float(abs(sound.samples).max()), 1e-9)

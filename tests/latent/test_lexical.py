@@ -90,6 +90,16 @@ def test_words_and_signs_that_no_text_has_are_named() -> None:
     assert index.unknown("\N{DOG FACE} 红龙") == ["\N{DOG FACE}", "龙"]
 
 
+def test_words_of_every_script_are_named_short_ones_where_nothing_else_of_theirs_is_known() -> None:
+    index = LexicalIndex.build([["an elf, noto style", "красный мяч"]])
+    for strange in ("고양이", "개", "قطة", "ม้า", "नमस्ते", "γάτα", "כלב"):
+        assert index.unknown(f"{strange} {strange}") == index.unknown(f"{strange}, noto style") == [strange]
+    assert index.unknown("красный кот") == []  # as "of" beside words that are known
+    assert index.unknown("кот") == ["кот"]
+    assert index.unknown("a gnu in noto style, 12 1999") == ["1999"]
+    assert index.unknown("in an explosion") == ["explosion"]
+
+
 def test_a_word_stands_for_its_other_number_where_texts_have_that() -> None:
     index = LexicalIndex.build(
         [["a red apple, noto style"], ["strawberry, noto style"], ["skis, noto style"], ["a cat"], ["a cat with cats"], *[["cat"]] * 4]

@@ -68,3 +68,23 @@ def test_the_card_says_which_languages_were_trained_on(mixed: Path, tmp_path: Pa
     assert Tonggan.from_pretrained(tmp_path / "run").config["trained"]["languages"] == {"en": 14, "zh": 1, "ko": 1}
     card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
     assert "| languages | en (14 captions), " in card
+
+
+def test_a_model_without_a_memory_tells_what_no_caption_had(shapes: Path, mixed: Path, tmp_path: Path) -> None:
+    def words(name: str, recipe: Recipe) -> Tonggan:
+        Run(recipe, tmp_path / name, resume=False, console=QUIET, cache=tmp_path).train()
+        return Tonggan.from_pretrained(tmp_path / name)
+
+    first = words("first", writer(shapes, "en, zh, ko"))
+    assert first.guessed("a green circle", to="text") == []
+    assert first.guessed("bun 包 고양이 zebras", to="text") == [
+        "no caption that the model learned from has '包', '고양이', 'zebras': it can only guess at that."
+    ]
+    first.save_pretrained(tmp_path / "copy")
+    assert Tonggan.from_pretrained(tmp_path / "copy").words == first.words
+    second = words("second", writer(mixed, "en, zh, ko", f"initial={tmp_path / 'first'}", "data.hold_out=0"))
+    assert second.guessed("bun 包 形 고양이", to="text") == ["no caption that the model learned from has '고양이': it can only guess at that."]
+    (tmp_path / "first" / "model" / "seen-words.txt").unlink()
+    unlisted = words("third", writer(mixed, "en, zh, ko", f"initial={tmp_path / 'first'}"))
+    assert unlisted.words is None  # what the first one knew cannot be told any more
+    assert unlisted.unknown("zebras", to="text") == []

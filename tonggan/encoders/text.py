@@ -1,16 +1,23 @@
 """Text encoder: a small transformer over a BPE vocabulary that is trained on the captions, in every language they come in."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import torch
 from torch import nn
 
+from tonggan.latent.lexical import telling, unknown_words
 from tonggan.latent.record import Latent, masked_mean
 from tonggan.layers.transformer import Block, RMSNorm, mask_bias
 from tonggan.layers.vocabulary import Vocabulary, WithVocabulary
 from tonggan.parts import Encoder, PartConfig
 from tonggan.strict import Count
+
+
+@lru_cache(maxsize=4)
+def _scripts(vocabulary: Vocabulary) -> frozenset[str]:
+    return frozenset(script for piece in vocabulary.pieces() for script in telling(piece).values())
 
 
 class TextTransformerConfig(PartConfig):
@@ -58,6 +65,11 @@ class TextTransformer(WithVocabulary, Encoder[TextTransformerConfig]):
             if tokens > room:
                 lines.append(f"caption of {tokens} tokens is cut to {room}, after '…{caption[max(0, end - 24) : end]}'")
         return lines
+
+    def unknown(self, text: str) -> list[str]:
+        """Return the words of a text in scripts, and its signs, of which the vocabulary has no letter: its captions had none, or next to none."""
+        scripts = _scripts(self.known_vocabulary())
+        return unknown_words(text, lambda word: scripts.issuperset(telling(word).values()))
 
     def forward(self, inputs: Sequence[str]) -> Latent:
         """Captions -> `Latent`; the batch is padded to a multiple of eight tokens."""

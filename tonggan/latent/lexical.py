@@ -7,12 +7,16 @@ texts are is the cosine of their weights. Words are hashed, so that an index is 
 import re
 import unicodedata
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
+from tonggan.modalities.text import EAST_ASIAN, LATIN, words_by_script
+
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]+|[^\W\d_\u3040-\u30ff\u3400-\u9fff]+|\d+")
+NUMBER = re.compile(r"\d+")
+NO_SCRIPT, SIGNS = "", "SIGNS"
 UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 SPACED = 1 << 18
 """Buckets of words that are written with spaces; those of pieces of unspaced writing come after them."""
@@ -37,6 +41,31 @@ def words(text: str) -> list[str]:
         pieces = [*run, *(run[i : i + 2] for i in range(len(run) - 1))] if UNSPACED.match(run) else [run]
         found |= dict.fromkeys(pieces)
     return list(found)
+
+
+def telling(text: str) -> dict[str, str]:
+    """Return (word or sign -> its script) of what a text names, in order: whole words, characters of unspaced writing, numbers and signs such as emoji."""
+    found: dict[str, str] = {}
+    for each in dict.fromkeys(unicodedata.normalize("NFKC", text).casefold().split()):
+        for script, letters in words_by_script(each):
+            found |= dict.fromkeys(letters if script == EAST_ASIAN else [letters], script)
+        found |= dict.fromkeys(NUMBER.findall(each), NO_SCRIPT) | {sign: SIGNS for sign in each if unicodedata.category(sign) == "So"}
+    return found
+
+
+def unknown_words(text: str, known: Callable[[str], bool]) -> list[str]:
+    """Return what `telling` finds in a text and `known` does not know, also not as its singular or plural, in order.
+
+    Short words are passed over where another word of their script is known, and beside long ones in Latin letters ("an explosion"): of a script that is
+    unknown altogether they may be all that is said.
+    """
+    script_of_word = telling(text)
+    strange = [word for word, script in script_of_word.items() if not any(map(known, [word, *(_other_number(word) if script == LATIN else [])]))]
+    enough = {word for word, script in script_of_word.items() if word not in strange or (script == LATIN and len(word) >= SPELT)}
+    read = {NO_SCRIPT, *(script_of_word[word] for word in enough)}
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    named = (word for word in strange if len(word) >= SPELT or script_of_word[word] in (EAST_ASIAN, SIGNS) or script_of_word[word] not in read)
+    return sorted(named, key=plain.find)
 
 
 def _other_number(word: str) -> list[str]:
@@ -112,12 +141,12 @@ class LexicalIndex:
         return cls(np.concatenate([[0], np.cumsum(counts)]), _unsqueezed(arrays["postings"]), _unsqueezed(arrays["owners"]))
 
     def unknown(self, text: str) -> list[str]:
-        """Return the words of a text that no text here has, in order: those of four letters or more, characters of unspaced writing, and signs such as emoji,
-        which are no words to this index."""
-        telling = [word for word in words(text) if (len(word) == 1 if UNSPACED.match(word) else len(word) >= SPELT)]
-        strange = {word for word in telling if not any(map(self._frequency, self._numbers(word)))}
-        strange |= {sign for sign in text if unicodedata.category(sign) == "So"}
-        return sorted(strange, key=unicodedata.normalize("NFKC", text).casefold().find)
+        """Return the words and signs of a text that no text here has, in order, as `unknown_words` does; signs such as emoji are no words to this index."""
+        return unknown_words(text, self._has)
+
+    def _has(self, word: str) -> bool:
+        pieces = words(word)
+        return bool(pieces) and all(map(self._frequency, pieces))
 
     def _frequency(self, word: str) -> int:
         bucket = _bucket(word)

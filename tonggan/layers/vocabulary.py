@@ -10,6 +10,8 @@ from tonggan.errors import UserError
 from tonggan.files import replacing
 
 PAD, START, END = "<pad>", "<start>", "<end>"
+REPLACED = "\ufffd"
+"""What bytes are decoded to that are no whole character."""
 
 
 class Vocabulary:
@@ -62,6 +64,11 @@ class Vocabulary:
     def knows(self, token: str) -> bool:
         """Return whether there is a token of this name."""
         return self.tokenizer.token_to_id(token) is not None
+
+    def pieces(self) -> list[str]:
+        """Return the pieces as text, but for those that are parts of a character."""
+        decoded = (self.tokenizer.decoder.decode([piece]) for piece in self.tokenizer.get_vocab())
+        return [piece for piece in decoded if REPLACED not in piece]
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without start and end."""

@@ -14,7 +14,7 @@ from tonggan.model import CrossModalModel, ends
 from tonggan.model_folder import Loaded, begin_from, load_model
 from tonggan.parts import Part
 from tonggan.players import check_objectives, check_used
-from tonggan.training.fitting import but_refitted, fit_parts
+from tonggan.training.fitting import but_refitted, fit_parts, words_of
 from tonggan.training.loop import Learner, check_learning, freeze
 from tonggan.training.recipe import Recipe
 
@@ -66,6 +66,19 @@ def fit(begun: Begun, recipe: Recipe, loader: Loader, *, samples: int) -> None:
     """Fit what gradients do not teach, and what was not taken over, to `samples` of the stream: the model is then as it is before its first step."""
     known = [] if begun.initial is None else but_refitted(begun.model, begun.taken, recipe.refit)
     fit_parts(begun.model, loader, samples=samples, known=known)
+
+
+def words_known(begun: Begun, loader: Loader) -> frozenset[str] | None:
+    """Return the words that a model will have seen: of the captions here, and of those that a text encoder which was taken over learned from.
+
+    None where it has no text encoder, where that one's words are not known, and where a memory tells them.
+    """
+    model, initial = begun.model, begun.initial
+    if "text" not in model.encoders or model.memories:
+        return None
+    if initial is None or model.encoders["text"] not in begun.taken:
+        return words_of(loader)
+    return None if initial.words is None else words_of(loader).union(initial.words)
 
 
 def notices(recipe: Recipe, begun: Begun) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from tonggan.data.loader import Loader, all_phrasings
 from tonggan.errors import UserError, nearest
 from tonggan.latent.memory import Memorable
+from tonggan.latent.seen_words import seen_words
 from tonggan.model import CrossModalModel
 from tonggan.parts import Part
 
@@ -14,6 +15,12 @@ def memorable(loader: Loader) -> Iterator[Memorable]:
     for index in loader.rows:
         row = loader.pack.row(int(index))
         yield Memorable(int(index), row.file_name, all_phrasings(row, loader.phrasings), loader.pack.pictures[index])
+
+
+def words_of(loader: Loader) -> frozenset[str]:
+    """Return the words of all captions that a loader trains on, as they are phrased for encoders."""
+    rows = (loader.pack.row(int(index)) for index in loader.rows)
+    return seen_words(text for row in rows for text in all_phrasings(row, loader.phrasings))
 
 
 def fit_parts(model: CrossModalModel, loader: Loader, *, samples: int, known: Collection[Part] = ()) -> None:

@@ -20,12 +20,13 @@ from tonggan import __version__
 from tonggan.arithmetic import choose_device
 from tonggan.errors import UserError, nearest
 from tonggan.files import replacing
+from tonggan.latent.seen_words import load_words, save_words
 from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_card import model_card
 from tonggan.model_folder import Loaded, save_model
 from tonggan.parts import Decoder
-from tonggan.training.beginning import Begun, begin, chosen_dtype, companion, fit, learner_of, notices, total_samples
+from tonggan.training.beginning import Begun, begin, chosen_dtype, companion, fit, learner_of, notices, total_samples, words_known
 from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
 from tonggan.training.choice import Choice
 from tonggan.training.journal import Journal
@@ -191,6 +192,7 @@ class Run:
         assets = self.out / "assets"
         assets.mkdir(parents=True, exist_ok=True)
         begun.model.save_assets(assets)
+        save_words(assets, words_known(begun, self.data.loader))
         return begun.model
 
     def train(self) -> None:
@@ -348,7 +350,8 @@ class Run:
         if self.before is not None:
             trained["before"] = self.before
         config = {"name": self.recipe.name, "recipe": self.recipe.model_dump(mode="json"), "trained": trained, "tonggan": __version__}
-        save_model(folder, self.model, config=config, card=model_card(config), tensors=learner.average.state())
+        words = load_words(self.out / "assets")
+        save_model(folder, self.model, config=config, card=model_card(config), tensors=learner.average.state(), words=words)
 
     def _preview(self) -> None:
         learner, batch = self.learner, self.data.previews
