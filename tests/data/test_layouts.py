@@ -337,3 +337,14 @@ def test_a_row_may_have_what_the_first_one_has_not(tmp_path: Path) -> None:
 def test_a_table_with_semicolons(tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text("file_name;text\n1.png;red, big\n", encoding="utf-8")
     assert [row.captions for row in recognise(tmp_path).rows()] == [{"en": ("red, big",)}]
+
+
+def test_sidecars_in_capitals_count_and_empty_ones_are_named(tmp_path: Path) -> None:
+    for name, text in {"1.txt": "a cat", "2.TXT": "a dog", "3.txt": " \n", "4.TXT": "alone"}.items():
+        (tmp_path / name).write_text(text)
+        if text != "alone":
+            picture(tmp_path / f"{name[0]}.png")
+    report = check(tmp_path)
+    assert (report.languages["en"].captions, report.uncaptioned, report.missing_pictures) == (2, ("3.png",), ("4.TXT",))
+    packed = pack(tmp_path, out=tmp_path / "pack")
+    assert (len(packed), packed.facts["uncaptioned"]) == (2, 1)

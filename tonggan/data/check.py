@@ -127,12 +127,15 @@ def check(path: Path, *, progress: Show | None = None) -> Report:
     problems: dict[str, str] = {}
     remarks: dict[str, list[str]] = defaultdict(list)
     alike: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    absent = set(dataset.missing_pictures)
+    absent, known_without = set(dataset.missing_pictures), set(dataset.uncaptioned)
+    empty: list[str] = []
     total = sum(1 for _ in dataset.rows()) if progress is not None else 0
     for number, row in enumerate(dataset.rows(), 1):
         if progress is not None:
             progress("checking", number, total)
         splits[row.split] += 1
+        if not row.captions and row.file_name not in known_without:  # its text is empty, which layouts that read no text beforehand do not know
+            empty.append(row.file_name)
         for language, texts in row.captions.items():
             lengths[language] += map(len, texts)
         if row.file_name in absent:
@@ -159,7 +162,7 @@ def check(path: Path, *, progress: Show | None = None) -> Report:
         problems,
         dict(remarks),
         dataset.missing_pictures,
-        dataset.uncaptioned,
+        (*dataset.uncaptioned, *empty),
         duplicates,
         repeated,
         dataset.modality,

@@ -186,7 +186,8 @@ def pack(
     splits = [row.split for row in dataset.rows()]
     _split_names(path, splits)  # too many are said before hours of packing
     skipped: dict[str, str] = {}
-    uncaptioned = 0
+    known_without = set(dataset.uncaptioned)
+    uncaptioned = len(dataset.uncaptioned)
     with replacing(out) as beside, ExitStack() as files:
         beside.mkdir(parents=True)
         opened = {name: files.enter_context(open(beside / f"{name}.{SUFFIXES[column.dtype]}", "wb")) for name, column in columns.items()}
@@ -195,7 +196,7 @@ def pack(
             if progress is not None:
                 progress("packing", number, len(splits))
             if form.captioned and not row.captions:
-                uncaptioned += 1
+                uncaptioned += row.file_name not in known_without
                 continue
             try:
                 writer.add(row, form.read(row, framing))
@@ -217,7 +218,7 @@ def pack(
             "description": dataset.description,
             "count": len(writer.splits),
             "splits": {name: writer.splits.count(name) for name in names},
-            "uncaptioned": max(uncaptioned, len(dataset.uncaptioned)),
+            "uncaptioned": uncaptioned,
             "skipped": skipped,
             "source": source,
             "content_hash": writer.digest.hexdigest(),

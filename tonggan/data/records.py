@@ -1,7 +1,7 @@
 """Rows of a data set, whatever layout they come in."""
 
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,11 @@ def sound_beside(clip: Path) -> Path | None:
     folders = (clip.parent, clip.parent / "audio", clip.parent.parent / "audio")
     places = (folder / f"{clip.stem}{ending}" for folder in folders for ending in ENDINGS["audio"])
     return next((place for place in places if place.is_file() and place != clip), None)
+
+
+def texts_by_stem(files: Iterable[Path]) -> dict[Path, Path]:
+    """Return the texts among `files`, .txt before .TXT, by their path without the ending: the caption of a.png is that of a."""
+    return {file.with_suffix(""): file for file in sorted(files) if file.suffix.lower() == ".txt" and file.is_file()}
 
 
 def tar_members(path: Path) -> Iterator[tuple[str, FileSource]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tonggan.data.layouts.columns import captions_of
 from tonggan.data.layouts.tables import SPLIT_NAMES
-from tonggan.data.records import Dataset, FileSource, Row
+from tonggan.data.records import Dataset, FileSource, Row, texts_by_stem
 from tonggan.files import read_text
 from tonggan.modalities.image import ENDINGS
 
@@ -16,17 +16,18 @@ def recognise_sidecar(path: Path) -> Dataset | None:
         return None
     files = {file for pattern in ("*/*", "**/*") for file in path.glob(pattern)}  # the second goes as deep as there is, but through no links
     pictures = sorted(file for file in files if file.suffix.lower() in ENDINGS)
-    captioned = [picture for picture in pictures if picture.with_suffix(".txt").is_file()]
+    told = texts_by_stem(files)
+    captioned = [picture for picture in pictures if picture.with_suffix("") in told]
     if not captioned:
         return None
-    known = {picture.with_suffix(".txt") for picture in captioned}
-    alone = tuple(str(file.relative_to(path)) for file in sorted(files) if file.suffix == ".txt" and file not in known)
+    known = {picture.with_suffix("") for picture in captioned}
+    alone = tuple(str(text.relative_to(path)) for stem, text in told.items() if stem not in known)
     without = set(pictures).difference(captioned)
     uncaptioned = tuple(str(picture.relative_to(path)) for picture in pictures if picture in without)
 
     def rows() -> Iterator[Row]:
         for picture in captioned:
-            lines = read_text(picture.with_suffix(".txt")).splitlines()
+            lines = read_text(told[picture.with_suffix("")]).splitlines()
             name = picture.relative_to(path)
             split = next((SPLIT_NAMES[folder] for folder in reversed(name.parts[:-1]) if folder in SPLIT_NAMES), "train")
             yield Row(str(name), FileSource(picture), captions_of({"c": lines}, "c"), split)
