@@ -348,3 +348,14 @@ def test_sidecars_in_capitals_count_and_empty_ones_are_named(tmp_path: Path) -> 
     assert (report.languages["en"].captions, report.uncaptioned, report.missing_pictures) == (2, ("3.png",), ("4.TXT",))
     packed = pack(tmp_path, out=tmp_path / "pack")
     assert (len(packed), packed.facts["uncaptioned"]) == (2, 1)
+
+
+def test_usual_names_of_splits_and_captions_in_columns_by_language(tmp_path: Path) -> None:
+    cells = {"training": "train", "Train": "train", "val": "validation", "dev": "validation", "testing": "test", "extra": "extra"}
+    lines = [f"{number}.png,a dog,一只狗,un perro,7,{cell}" for number, cell in enumerate(cells)]
+    (tmp_path / "metadata.csv").write_text("\n".join(["file_name,text,text_zh,caption_es,text_id,split", *lines]), encoding="utf-8")
+    rows = list(recognise(tmp_path).rows())
+    assert [row.split for row in rows] == list(cells.values())
+    assert dict(rows[0].captions) == {"en": ("a dog",), "zh": ("一只狗",), "es": ("un perro",)}
+    (tmp_path / "metadata.csv").write_text("file_name,text_en,text_zh\na.png,a dog,\n", encoding="utf-8")
+    assert dict(next(recognise(tmp_path).rows()).captions) == {"en": ("a dog",)}

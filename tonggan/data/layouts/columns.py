@@ -11,6 +11,8 @@ FILE_COLUMNS = ("file_name", "filepath", "image", "image_path", "path", "filenam
 CAPTION_COLUMNS = ("text", "caption", "captions", "title", "sentences", "description")
 LABEL_COLUMN = "label"
 """What tables of clips have in place of a caption."""
+NO_LANGUAGES = ("id", "no")
+"""Codes of languages that end a column's name for another reason: `text_id` and `caption_no` are numbers, not Indonesian and Norwegian."""
 SPLIT_COLUMNS = ("split", "partition")
 
 
@@ -35,8 +37,17 @@ def joined(first: Mapping[str, tuple[str, ...]], second: Mapping[str, tuple[str,
     return {language: tuple(dict.fromkeys(first.get(language, ()) + second.get(language, ()))) for language in (*first, *second)}
 
 
+def language_of(column: str) -> str | None:
+    """Return the language that a column's name says its captions are in: `zh` of `text_zh` and `caption_zh`, None of any other."""
+    kind, _, language = column.partition("_")
+    return language if kind in CAPTION_COLUMNS and language not in NO_LANGUAGES and is_language_code(language) else None
+
+
 def captions_of(columns: Mapping[str, Any], caption_column: str | None) -> dict[str, tuple[str, ...]]:
-    """Collect a row's captions by language: the caption column, then every column that is a dictionary language -> text."""
+    """Collect a row's captions by language.
+
+    They are in the caption column, in columns with the language in their name, and in every column that is a dictionary language -> text.
+    """
     found: dict[str, list[str]] = {}
 
     def add(text: Any, language: str | None) -> None:
@@ -46,12 +57,11 @@ def captions_of(columns: Mapping[str, Any], caption_column: str | None) -> dict[
             if cleaned not in known:
                 known.append(cleaned)
 
-    value = columns.get(caption_column) if caption_column else None
-    if isinstance(value, (list, tuple)):
-        for text in value:
-            add(text, None)
-    elif not isinstance(value, Mapping):
-        add(value, None)
+    named = [(name, language) for name in columns if (language := language_of(name))]
+    for name, language in [(caption_column, None), *named]:
+        value = columns.get(name) if name else None
+        for text in value if isinstance(value, (list, tuple)) else (value,):
+            add(text, language)
     for each in columns.values():
         if is_by_language(each):
             for language, text in each.items():

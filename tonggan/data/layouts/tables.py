@@ -14,7 +14,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
 
-from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, LABEL_COLUMN, SPLIT_COLUMNS, captions_of, find_column, is_by_language, joined
+from tonggan.data.layouts.columns import (
+    CAPTION_COLUMNS,
+    FILE_COLUMNS,
+    LABEL_COLUMN,
+    SPLIT_COLUMNS,
+    captions_of,
+    find_column,
+    is_by_language,
+    joined,
+    language_of,
+)
 from tonggan.data.records import ENDINGS, Dataset, FileSource, Row, modality_of, sound_beside
 from tonggan.errors import UserError
 
@@ -25,7 +35,17 @@ VGGSOUND = ("YouTube's number", "start in seconds", "label", "split")
 """Columns of VGGSound's CSV, which has no head."""
 SHARD = re.compile(r"([a-z]+)-\d{5}-of-\d{5}")
 """The beginning of a shard's name, its split first."""
-SPLIT_NAMES = {"train": "train", "training": "train", "test": "test", "val": "validation", "validation": "validation", "dev": "validation"}
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+}
+"""The usual names of splits, of tables, folders and cells -> ours; any other stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +143,7 @@ def _rows(table: Path) -> Iterator[Row]:
     for number, columns in enumerate(read_table(table), 1):
         if file_column is None:
             file_column = find_column(list(columns), FILE_COLUMNS, what="picture's file", where=str(table))
-            by_language = any(is_by_language(value) for value in columns.values())
+            by_language = any(is_by_language(value) or language_of(name) for name, value in columns.items())
             caption_column = next((name for name in CAPTION_COLUMNS if name in columns), None)
             cell = columns.get(file_column)
             source = clips.source(cell if isinstance(cell, (str, CellSource)) else "")
@@ -150,8 +170,7 @@ def _rows(table: Path) -> Iterator[Row]:
         named = (file_column, caption_column, split_column)
         tags = {key: value for key, value in columns.items() if key not in named and not isinstance(value, CellSource)}
         split = str(columns.get(split_column) or split_of_folder) if split_column else split_of_folder
-        split = split.lower() if split.lower() in SPLIT_NAMES else split
-        yield Row(name, source, captions_of(columns, caption_column), split, tags, sound)
+        yield Row(name, source, captions_of(columns, caption_column), SPLIT_NAMES.get(split.strip().lower(), split), tags, sound)
 
 
 class Clips:
