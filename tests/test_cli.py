@@ -445,3 +445,15 @@ def test_pictures_are_found_by_words_and_by_a_picture(tonggan: Tonggan, tmp_path
     assert wanted.name in json.dumps(nearest)
     assert Image.open(tmp_path / "sheet.png").width > 64
     assert tonggan("search", "a happy face", "--in", folder).status == 0
+
+
+@pytest.mark.parametrize("captions", ["a.txt", "captions.csv"])
+def test_labels_take_the_place_of_no_captions(captions: str, tonggan: Tonggan, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / captions).write_text("file_name,text\na.png,a cat")
+    done = tonggan("label", tmp_path, "--model", "nowhere")
+    assert done.status == 2
+    assert "would take their place in training. Write it elsewhere with --out FILE" in done.err
+    (tmp_path / captions).write_text("")
+    (tmp_path / captions).rename(tmp_path / "notes.csv")
+    assert "take their place" not in tonggan("label", tmp_path, "--model", "nowhere").err

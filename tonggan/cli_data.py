@@ -55,6 +55,8 @@ def pack(
         made = make(path, framing=framing, out=out, max_broken_rate=max_broken_rate, progress=show)
     facts = made.facts
     console.print(f"recognised: {facts['description']}", soft_wrap=True)
+    for note in facts["notes"]:
+        console.print(note, soft_wrap=True)
     splits = ", ".join(f"{name} {count:,}" for name, count in facts["splits"].items())
     console.print(
         f"{len(made):,} rows ({splits}); {facts['uncaptioned']} without caption; {len(facts['skipped'])} unreadable; in {out}", soft_wrap=True

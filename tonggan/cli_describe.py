@@ -53,9 +53,10 @@ def label(
     from tonggan.describing import described_endings, files_in, write_rows
     from tonggan.pipeline import Tonggan
 
+    table = out or folder / "metadata.jsonl"
+    _refuse_replacing(folder, table)
     loaded = Tonggan.from_pretrained(model)
     found = files_in([folder], described_endings(loaded))
-    table = out or folder / "metadata.jsonl"
     with progress_bars() as show:
         written, problems = write_rows(lambda files: say(loaded, files, language=language, progress=show), found, table, root=folder)
     for problem in problems.values():
@@ -63,6 +64,19 @@ def label(
     print(f"{written} new rows in {table}; {len(found) - written - len(problems)} stood there already; {len(problems)} files could not be described")
     if problems:
         raise UserError(f"{len(problems)} of {len(found)} files could not be described.")
+
+
+def _refuse_replacing(folder: Path, table: Path) -> None:
+    """Raise `UserError` where a folder has captions that a table in it would take the place of."""
+    from tonggan.data.layouts.aside import captions_in
+
+    if not folder.is_dir() or not table.resolve().is_relative_to(folder.resolve()):
+        return
+    if there := captions_in(folder, besides=table):
+        raise UserError(
+            f"{folder} has captions ({', '.join(there.values())}), and {table} would take their place in training. "
+            "Write it elsewhere with --out FILE, or move those captions away."
+        )
 
 
 def alt_text(

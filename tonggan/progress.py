@@ -44,6 +44,12 @@ def _logged() -> Show:
     return show
 
 
+def counted(count: int, what: str) -> str:
+    """Return a count with what is counted: a plural with s, and perhaps words behind it, of which one is said in the singular."""
+    first, *rest = what.split(" ")
+    return " ".join([f"{count:,}", first.removesuffix("s") if count == 1 else first, *rest])
+
+
 def warn(line: str) -> None:
     """Say something that stops nothing."""
     print(f"tonggan: {line}", file=sys.stderr)

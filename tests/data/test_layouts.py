@@ -359,3 +359,28 @@ def test_usual_names_of_splits_and_captions_in_columns_by_language(tmp_path: Pat
     assert dict(rows[0].captions) == {"en": ("a dog",), "zh": ("一只狗",), "es": ("un perro",)}
     (tmp_path / "metadata.csv").write_text("file_name,text_en,text_zh\na.png,a dog,\n", encoding="utf-8")
     assert dict(next(recognise(tmp_path).rows()).captions) == {"en": ("a dog",)}
+
+
+def test_what_of_another_layout_is_left_aside_is_said(tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        picture(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text("a cat")
+    assert recognise(tmp_path).notes == ()
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "1.png", "text": "a dog"}\n')
+    (tmp_path / "3.wav").write_bytes(b"x")
+    [note] = check(tmp_path).notes
+    assert note.endswith("(metadata.jsonl); left aside: 2 captions in .txt files beside pictures, 1 file of clips or sounds.")
+    assert pack(tmp_path, out=tmp_path / "pack").facts["notes"] == [note]
+
+
+@pytest.mark.parametrize("place", ["pictures", "../elsewhere", "."])
+def test_files_that_lie_elsewhere_than_a_table_says(place: str, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    picture(folder / place / "a.png")
+    folder.mkdir(exist_ok=True)
+    (folder / "metadata.csv").write_text("file_name,text\nimages/b.png,a cat\nimages/a.png,a dog\n")
+    said = f"but 1 of 2 are in .*: name them as {re.escape(str(Path(place) / 'a.png'))}"
+    with pytest.raises(UserError, match=f"nothing to pack .*{said}"):
+        pack(folder, out=tmp_path / "pack")
+    (folder / place / "a.png").unlink()
+    assert recognise(folder).notes == ()

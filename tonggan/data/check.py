@@ -36,7 +36,7 @@ class Lengths:
 @dataclass(frozen=True)
 class Report:
     """What was found. `problems` and `missing_pictures` are errors; `remarks` are handled when packing; `duplicates` are files alike in two splits, `repeated` those
-    alike in one: held out under one name, such a file is trained on under the other."""
+    alike in one: held out under one name, such a file is trained on under the other. `notes` are sentences about the whole."""
 
     layout: str
     description: str
@@ -49,6 +49,7 @@ class Report:
     duplicates: tuple[tuple[str, ...], ...]
     repeated: tuple[tuple[str, ...], ...] = ()
     modality: str = "image"
+    notes: tuple[str, ...] = ()
 
     @property
     def has_errors(self) -> bool:
@@ -62,6 +63,8 @@ class Report:
     def print(self, console: Console) -> None:
         """Print a table, and at most ten names of each kind; what a data set calls its files and splits is text, never markup."""
         console.print(Text(f"recognised: {self.description}"), soft_wrap=True)
+        for note in self.notes:
+            console.print(Text(note), soft_wrap=True)
         table = Table("what", "count", "names")
         for split, count in self.splits.items():
             table.add_row(Text(f"split {split}"), f"{count:,}", "")
@@ -166,4 +169,5 @@ def check(path: Path, *, progress: Show | None = None) -> Report:
         duplicates,
         repeated,
         dataset.modality,
+        dataset.notes,
     )

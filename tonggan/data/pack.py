@@ -203,7 +203,7 @@ def pack(
             except UserError as error:
                 skipped[row.file_name] = str(error)
         files.close()
-        _refuse_broken(path, skipped, len(writer.splits), max_broken_rate)
+        _refuse_broken(path, skipped, len(writer.splits), max_broken_rate, notes=dataset.notes)
         names = _split_names(path, writer.splits)
         np.save(beside / "offsets.npy", np.asarray(writer.offsets, dtype=np.int64))
         np.save(beside / "splits.npy", np.asarray([names.index(split) for split in writer.splits], dtype=np.uint8))
@@ -219,6 +219,7 @@ def pack(
             "count": len(writer.splits),
             "splits": {name: writer.splits.count(name) for name in names},
             "uncaptioned": uncaptioned,
+            "notes": dataset.notes,
             "skipped": skipped,
             "source": source,
             "content_hash": writer.digest.hexdigest(),
@@ -243,11 +244,11 @@ def _split_names(path: Path, splits: Sequence[str]) -> list[str]:
     return names
 
 
-def _refuse_broken(path: Path, skipped: Mapping[str, str], kept: int, max_rate: float) -> None:
+def _refuse_broken(path: Path, skipped: Mapping[str, str], kept: int, max_rate: float, *, notes: Sequence[str] = ()) -> None:
     total = kept + len(skipped)
     if kept == 0:
         first = next(iter(skipped.values()), "no row has a caption")
-        raise UserError(f"{path}: nothing to pack ({first}).")
+        raise UserError(" ".join([f"{path}: nothing to pack ({first}).", *notes]))
     if len(skipped) > max_rate * total:
         names = ", ".join(list(skipped)[:5])
         raise UserError(

@@ -62,6 +62,7 @@ class Dataset:
         missing_pictures: captions whose picture (or clip) is not there, by file name.
         uncaptioned: pictures without a caption, by file name; clips need none.
         modality: `image`, `video` (clips with sound) or `audio`.
+        notes: sentences that whoever uses it should read: what of it was left aside, where files that are missing may be.
     """
 
     layout: str
@@ -70,6 +71,7 @@ class Dataset:
     missing_pictures: tuple[str, ...] = ()
     uncaptioned: tuple[str, ...] = ()
     modality: str = "image"
+    notes: tuple[str, ...] = ()
 
 
 ENDINGS: Mapping[str, tuple[str, ...]] = {"image": image.ENDINGS, "video": video.ENDINGS, "audio": audio.ENDINGS}

@@ -70,6 +70,8 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
     if len(train) == 0:
         raise UserError(f"split '{recipe.data.train_split}' of {recipe.data.path} has no rows to train on.")
     console.print(f"data: {len(train):,} rows to train on, {len(held):,} held out, of {len(pack):,} in {pack.path}")
+    for note in pack.facts.get("notes", ()):
+        console.print(f"data: {note}")
     if FORMS[pack.modality].captioned and (left_out := pack.facts.get("uncaptioned", 0)):
         console.print(f"data: {left_out:,} without a caption are left out")
     if 0 < len(held) < FEW_HELD:

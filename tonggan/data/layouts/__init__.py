@@ -1,8 +1,10 @@
 """Layouts of data sets, recognised without being named."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from tonggan.data.layouts.aside import left_aside
 from tonggan.data.layouts.clips import recognise_clips
 from tonggan.data.layouts.coco import recognise_coco
 from tonggan.data.layouts.flickr8k import recognise_flickr8k
@@ -35,5 +37,5 @@ def recognise(path: Path) -> Dataset:
     for layout in LAYOUTS.values():
         found = layout(path)
         if found is not None:
-            return found
+            return replace(found, notes=(*found.notes, *left_aside(path, found)))
     raise UserError(f"{path}: no data set was recognised. Looked for: {LOOKED_FOR}.")

@@ -7,10 +7,12 @@ head and names YouTube's number and second: clips are looked for as `NUMBER_0000
 
 import csv
 import json
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -33,6 +35,8 @@ SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
 WHAT = {"image": "pictures", "video": "clips", "audio": "sounds"}
 VGGSOUND = ("YouTube's number", "start in seconds", "label", "split")
 """Columns of VGGSound's CSV, which has no head."""
+TRIED = 10
+"""Files that are looked for elsewhere, where none is where a table says."""
 SHARD = re.compile(r"([a-z]+)-\d{5}-of-\d{5}")
 """The beginning of a shard's name, its split first."""
 SPLIT_NAMES = {
@@ -77,11 +81,7 @@ def _column_of_group(path: Path, group: int, column: str) -> Any:
 
 def recognise_table(path: Path) -> Dataset | None:
     """Recognise a metadata table in a folder (or one a split folder), or a table given as a file."""
-    if path.is_file():
-        tables = [path] if path.suffix in SUFFIXES else []
-    else:
-        tables = _metadata_in(path) or [table for folder in sorted(path.iterdir()) if folder.is_dir() for table in _metadata_in(folder)]
-        tables = tables or _shards_in(path) or _shards_in(path / "data") or _tables_in(path)
+    tables = tables_of(path)
     if not tables:
         return None
     read = [row for table in tables for row in _rows(table)]
@@ -93,7 +93,36 @@ def recognise_table(path: Path) -> Dataset | None:
     names = ", ".join(str(table.relative_to(path) if path.is_dir() else table.name) for table in tables)
     several = f"; {len(read):,} rows of {len(rows):,} {WHAT[modality]}, taken together" if len(rows) < len(read) else ""
     described = f"table of {WHAT[modality]} and captions ({names}{several})"
-    return Dataset("table", described, lambda: iter(rows), missing, uncaptioned, modality)
+    notes = _where_they_are(tables[0], [row.source.path for row in rows]) if len(missing) == len(rows) else ()
+    return Dataset("table", described, lambda: iter(rows), missing, uncaptioned, modality, notes)
+
+
+def tables_of(path: Path) -> list[Path]:
+    """Return the tables that a folder's captions are read from, or the one that a file is; none where there is none."""
+    if path.is_file():
+        return [path] if path.suffix in SUFFIXES else []
+    tables = _metadata_in(path) or [table for folder in sorted(path.iterdir()) if folder.is_dir() for table in _metadata_in(folder)]
+    return tables or _shards_in(path) or _shards_in(path / "data") or _tables_in(path)
+
+
+def has_captions(table: Path) -> bool:
+    """Return whether the first row of a table has a caption."""
+    try:
+        return any(row.captions for row in islice(_rows(table), 1))
+    except UserError:
+        return False
+
+
+def _where_they_are(table: Path, missing: Sequence[Path]) -> tuple[str, ...]:
+    """Say in which folder in or beside a table's own its files are, none of which is where the table says; nothing where they are in none."""
+    folder = table.parent
+    around = [folder, *sorted(folder.glob("*/")), folder.absolute().parent, *sorted(folder.absolute().parent.glob("*/"))]
+    for name in [path.name for path in missing[:TRIED]]:
+        for place in around:
+            if (place / name).is_file():
+                count, rightly = sum((place / path.name).is_file() for path in missing), Path(os.path.relpath(place / name, folder))
+                return (f"{table}: no file is where it says, but {count:,} of {len(missing):,} are in {place}: name them as {rightly.as_posix()}.",)
+    return ()
 
 
 def _together(rows: Iterable[Row]) -> list[Row]:
