@@ -331,6 +331,7 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(sounder: Tonggan
         (tmp_path / "a.gif", "out.mp4", Request(), r"cannot be copied into .* Choose \.mov or \.wav"),
         (tmp_path / "a.gif", "out.wav", Request(mix=0.5), "no sound of its own"),
         (tmp_path / "none.mp4", "out.mp4", Request(), "no such file"),
+        (tmp_path / "folder.mp4", "out.mp4", Request(), r"folder\.mp4 is a folder\. Name a file in it, one at a time"),
         (clip, "out.wav", Request(settings={"num_inference_stps": 3}), "Did you mean 'num_inference_steps'"),
     ]
     for source, name, request, message in wrong:

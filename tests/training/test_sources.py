@@ -32,3 +32,14 @@ def test_a_pack_of_another_form_than_the_recipes_is_refused(shapes: Path, tmp_pa
     pack = ensure_pack(shapes, framing=Framing(size=32), cache=tmp_path)
     with pytest.raises(UserError, match="is packed with size 32, the recipe wants 64"):
         open_pack(load_recipe("emoji-64", overrides=[f"data.path={pack.path}"]), cache=tmp_path)
+
+
+def test_the_advice_for_a_pack_of_another_rate_can_be_followed(clips: Path, tmp_path: Path) -> None:
+    made = ensure_pack(clips, framing=Framing(frames_per_second=12.5), cache=tmp_path)
+    with pytest.raises(UserError, match=r"Set (.*) behind train, all of them, or pack again with --frames-per-second 25\.0") as refused:
+        open_pack(load_recipe("foley", overrides=[f"data.path={made.path}"]), cache=tmp_path)
+    advice = str(refused.value).partition("Set ")[2].partition(" behind train")[0].split()
+    assert advice == ["data.frames_per_second=12.5", "model.encoders.video.frames_per_second=12.5"]
+    assert len(open_pack(load_recipe("foley", overrides=[f"data.path={made.path}", *advice]), cache=tmp_path)) == len(made)
+    with pytest.raises(UserError, match=r"Set all of data\.frames_per_second, model\.encoders\.video\.frames_per_second to what the data has"):
+        load_recipe("foley", overrides=advice[:1])

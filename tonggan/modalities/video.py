@@ -65,6 +65,8 @@ class VideoFacts:
 @contextmanager
 def opened(path: Path) -> Iterator[av.container.InputContainer]:
     """Open a media file; raises `UserError` where it is missing or none, and for anything in it that cannot be decoded."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder. Name a file in it, one at a time.")
     if not path.is_file():
         raise UserError(f"{path}: no such file.")
     if path.stat().st_size == 0:

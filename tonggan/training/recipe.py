@@ -60,6 +60,10 @@ class BalanceConfig(Strict):
     """A group's share of the samples goes by its number of rows to this power: 1 leaves the data as it is, 0 gives every group as many samples."""
 
 
+OF_DATA = ("size", "frames_per_second", "clip_seconds", "sample_rate_hz")
+"""Settings of the data that parts have, too, and must have the same."""
+
+
 class DataConfig(Strict):
     """What is trained on."""
 
@@ -224,22 +228,32 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         """Raise `UserError` where a part is set to other sizes or rates than the data and the space have: it would run, and be wrong."""
-        parts = [(f"model.{room}.{name}", part) for room in ("encoders", "decoders") for name, part in getattr(self.model, room).items()]
-        for where, part in parts:
-            _check_same(where, part, ("size", "frames_per_second", "clip_seconds"), self.data)
-            if hasattr(part, "mel"):
-                _check_same(f"{where}.mel", part.mel, ("sample_rate_hz",), self.data)
+        for name in OF_DATA:
+            if others := {key: value for key, value in self._set_as(name).items() if value != getattr(self.data, name)}:
+                key, value = next(iter(others.items()))
+                raise UserError(
+                    f"{key} is {value:g} and data.{name} {getattr(self.data, name):g}: they have to be the same. "
+                    f"Set all of {', '.join(self.same_as_data(name))} to what the data has."
+                )
+        for where, part in self._parts():
             if hasattr(part, "latent_width") and part.latent_width != self.model.space.width:
                 raise UserError(
                     f"{where}.latent_width is {part.latent_width} and model.space.width {self.model.space.width}: they have to be the same."
                 )
         return self
 
+    def same_as_data(self, name: str) -> list[str]:
+        """Return the settings that have to be what `data.NAME` is, that one first."""
+        return [f"data.{name}", *self._set_as(name)]
 
-def _check_same(where: str, part: Strict, names: Sequence[str], data: DataConfig) -> None:
-    for name in names:
-        if name in type(part).model_fields and getattr(part, name) != getattr(data, name):
-            raise UserError(f"{where}.{name} is {getattr(part, name):g} and data.{name} {getattr(data, name):g}: they have to be the same.")
+    def _parts(self) -> list[tuple[str, Any]]:
+        return [(f"model.{room}.{name}", part) for room in ("encoders", "decoders") for name, part in getattr(self.model, room).items()]
+
+    def _set_as(self, name: str) -> dict[str, Any]:
+        """Return the settings of parts, and of their spectrograms, that are called as one of the data: key -> value."""
+        owners = [(where, part) for where, part in self._parts() if name != "sample_rate_hz"]
+        owners += [(f"{where}.mel", part.mel) for where, part in self._parts() if name == "sample_rate_hz" and hasattr(part, "mel")]
+        return {f"{where}.{name}": getattr(owner, name) for where, owner in owners if name in type(owner).model_fields}
 
 
 def recipe_files() -> dict[str, Path]:

@@ -15,7 +15,7 @@ from tonggan.data.pack import Pack, ensure_pack
 from tonggan.data.preferences import Preferences, read_preferences
 from tonggan.errors import UserError
 from tonggan.model import ends
-from tonggan.progress import progress_bars
+from tonggan.progress import counted, progress_bars
 from tonggan.training.recipe import Recipe
 
 FRAMED_BY = {"image": ("size", "fit"), "video": ("size", "fit", "frames_per_second", "sample_rate_hz"), "audio": ("sample_rate_hz",)}
@@ -59,7 +59,11 @@ def open_pack(recipe: Recipe, *, cache: Path) -> Pack:
     for name, found in asdict(pack.framing).items():
         wanted = getattr(data.framing, name)
         if found != wanted and name in FRAMED_BY[pack.modality]:
-            raise UserError(f"{data.path} is packed with {name} {found}, the recipe wants {wanted}. Set data.{name} or pack again.")
+            settings = " ".join(f"{key}={found}" for key in recipe.same_as_data(name))
+            raise UserError(
+                f"{data.path} is packed with {name} {found}, the recipe wants {wanted}. Set {settings} behind train, all of them, "
+                f"or pack again with --{name.replace('_', '-')} {wanted}."
+            )
     return pack
 
 
@@ -69,14 +73,18 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
     train, held = hold_out(pack, pack.indices(recipe.data.train_split), share=recipe.data.hold_out, seed=recipe.seed)
     if len(train) == 0:
         raise UserError(f"split '{recipe.data.train_split}' of {recipe.data.path} has no rows to train on.")
-    console.print(f"data: {len(train):,} rows to train on, {len(held):,} held out, of {len(pack):,} in {pack.path}")
+    console.print(f"data: {counted(len(train), 'rows')} to train on, {len(held):,} held out, of {len(pack):,} in {pack.path}")
+    if skipped := pack.facts.get("skipped"):
+        console.print(
+            f"data: left out, {counted(len(skipped), 'files')} that cannot be read: {', '.join(list(skipped)[:5])}{', ...' if len(skipped) > 5 else ''}"
+        )
     for note in pack.facts.get("notes", ()):
         console.print(f"data: {note}")
     if FORMS[pack.modality].captioned and (left_out := pack.facts.get("uncaptioned", 0)):
         console.print(f"data: {left_out:,} without a caption are left out")
     if 0 < len(held) < FEW_HELD:
         console.print(
-            f"data: a held-out loss over {len(held)} row{'s' * (len(held) > 1)} says little of which average is best; data.hold_out is the share that is kept apart"
+            f"data: a held-out loss over {counted(len(held), 'rows')} says little of which average is best; data.hold_out is the share that is kept apart"
         )
     if not len(held):
         console.print("data: nothing is held out (data.hold_out): what is called held-out loss here is measured on rows that are trained on")
