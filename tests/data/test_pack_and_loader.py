@@ -8,10 +8,12 @@ from threading import Barrier
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
+from tonggan.data.check import check
 from tonggan.data.loader import Balance, Language, Loader, all_phrasings, chosen_caption, first_caption, hold_out
 from tonggan.data.order import permuted
-from tonggan.data.pack import Pack, PackedRow, ensure_pack, pack
+from tonggan.data.pack import Pack, PackedRow, ensure_pack, most_broken, pack
 from tonggan.errors import UserError
 from tonggan.modalities import Framing
 from tonggan.training.recipe import load_recipe
@@ -142,14 +144,45 @@ def test_broken_pictures_are_named_and_above_the_rate_refused(shapes: Path, tmp_
     folder.mkdir()
     for file in shapes.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
-    (folder / "red-bar.png").write_bytes(b"not a picture")
-    with pytest.raises(UserError, match=r"red-bar\.png"):
+    broken = ["red-circle.png", "red-bar.png"]
+    for name in broken:
+        (folder / name).write_bytes(b"not a picture")
+    with pytest.raises(UserError, match=r"2 of 16 .*limit 1.*red-bar\.png.*data\.max_broken_rate=0\.125 behind train, --max-broken-rate 0\.125"):
         pack(folder, out=tmp_path / "refused")
     assert not (tmp_path / "refused").exists()
-    assert list(pack(folder, out=tmp_path / "kept", max_broken_rate=0.1).facts["skipped"]) == ["red-bar.png"]
-    assert list(ensure_pack(folder, cache=tmp_path, max_broken_rate=0.1).facts["skipped"]) == ["red-bar.png"]
+    assert list(pack(folder, out=tmp_path / "kept", max_broken_rate=0.125).facts["skipped"]) == broken
+    assert list(ensure_pack(folder, cache=tmp_path, max_broken_rate=0.125).facts["skipped"]) == broken
     with pytest.raises(UserError, match=r"red-bar\.png"):
         ensure_pack(folder, cache=tmp_path)
+
+
+@pytest.mark.parametrize(("total", "rate", "most"), [(60, 0.01, 5), (16, 0.01, 1), (9, 0.01, 0), (10_000, 0.01, 100), (100, 0.29, 29), (60, 0.0, 0)])
+def test_a_few_broken_files_are_left_out_whatever_their_share(total: int, rate: float, most: int) -> None:
+    assert most_broken(total, rate) == most
+
+
+def test_check_says_what_pack_does_with_broken_files(shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(shapes, folder)
+    (folder / "red-bar.png").unlink()
+    check(folder).print(Console())
+    assert "train and data pack leave them out" in capsys.readouterr().out
+    assert len(pack(folder, out=tmp_path / "kept")) == 15
+    (folder / "red-frame.png").write_bytes(b"not a picture")
+    check(folder).print(Console())
+    assert "only with data.max_broken_rate=0.125 behind train" in capsys.readouterr().out
+    with pytest.raises(UserError, match="cannot be read"):
+        pack(folder, out=tmp_path / "refused")
+
+
+def test_a_pack_is_looked_through_as_one(shapes: Path, tmp_path: Path) -> None:
+    made = pack(shapes, out=tmp_path / "pack")
+    report = check(tmp_path / "pack")
+    assert (report.layout, report.splits, report.has_errors) == ("pack", {"train": 12, "test": 4}, False)
+    assert {name: each.captions for name, each in report.languages.items()} == {"en": 16, "zh": 16}
+    assert report.description == f"pack of pictures (64 x 64, crop), made of: {made.facts['description']}"
+    with pytest.raises(UserError, match="is a pack already"):
+        pack(tmp_path / "pack", out=tmp_path / "again")
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data sets are not here")

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from tonggan.data.layouts import recognise
 from tonggan.data.layouts.tables import WHAT
+from tonggan.data.pack import MAX_BROKEN_RATE, Pack, is_pack, leaving_out, most_broken
 from tonggan.data.records import Row
 from tonggan.errors import UserError
 from tonggan.modalities.clip_facts import inspect_clip, inspect_sound
@@ -50,6 +51,8 @@ class Report:
     repeated: tuple[tuple[str, ...], ...] = ()
     modality: str = "image"
     notes: tuple[str, ...] = ()
+    unusable: int = 0
+    """Rows whose file is broken or missing."""
 
     @property
     def has_errors(self) -> bool:
@@ -74,7 +77,15 @@ class Report:
             if names:
                 table.add_row(Text(kind, style), f"{len(names):,}", Text(", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")))
         console.print(table)
-        console.print("errors: mend them, or let pack skip them" if self.has_errors else "no errors", style="red" if self.has_errors else None)
+        console.print(Text(self._advice()), soft_wrap=True, style="red" if self.has_errors else None)
+
+    def _advice(self) -> str:
+        rows = sum(self.splits.values())
+        if not self.has_errors:
+            return "no errors"
+        if self.unusable <= most_broken(rows, MAX_BROKEN_RATE):
+            return "errors: mend them; train and data pack leave them out"
+        return f"errors: mend them; too many for train and data pack, which leave them out only with {leaving_out(self.unusable, rows)}"
 
     def _kinds(self) -> Iterator[tuple[str, str, Sequence[str]]]:
         """Yield what was found: its kind, its colour, and the names that it was found of."""
@@ -123,7 +134,12 @@ LOOKS: Mapping[str, Callable[[Row], Found]] = {"image": _look_at_picture, "video
 
 
 def check(path: Path, *, progress: Show | None = None) -> Report:
-    """Look through the data set at `path`; every file is decoded. Raises `UserError` where nothing is recognised."""
+    """Look through the data set at `path`; every file is decoded. Of a pack, what it holds is told.
+
+    Raises `UserError` where nothing is recognised, and for a damaged pack.
+    """
+    if is_pack(path):
+        return _of_pack(Pack(path))
     dataset = recognise(path)
     splits: Counter[str] = Counter()
     lengths: dict[str, list[int]] = defaultdict(list)
@@ -132,6 +148,7 @@ def check(path: Path, *, progress: Show | None = None) -> Report:
     alike: dict[str, list[tuple[str, str]]] = defaultdict(list)
     absent, known_without = set(dataset.missing_pictures), set(dataset.uncaptioned)
     empty: list[str] = []
+    unusable = 0
     total = sum(1 for _ in dataset.rows()) if progress is not None else 0
     for number, row in enumerate(dataset.rows(), 1):
         if progress is not None:
@@ -142,6 +159,7 @@ def check(path: Path, *, progress: Show | None = None) -> Report:
         for language, texts in row.captions.items():
             lengths[language] += map(len, texts)
         if row.file_name in absent:
+            unusable += 1
             continue
         try:
             found = LOOKS[dataset.modality](row)
@@ -151,12 +169,13 @@ def check(path: Path, *, progress: Show | None = None) -> Report:
             remarks[remark].append(row.file_name)
         if found.problem:
             problems[row.file_name] = found.problem
+            unusable += 1
         else:
             alike[found.digest].append((row.split, row.file_name))
     doubles = [same for same in alike.values() if len(same) > 1]
     duplicates = tuple(tuple(name for _, name in same) for same in doubles if len({split for split, _ in same}) > 1)
     repeated = tuple(tuple(name for _, name in same) for same in doubles if len({split for split, _ in same}) == 1)
-    languages = {name: Lengths(len(each), min(each), median(each), max(each)) for name, each in sorted(lengths.items())}
+    languages = _languages(lengths)
     return Report(
         dataset.layout,
         dataset.description,
@@ -170,4 +189,24 @@ def check(path: Path, *, progress: Show | None = None) -> Report:
         repeated,
         dataset.modality,
         dataset.notes,
+        unusable,
     )
+
+
+def _languages(lengths: Mapping[str, Sequence[int]]) -> dict[str, Lengths]:
+    return {name: Lengths(len(each), min(each), median(each), max(each)) for name, each in sorted(lengths.items())}
+
+
+def _of_pack(pack: Pack) -> Report:
+    """Return what a pack holds; what was broken was left out when it was made."""
+    lengths: dict[str, list[int]] = defaultdict(list)
+    for index in range(len(pack)):
+        for language, texts in pack.row(index).captions.items():
+            lengths[language] += map(len, texts)
+    framing, facts = pack.framing, pack.facts
+    seen, heard = f"{framing.size} x {framing.size}, {framing.fit}", f"{framing.sample_rate_hz:,} Hz"
+    form = {"image": seen, "video": f"{seen}, {framing.frames_per_second:g} frames a second, {heard}", "audio": heard}[pack.modality]
+    description = f"pack of {WHAT[pack.modality]} ({form}), made of: {facts['description']}"
+    left_out = {"left out, unreadable": list(facts["skipped"])} if facts.get("skipped") else {}
+    notes = (*facts.get("notes", ()), *([f"{facts['uncaptioned']:,} without a caption, when it was made"] if facts.get("uncaptioned") else []))
+    return Report("pack", description, dict(facts["splits"]), _languages(lengths), {}, left_out, (), (), (), modality=pack.modality, notes=notes)

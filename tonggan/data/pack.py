@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -25,6 +26,10 @@ READ_AS = 2
 """Counts up where data sets are read otherwise than before, so that packs in a cache are made anew. 2: rows of a table that name the same file are one."""
 MOST_SPLITS = 256
 """The number of a row's split is kept in one byte."""
+MAX_BROKEN_RATE = 0.01
+"""Share of files that may be broken, unless another is asked for."""
+FEW_BROKEN = 5
+"""So many broken files are left out whatever their share, of ten rows for each: of sixty clips one is more than 1 %, and no reason to stop."""
 
 
 @dataclass(frozen=True)
@@ -171,15 +176,17 @@ class _Writer:
 
 
 def pack(
-    path: Path, *, framing: Framing = AS_PACKED, out: Path, max_broken_rate: float = 0.01, source: str = "", progress: Show | None = None
+    path: Path, *, framing: Framing = AS_PACKED, out: Path, max_broken_rate: float = MAX_BROKEN_RATE, source: str = "", progress: Show | None = None
 ) -> Pack:
     """Pack the data set at `path` into the new folder `out`.
 
-    Files that cannot be read are skipped, named and counted; above `max_broken_rate` the pack is refused. Pictures without a caption are left out and
-    counted. Raises `UserError` also where `out` exists, and for more than `MOST_SPLITS` splits.
+    Files that cannot be read are skipped, named and counted; above `max_broken_rate`, and more than a few, the pack is refused. Pictures without a
+    caption are left out and counted. Raises `UserError` also where `out` exists, and for more than `MOST_SPLITS` splits.
     """
     if out.exists():
         raise UserError(f"{out} exists already. Choose another folder, or remove it.")
+    if is_pack(path):
+        raise UserError(f"{path} is a pack already. Give it to train as data.path and to evaluate as --data, or pack what it was made of.")
     dataset = recognise(path)
     form = FORMS[dataset.modality]
     columns = form.columns(framing)
@@ -249,15 +256,28 @@ def _refuse_broken(path: Path, skipped: Mapping[str, str], kept: int, max_rate: 
     if kept == 0:
         first = next(iter(skipped.values()), "no row has a caption")
         raise UserError(" ".join([f"{path}: nothing to pack ({first}).", *notes]))
-    if len(skipped) > max_rate * total:
-        names = ", ".join(list(skipped)[:5])
+    if len(skipped) > most_broken(total, max_rate):
+        names = ", ".join(list(skipped)[:5]) + (", ..." if len(skipped) > 5 else "")
         raise UserError(
-            f"{path}: {len(skipped)} of {total} files cannot be read (limit {max_rate:.1%}): {names}. Mend them (tonggan data check names them all), "
-            "or raise the limit: data.max_broken_rate behind train, --max-broken-rate in data pack."
+            f"{path}: {len(skipped)} of {total} files cannot be read (limit {most_broken(total, max_rate)}): {names}. "
+            f"Mend them (tonggan data check names them all), or have them left out: {leaving_out(len(skipped), total)}."
         )
 
 
-def ensure_pack(path: Path, *, framing: Framing = AS_PACKED, cache: Path, max_broken_rate: float = 0.01, progress: Show | None = None) -> Pack:
+def most_broken(total: int, max_rate: float) -> int:
+    """Return how many of `total` files may be broken: a share of `max_rate`, or a few where that is more; none where `max_rate` is 0."""
+    return max(int(max_rate * total + 1e-9), min(FEW_BROKEN, total // 10)) if max_rate > 0 else 0
+
+
+def leaving_out(broken: int, total: int) -> str:
+    """Return the options with which so many broken files are left out."""
+    rate = f"{math.ceil(1000 * broken / total) / 1000:g}"
+    return f"data.max_broken_rate={rate} behind train, --max-broken-rate {rate} in data pack, whose pack evaluate takes as --data"
+
+
+def ensure_pack(
+    path: Path, *, framing: Framing = AS_PACKED, cache: Path, max_broken_rate: float = MAX_BROKEN_RATE, progress: Show | None = None
+) -> Pack:
     """Return `path` opened where it is a pack; else its pack in `cache`, made unless the data set has one there already.
 
     Several processes may ask at once: one packs, the others wait for it.

@@ -10,6 +10,7 @@ from tonggan.data.layouts.tables import SPLIT_NAMES
 from tonggan.data.records import Dataset, FileSource, Row, tar_members
 from tonggan.errors import UserError
 from tonggan.modalities.image import ENDINGS
+from tonggan.progress import counted
 
 
 def recognise_webdataset(path: Path) -> Dataset | None:
@@ -19,7 +20,9 @@ def recognise_webdataset(path: Path) -> Dataset | None:
         return None
     missing = tuple(f"{key} in {shard.name}" for shard in shards for key, parts in _samples(shard) if not _picture(parts))
     uncaptioned = tuple(row.file_name for shard in shards for row in _rows(shard) if not row.captions)
-    return Dataset("webdataset", f"WebDataset, {len(shards)} shards", lambda: (row for shard in shards for row in _rows(shard)), missing, uncaptioned)
+    return Dataset(
+        "webdataset", f"WebDataset, {counted(len(shards), 'shards')}", lambda: (row for shard in shards for row in _rows(shard)), missing, uncaptioned
+    )
 
 
 def _rows(shard: Path) -> Iterator[Row]:
