@@ -1,6 +1,6 @@
 import pytest
 
-from tonggan.progress import progress_bars
+from tonggan.progress import counted, progress_bars
 
 
 def test_a_log_is_told_now_and_then_where_what_goes_on_stands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -10,3 +10,7 @@ def test_a_log_is_told_now_and_then_where_what_goes_on_stands(monkeypatch: pytes
         for what, done in (("features", 100), ("features", 1200), ("drawing", 4), ("drawing", 5)):
             show(what, done, 13_320)
     assert capsys.readouterr().err == "tonggan: features: 1,200 of 13,320\ntonggan: drawing: 5 of 13,320\n"
+
+
+def test_one_is_said_in_the_singular() -> None:
+    assert [counted(count, "rows to train on") for count in (0, 1, 1200)] == ["0 rows to train on", "1 row to train on", "1,200 rows to train on"]

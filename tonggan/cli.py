@@ -17,7 +17,7 @@ from tonggan.cli_describe import alt_text, describe, index, label, search
 from tonggan.cli_evaluate import compare, evaluate
 from tonggan.cli_votes import arena, votes_app
 from tonggan.errors import UserError
-from tonggan.progress import progress_bars, warn
+from tonggan.progress import counted, progress_bars, warn
 from tonggan.strict import LARGEST_SEED
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _draw_rows(model: "Tonggan", captions: Path, out: Path, request: "Request", 
 
     with progress_bars() as show:
         count = draw_file(model, captions, out, request=request, warn=warn, sheet=sheet, progress=show)
-    console.print(f"{count} pictures in {out}" + (f", sheet: {sheet}" if sheet else ""))
+    console.print(f"{counted(count, 'pictures')} in {out}" + (f", sheet: {sheet}" if sheet else ""))
 
 
 @app.command()

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from tonggan.errors import UserError
-from tonggan.progress import progress_bars
+from tonggan.progress import counted, progress_bars
 from tonggan.strict import LARGEST_SEED
 
 data_app = typer.Typer(no_args_is_help=True, help="Check, pack and make data sets.")
@@ -59,7 +59,8 @@ def pack(
         console.print(note, soft_wrap=True)
     splits = ", ".join(f"{name} {count:,}" for name, count in facts["splits"].items())
     console.print(
-        f"{len(made):,} rows ({splits}); {facts['uncaptioned']} without caption; {len(facts['skipped'])} unreadable; in {out}", soft_wrap=True
+        f"{counted(len(made), 'rows')} ({splits}); {facts['uncaptioned']} without caption; {len(facts['skipped'])} unreadable; in {out}",
+        soft_wrap=True,
     )
     for name, reason in facts["skipped"].items():
         console.print(f"skipped {name}: {reason}", soft_wrap=True)
@@ -76,7 +77,7 @@ def foley(
 
     with progress_bars() as show:
         make_foley(out, clips=clips, seed=seed, progress=show)
-    console.print(f"{clips:,} clips in {out}", soft_wrap=True)
+    console.print(f"{counted(clips, 'clips')} in {out}", soft_wrap=True)
 
 
 @fetch_app.command()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tonggan.errors import DiskFullError, UserError
-from tonggan.progress import progress_bars, warn
+from tonggan.progress import counted, progress_bars, warn
 from tonggan.strict import LARGEST_SEED
 
 
@@ -61,7 +61,8 @@ def label(
         written, problems = write_rows(lambda files: say(loaded, files, language=language, progress=show), found, table, root=folder)
     for problem in problems.values():
         warn(problem)
-    print(f"{written} new rows in {table}; {len(found) - written - len(problems)} stood there already; {len(problems)} files could not be described")
+    known, unread = len(found) - written - len(problems), counted(len(problems), "files")
+    print(f"{written} new row{'s' * (written != 1)} in {table}; {known} stood there already; {unread} could not be described")
     if problems:
         raise UserError(f"{len(problems)} of {len(found)} files could not be described.")
 
