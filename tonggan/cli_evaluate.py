@@ -105,7 +105,8 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 def _repeat(path: Path, *, out: Path | None, download: bool) -> None:
     from tonggan.evaluation.card import Card
-    from tonggan.evaluation.request import INTERVAL_TOLERANCE, RELATIVE_TOLERANCE, repeat, surroundings
+    from tonggan.evaluation.circumstances import differing, surroundings
+    from tonggan.evaluation.request import INTERVAL_TOLERANCE, RELATIVE_TOLERANCE, repeat
 
     file = _card_file(path)
     home = file.resolve().parent
@@ -114,16 +115,16 @@ def _repeat(path: Path, *, out: Path | None, download: bool) -> None:
         raise UserError(f"{folder} holds the card that is repeated: choose another folder with --out.")
     before = Card.load(file)
     with progress_bars() as show:
-        card, count, differing = repeat(before, out=folder, download=download, progress=show)
+        card, count, strayed = repeat(before, out=folder, download=download, progress=show)
     _tell(card, folder)
-    for name, (then, now) in surroundings(before, card).items():
+    for name, (then, now) in differing([before, card], surroundings).items():
         print(f"{name}: {then} then, {now} now")
-    for each in differing:
+    for each in strayed:
         was, is_now = ("missing" if value is None else f"{value:.6g}" for value in (each.before, each.now))
         print(f"differs: {each.column}, {each.key}: {was} then, {is_now} now")
     within = f"within {RELATIVE_TOLERANCE:.1%} of the value or {INTERVAL_TOLERANCE:.0%} of its interval"
-    print(f"{count - sum(each.before is not None for each in differing)} of {count} figures repeat {within}")
-    if differing:
+    print(f"{count - sum(each.before is not None for each in strayed)} of {count} figures repeat {within}")
+    if strayed:
         raise typer.Exit(1)
 
 

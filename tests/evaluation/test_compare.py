@@ -66,7 +66,7 @@ def test_floors_stand_beside_and_what_is_missing_is_left_empty(one: Card) -> Non
     assert lines[2].endswith("| 5.0 |")
     assert lines[3].endswith("|  |")
     more = replace(one, figures=(Figure("sharpness", 0.5, 0.4, 0.6, 100), *one.figures))
-    assert compare([one, more]).splitlines()[4] == "| sharpness |  | 0.500 [0.400, 0.600] |"
+    assert compare([one, more]).splitlines()[4] == "| sharpness → ground truths |  | 0.500 [0.400, 0.600] |"
 
 
 def test_what_may_not_be_compared_is_said(one: Card) -> None:
@@ -74,7 +74,8 @@ def test_what_may_not_be_compared_is_said(one: Card) -> None:
     assert "two differs in split: not comparable." in compare([one, elsewhere])
     worlds_apart = other(elsewhere, (0.9, 0.85, 0.95), (0.9, 0.8, 1.0))
     lines = compare([one, worlds_apart]).splitlines()
-    assert lines[2].rstrip(" |").endswith("95.0]")  # no mark, though the intervals are far apart
+    recall = next(line for line in lines if line.startswith("| R@5"))
+    assert recall.rstrip(" |").endswith("95.0]")  # no mark, though the intervals are far apart
     assert "real" not in "".join(lines)
     clips = [replace(one, nets=(NetFacts("clip", sha, 224, 512),)) for sha in ("a", "b")]
     assert "one differs in clip: not comparable." in compare(clips)
@@ -82,3 +83,49 @@ def test_what_may_not_be_compared_is_said(one: Card) -> None:
         compare([one])
     with pytest.raises(UserError, match="different arrows"):
         compare([one, replace(one, arrow="image->text")])
+
+
+def test_what_was_made_differently_stands_above_the_figures(one: Card) -> None:
+    assert compare([one, one]).startswith("| | one | one |")
+    model = replace(one.model, settings={"num_inference_steps": 4, "guidance_scale": 2.0})
+    machine = replace(one.machine, processor="q")
+    two = replace(one, model=replace(model, name="two", weights_hash="b"), machine=machine, first_seed=7, data=replace(one.data, samples=90))
+    first = replace(one, model=replace(one.model, settings={"num_inference_steps": 2, "guidance_scale": 2.0}), request={"best_of": 1})
+    above, _, _ = compare([first, two]).partition("\n\n")
+    assert above.splitlines() == [
+        "| made differently | one | two |",
+        "|---|---|---|",
+        "| weights | a | b |",
+        "| num_inference_steps | 2 | 4 |",
+        "| first seed | 0 | 7 |",
+        "| rows | 100 of 100 | 90 of 100 |",
+        "| machine | p | q |",
+    ]
+
+
+def test_few_rows_decide_nothing(one: Card) -> None:
+    few, two = (replace(card, data=replace(card.data, samples=5, split_rows=100)) for card in (one, other(one, (0.9, 0.85, 0.95), (0.5, 0.4, 0.6))))
+    text = compare([few, two])
+    assert "5 rows of `test` in `en`, 95 % intervals. So few rows decide nothing" in text
+    assert "95.0] +" not in text
+    assert "real |" not in text
+    assert "| 40.0 [28.8, 51.2] |" in text  # how large the difference is, is told all the same
+    assert "95.0] +" in compare([one, other(one, (0.9, 0.85, 0.95), (0.5, 0.4, 0.6))])
+
+
+# The truth is 3, the first card's 2: what is lower, or higher, is no better for that.
+@pytest.mark.parametrize(("value", "mark"), [(1.0, " -"), (2.5, " +"), (3.1, " +"), (5.0, " -"), (4.0, " *")])
+@pytest.mark.parametrize("paired", [True, False])
+def test_what_should_be_as_the_truth_is_compared_by_closeness_to_it(value: float, mark: str, paired: bool, one: Card) -> None:
+    truths = Column("the ground truths", "", (Figure("ringing", 3.0, 2.9, 3.1, 100),))
+    cards = [
+        replace(one, figures=(Figure("ringing", each, each - 0.1, each + 0.1, 100),), columns=(truths,), model=replace(one.model, name=name))
+        for name, each in (("one", 2.0), ("two", value))
+    ]
+    noise = [0.1 * (row % 7) - 0.3 for row in range(98)]
+    rows = [[{"figures": {"ringing": each + off}} for off in noise[:: 1 if each == 2.0 else -1]] for each in (2.0, value)]
+    line = next(line for line in compare(cards, rows=rows if paired else ()).splitlines() if line.startswith("| ringing"))
+    assert line.split(" |")[2].endswith(f"{value + 0.1:.2f}]{mark}")
+    assert "→ ground truths" in line
+    unknown = compare([replace(card, columns=()) for card in cards], rows=rows if paired else ())
+    assert f"{value + 0.1:.2f}] *" in unknown

@@ -10,11 +10,12 @@ import pytest
 from tonggan.data.pack import pack
 from tonggan.errors import UserError
 from tonggan.evaluation.card import Card, Figure
+from tonggan.evaluation.circumstances import differing, surroundings
 from tonggan.evaluation.evaluate import evaluate
 from tonggan.evaluation.features import FeatureNet
 from tonggan.evaluation.inception import InceptionNet
 from tonggan.evaluation.paired import load_rows
-from tonggan.evaluation.request import Request, deviations, judge, repeat, surroundings, tolerance
+from tonggan.evaluation.request import Request, deviations, judge, repeat, tolerance
 from tonggan.evaluation.vision import VisionNet
 from tonggan.pipeline import Tonggan
 
@@ -77,9 +78,9 @@ def test_what_cannot_be_repeated_is_said(card: Path, tmp_path: Path) -> None:
 
 def test_what_may_be_why_a_figure_does_not_repeat(card: Path) -> None:
     before = Card.load(card)
-    assert surroundings(before, before) == {}
+    assert differing([before, before], surroundings) == {}
     later = replace(before, versions=before.versions | {"torch": "9.9"}, machine=replace(before.machine, processor="abacus"))
-    assert surroundings(before, later) == {"torch": (before.versions["torch"], "9.9"), "machine": (before.machine.processor, "abacus")}
+    assert differing([before, later], surroundings) == {"torch": (before.versions["torch"], "9.9"), "machine": (before.machine.processor, "abacus")}
 
 
 def test_a_figure_repeats_within_a_thousandth_or_a_hundredth_of_its_interval() -> None:

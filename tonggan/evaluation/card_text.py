@@ -9,6 +9,9 @@ from tonggan.evaluation.card import Card, Column, Figure, NetFacts
 from tonggan.evaluation.kinds import FIGURES, FigureKind
 from tonggan.files import replacing
 
+ENDS = {"higher": " ↑", "lower": " ↓", "truth": " → ground truths", "": ""}
+"""How the better end of a figure is written behind its label."""
+
 
 def save_card(folder: Path, card: Card) -> None:
     """Write card.md and card.json into `folder`, card.json last: a card on the disk means that all of the evaluation is there."""
@@ -45,7 +48,7 @@ def title(figure: Figure) -> str:
     """Return a figure's label with its network, its unit, and the better end."""
     kind = FIGURES[figure.name]
     by = f", {figure.net}" if figure.net else ""
-    return kind.label + by + (f" ({kind.unit})" if kind.unit else "") + (" ↑" if kind.better == "higher" else " ↓" if kind.better == "lower" else "")
+    return kind.label + by + (f" ({kind.unit})" if kind.unit else "") + ENDS[kind.better]
 
 
 def net_told(net: NetFacts) -> str:

@@ -13,6 +13,7 @@ from tonggan.evaluation.clarity import Clarity
 from tonggan.evaluation.distances import FRECHET_SAMPLES
 from tonggan.evaluation.drawing import Chosen, Drawn, Sample
 from tonggan.evaluation.intervals import mean_interval, share_interval
+from tonggan.evaluation.kinds import TRUTH
 from tonggan.evaluation.measure import Measured
 from tonggan.evaluation.retrieval import DISTRACTORS, Ranks, caption_sensitivity, ground_truth_ranks, seed_diversity
 from tonggan.evaluation.sliced import SLICED_SAMPLES
@@ -167,7 +168,7 @@ def _truth_column(measured: Measured, by_net: Sequence[ByNet]) -> Column:
         figures.append(Figure.of("copy_rate", measured.truth_nearness.copy_rate(), len(measured.truths)))
     for each in by_net:
         figures += fit_figures(each.fit.truths, each.fit.truth_ranks, net=each.net.name) if each.fit else []
-    return Column("the ground truths", "as if drawn without a fault; retrieval is below 100 % only where the split has duplicates", tuple(figures))
+    return Column(TRUTH, "as if drawn without a fault; retrieval is below 100 % only where the split has duplicates", tuple(figures))
 
 
 def _chance_column(ranks: Ranks, by_net: Sequence[ByNet]) -> Column:

@@ -11,13 +11,16 @@ class FigureKind:
     label: str
     label_zh: str
     better: str
-    """`higher`, `lower`, or empty where neither end is better."""
+    """`higher`, `lower`, `truth` where what is nearest to the ground truths' own value is best, or empty where no value is better."""
     meaning: str
     factor: float = 1.0
     """What the value is multiplied with before it is shown."""
     unit: str = ""
     digits: int = 1
 
+
+TRUTH = "the ground truths"
+"""The column of what is to be matched, for figures whose better end is `truth`."""
 
 FIGURES: Mapping[str, FigureKind] = {
     "fid": FigureKind(
@@ -114,22 +117,23 @@ FIGURES: Mapping[str, FigureKind] = {
     "sharpness": FigureKind(
         "sharpness",
         "清晰度",
-        "",
-        "1 - blur effect (Crete et al. 2007), from 0 to 1, without a reference: read it against the ground truths'.",
+        "truth",
+        "1 - blur effect (Crete et al. 2007), from 0 to 1, without a reference: the nearer to that of the ground truths the better.",
         digits=3,
     ),
     "blockiness": FigureKind(
         "blocks of compression",
         "块效应",
-        "",
-        "Mean step across the borders of 8 x 8 blocks over the mean step elsewhere: 1 without blocks. Read it against the ground truths'.",
+        "truth",
+        "Mean step across the borders of 8 x 8 blocks over the mean step elsewhere: 1 without blocks. The nearer to that of the ground truths the better.",
         digits=3,
     ),
     "ringing": FigureKind(
         "ringing beside edges",
         "振铃",
-        "lower",
-        "Mean curvature, in grey levels of 255, of what lies 3 to 5 pixels beside strong edges and is no edge itself. Read it against the ground truths'.",
+        "truth",
+        "Mean curvature, in grey levels of 255, of what lies 3 to 5 pixels beside strong edges and is no edge itself. The nearer to that of the"
+        " ground truths the better.",
         digits=2,
     ),
     "meteor": FigureKind(

@@ -1,7 +1,7 @@
 """Two evaluations row by row: what a difference of figures is when the luck of the rows is taken out."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,15 @@ class Difference:
 
     interval: Interval
     paired: bool
+    farther: Interval | None = None
+    """How much farther it is from the ground truths' own value, where that was given."""
+    decided: bool = True
+    """Whether there are rows enough for the interval to be believed."""
 
     @property
     def real(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return self.interval.low > 0 or self.interval.high < 0
+        """Whether the interval leaves zero out, and can be believed."""
+        return self.decided and (self.interval.low > 0 or self.interval.high < 0)
 
 
 def load_rows(card: Path) -> Rows | None:
@@ -39,21 +43,28 @@ def load_rows(card: Path) -> Rows | None:
     return rows if all(isinstance(row, dict) and isinstance(row.get("figures"), dict) for row in rows) else None
 
 
-def difference(first: Figure, other: Figure, *, rows: tuple[Rows | None, Rows | None], same_rows: bool) -> Difference | None:
+def difference(
+    first: Figure, other: Figure, *, rows: tuple[Rows | None, Rows | None], same_rows: bool, truth: float | None = None
+) -> Difference | None:
     """Return how much higher `other` is than `first`: by a paired bootstrap over the rows where both have them, else by both intervals.
 
     Without rows the errors of both are taken as independent, which makes an interval too wide rather than too narrow where the rows are the same.
-    None where a figure has no interval and no rows.
+    With `truth`, the ground truths' own value, it is told how much farther from it `other` is, too. None where a figure has no interval and no rows.
     """
     if same_rows and rows[0] is not None and rows[1] is not None and len(rows[0]) == len(rows[1]):
         sides = [_values(each, first.key) for each in rows]  # type: ignore[arg-type]
         if sides[0] is not None and sides[1] is not None:
-            return Difference(_paired(sides[0], sides[1]), True)
+            return _paired(sides[0], sides[1], truth)
     if first.low is None or first.high is None or other.low is None or other.high is None:
         return None
     error = float(np.hypot(first.high - first.low, other.high - other.low)) / 2
-    apart = other.value - first.value
-    return Difference(Interval(apart, apart - error, apart + error), False)
+
+    def around(value: float) -> Interval:
+        return Interval(value, value - error, value + error)
+
+    # A distance to a fixed value varies no more than the figure itself.
+    farther = None if truth is None else around(abs(other.value - truth) - abs(first.value - truth))
+    return Difference(around(other.value - first.value), False, farther)
 
 
 def same_rows(first: Card, other: Card) -> bool:
@@ -69,7 +80,7 @@ def _values(rows: Rows, key: str) -> np.ndarray | None:
     return np.asarray([each if isinstance(each, list) else [each, 1.0] for each in found], dtype=np.float64)
 
 
-def _paired(first: np.ndarray, other: np.ndarray) -> Interval:
+def _paired(first: np.ndarray, other: np.ndarray, truth: float | None) -> Difference:
     weights = resample_weights(len(first), resamples=RESAMPLES, seed=0)
 
     def ratio(values: np.ndarray, by: np.ndarray) -> np.ndarray:
@@ -77,5 +88,9 @@ def _paired(first: np.ndarray, other: np.ndarray) -> Interval:
         return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
 
     whole = np.ones((len(first), 1))
-    value = float((ratio(other, whole) - ratio(first, whole))[0])
-    return percentiles(value, ratio(other, weights) - ratio(first, weights))
+
+    def interval(told: Callable[[np.ndarray], np.ndarray]) -> Interval:
+        values, resampled = (told(ratio(other, by)) - told(ratio(first, by)) for by in (whole, weights))
+        return percentiles(float(values[0]), resampled)
+
+    return Difference(interval(np.asarray), True, None if truth is None else interval(lambda values: np.abs(values - truth)))

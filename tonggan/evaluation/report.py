@@ -15,7 +15,7 @@ from tonggan.evaluation.page import facts, heading, page, picture, sound, table
 from tonggan.files import replacing
 
 HIT = 5
-ARROWS = {"higher": "↑ higher is better", "lower": "↓ lower is better", "": ""}
+ARROWS = {"higher": "↑ higher is better", "lower": "↓ lower is better", "truth": "→ the ground truths' is best", "": ""}
 
 
 def write_report(path: Path, *, card: Card, shown: Iterable[str]) -> None:

@@ -139,15 +139,6 @@ def _refuse_other(what: str, before: str, now: str) -> None:
         raise UserError(f"{what} now ({now[:12]}, the card says {before[:12]}): nothing can be repeated.")
 
 
-def surroundings(card: Card, again: Card) -> dict[str, tuple[str, str]]:
-    """Return in what machine and versions two cards differ, as (then, now): what to look at where figures do not repeat."""
-    then, now = (
-        {"machine": each.machine.processor, "device": each.machine.device, "threads": str(each.machine.threads), **each.versions}
-        for each in (card, again)
-    )
-    return {name: (then.get(name, "-"), now.get(name, "-")) for name in {**then, **now} if then.get(name) != now.get(name)}
-
-
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings as they are read back from a card: a tuple is a list there."""
     return dict(json.loads(json.dumps(settings)))
