@@ -404,13 +404,21 @@ def test_an_evaluation_is_made_repeated_and_compared(tonggan: Tonggan, drawer: P
     floors = {column["name"]: figure["value"] for column in card["columns"] for figure in column["figures"] if figure["name"] == "recall_at_1"}
     assert told["recall_at_1"].endswith(f"({'; '.join(f'{name} {value:.4g}' for name, value in floors.items())})")
     assert "chance" in floors
+    stays = tonggan(*asked, "--out", tmp_path / "one")
+    assert (stays.status, stays.out) == (2, "")
+    assert "one holds an evaluation already. Choose another folder, or replace it with --overwrite." in stays.err
+    assert json.loads((tmp_path / "one" / "card.json").read_text()) == card
     again = tonggan("evaluate", "--repeat", tmp_path / "one")
     assert again.status == 0, again.out + again.err
     assert "figures repeat within" in again.out
     assert tonggan(*asked, "--seed", "9", "--beside", tmp_path / "one", "--out", tmp_path / "two").status == 0
+    assert tonggan("evaluate", "--repeat", tmp_path / "one", "--out", tmp_path / "two", "--overwrite").status == 0
+    assert tonggan(*asked, "--seed", "9", "--out", tmp_path / "two", "--overwrite").status == 0
     table = tonggan("compare", tmp_path / "one", tmp_path / "two")
     assert table.status == 0, table.err
     assert "kernel distance" in table.out
+    assert "| first seed | 0 | 9 |" in table.out
+    assert "So few rows decide nothing" in table.out
     assert tonggan("compare", tmp_path / "one", tmp_path / "none").status == 2
 
 

@@ -56,13 +56,17 @@ def evaluate(
     references: Annotated[int | None, typer.Option(min=0, help="As in draw.")] = None,
     smoothing: Annotated[float | None, typer.Option(min=0, help="As in draw.")] = None,
     best_of: Annotated[int, typer.Option(min=1, help="As in draw: so many pictures a caption, of which the nearest to it is measured.")] = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier evaluation in the folder.")] = False,
 ) -> None:
     """Draw a split, describe it, or give it its sounds, and measure what was made against the ground truth; or repeat what a card says."""
     from tonggan.evaluation.card import Card
+    from tonggan.evaluation.folder import check_unused
     from tonggan.evaluation.request import Request, judge
 
+    if out is not None and not overwrite:
+        check_unused(out)
     if repeat is not None:
-        given = [name for name in context.params if _is_given(context, name) and name not in ("repeat", "out", "download")]
+        given = [name for name in context.params if _is_given(context, name) and name not in ("repeat", "out", "download", "overwrite")]
         if given:
             raise UserError(f"--repeat takes {' and '.join(name.replace('_', '-') for name in given)} from the card: leave that out.")
         _repeat(repeat, out=out, download=download)

@@ -37,6 +37,12 @@ def check_folder(out: Path) -> None:
         )
 
 
+def check_unused(out: Path) -> None:
+    """Refuse an `out` that holds an evaluation: it may have taken hours, and is not to be replaced unasked."""
+    if (out / "card.json").exists():
+        raise UserError(f"{out} holds an evaluation already. Choose another folder, or replace it with --overwrite.")
+
+
 def _earlier(out: Path) -> list[Path]:
     """Return the pictures or sounds that an earlier evaluation wrote into `out`; raises `UserError` where its rows cannot be read."""
     path = out / "rows.jsonl"
