@@ -3,7 +3,7 @@ import pytest
 from tonggan.completion import Completion
 from tonggan.pipeline import Tonggan
 
-COMPLETION = Completion(unless=("noto", "fluent"), spaced="{caption}, fluent style", unspaced="{caption}，fluent 风格")
+COMPLETION = Completion(unless=("noto", "fluent", "fluent flat", "emojione"), spaced="{caption}, fluent style", unspaced="{caption}，fluent 风格")
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,17 @@ COMPLETION = Completion(unless=("noto", "fluent"), spaced="{caption}, fluent sty
         ("an affluent cat", "an affluent cat, fluent style"),
         ("{caption}", "{caption}, fluent style"),
         (" ", " "),
+        ("a cat, Emoji One style", "a cat, emojione style"),
+        ("a cat in emoji-one style", "a cat in emojione style"),
+        ("a cat, EmojiOne", "a cat, EmojiOne"),
+        ("a cat, emoji one", "a cat, emojione"),
+        ("红心，Emoji One 风格", "红心，emojione 风格"),
+        ("a cat, fluent-flat style", "a cat, fluent flat style"),
+        ("a cat, FluentFlat", "a cat, fluent flat"),
+        ("a cat, Fluent Flat style", "a cat, Fluent Flat style"),
+        ("say no to drugs", "say no to drugs, fluent style"),
+        ("emoji one", "emoji one, fluent style"),
+        ("a cat, no to go", "a cat, no to go, fluent style"),
     ],
 )
 def test_a_caption_is_completed_where_it_leaves_the_style_open(caption: str, completed: str) -> None:

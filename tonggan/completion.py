@@ -7,11 +7,35 @@ so it stands in their config.json, not in the recipe: whoever trains on other da
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
 
 import emoji
 
 from tonggan.latent.lexical import UNSPACED
 from tonggan.strict import Strict
+
+APART = r"[\s_-]?"
+"""What may stand between the letters of a style's name: "Emoji One" and "emoji-one" are `emojione`."""
+
+
+@lru_cache(maxsize=8)
+def _named(styles: tuple[str, ...]) -> re.Pattern[str]:
+    """Return what finds names of styles, spelt anyhow, where nothing else can be meant ("no to", "a fire fox"): before "style", or alone behind a comma."""
+    names = "|".join(APART.join(map(re.escape, re.sub(APART, "", style))) for style in sorted(styles, key=len, reverse=True))
+    return re.compile(rf"(?<![^\W\d_])(?:{names})(?=[\s_-]*(?:style\b|风格))|(?<=[,，])(\s*)(?:{names})(?=\s*(?:[,，.。]|$))", re.IGNORECASE)
+
+
+def _respelt(caption: str, styles: Sequence[str]) -> str:
+    """Return the caption with the names of styles as the weights know them; capital letters stay, which they do not see."""
+    known = {re.sub(APART, "", style): style for style in styles}
+
+    def spelt(found: re.Match[str]) -> str:
+        gap, name = found[1] or "", found[0].strip()
+        style = known[re.sub(APART, "", name.casefold())]
+        return gap + (name if name.casefold() == style else style)
+
+    return _named(tuple(styles)).sub(spelt, caption)
 
 
 def spelt_out(caption: str) -> str:
@@ -27,15 +51,15 @@ class Completion(Strict):
     """How captions are completed."""
 
     unless: tuple[str, ...]
-    """Words, in Latin letters, one of which says what is left open otherwise."""
+    """Names, in small Latin letters, one of which says what is left open otherwise; in a caption they may be spelt with other spaces and hyphens."""
     spaced: str
     """The completed caption, with {caption} in it."""
     unspaced: str
     """The same for Chinese and Japanese."""
 
     def of(self, caption: str) -> str:
-        """Return the caption, spelt out, and completed where none of the words is in it; an empty one stays empty."""
-        caption = spelt_out(caption)
+        """Return the caption, spelt out, and completed where none of the names is in it; an empty one stays empty."""
+        caption = _respelt(spelt_out(caption), self.unless)
         plain = unicodedata.normalize("NFKC", caption).casefold()  # full-width letters are letters, as the tokenizer has them
         if not caption.strip() or any(re.search(rf"(?<![a-z]){re.escape(word)}(?![a-z])", plain) for word in self.unless):
             return caption
