@@ -52,7 +52,8 @@ def test_rows_that_the_model_was_trained_on_are_told(card: Path, drawer: Path) -
 def test_rows_and_page_name_the_seeds_of_the_best_of_several(card: Path) -> None:
     rows = [json.loads(line) for line in (card.parent / "rows.jsonl").read_text().splitlines()]
     assert [row["seed"] for row in rows] == [0, 2, 4, 6, 8, 10, 12, 14]
-    assert "0 to 15, the best of 2 a row" in (card.parent / "report.html").read_text()
+    for page in ("report.html", "card.md"):
+        assert "0 to 15, the best of 2 a row" in (card.parent / page).read_text()
 
 
 def test_what_cannot_be_repeated_is_said(card: Path, tmp_path: Path) -> None:

@@ -57,6 +57,12 @@ def net_told(net: NetFacts) -> str:
     return f"{net.width:,} numbers at {net.input_size:,} {net.unit}{weights}" + (f"; {net.note}" if net.note else "")
 
 
+def seeds_told(card: Card) -> str:
+    """Return the seeds that the outputs were made from, and how many each row had."""
+    best_of = int(card.model.settings.get("best_of", 1))
+    return f"{card.first_seed} to {card.first_seed + card.data.samples * best_of - 1}, {'one' if best_of == 1 else f'the best of {best_of}'} a row"
+
+
 def _figures(card: Card) -> list[str]:
     others = [*card.columns, *card.beside]
     lines = ["| | n | " + " | ".join([card.model.name, *(column.name for column in others)]) + " |", "|---" * (len(others) + 3) + "|"]
@@ -84,7 +90,7 @@ def _conditions(card: Card) -> list[str]:
         "settings": json.dumps(card.model.settings, ensure_ascii=False),
         "data": f"pack {data.content_hash}, {data.picture_size} pixels",
         "rows": f"{data.samples:,} of '{data.split}', SHA-256 of names, captions and order {data.rows_hash}; listed in rows.jsonl",
-        "seeds": f"{card.first_seed} to {card.first_seed + data.samples - 1}, one a row",
+        "seeds": seeds_told(card),
         **{f"measured by {net.name}": net_told(net) for net in (card.features, *card.nets)},
         "machine": str(machine),
         "versions": ", ".join(f"{name} {version}" for name, version in card.versions.items()),

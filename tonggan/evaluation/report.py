@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from tonggan.evaluation.card import Card, Column, Figure, Group
-from tonggan.evaluation.card_text import net_told
+from tonggan.evaluation.card_text import net_told, seeds_told
 from tonggan.evaluation.gallery import EXTREMES, FIRST, Gallery, Heard, Specimen, Told
 from tonggan.evaluation.intervals import Interval
 from tonggan.evaluation.kinds import FIGURES, FigureKind
@@ -182,7 +182,7 @@ def _definitions(card: Card) -> str:
 
 
 def _conditions(card: Card) -> str:
-    data, speed, best_of = card.data, card.speed, int(card.model.settings.get("best_of", 1))
+    data, speed = card.data, card.speed
     packages = ", ".join(f"{name} {version}" for name, version in card.versions.items())
     return facts(
         [
@@ -190,10 +190,7 @@ def _conditions(card: Card) -> str:
             ("settings", json.dumps(card.model.settings, ensure_ascii=False)),
             ("data", f"pack {data.content_hash}, pictures {data.picture_size}x{data.picture_size}"),
             ("rows", f"{data.rows_hash}, listed in rows.jsonl beside this page"),
-            (
-                "seeds",
-                f"{card.first_seed} to {card.first_seed + data.samples * best_of - 1}, {'one' if best_of == 1 else f'the best of {best_of}'} a row",
-            ),
+            ("seeds", seeds_told(card)),
             *((net.name, net_told(net)) for net in (card.features, *card.nets)),
             ("making", f"{speed.drawing_seconds:.1f} s in batches of {speed.batch_size}"),
             ("machine", str(card.machine)),
