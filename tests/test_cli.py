@@ -23,6 +23,7 @@ from tonggan.model_folder import shipped_models
 
 ships = pytest.mark.skipif("emoji-64" not in shipped_models(), reason="no weights ship")
 DEMO = Path(__file__).parents[1] / "docs" / "demo.jsonl"
+PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "01.png"
 SMALL = ["data.phrasings=null", "data.hold_out=0.2", "dtype=float32", "model.encoders.text.vocabulary=300", "model.encoders.text.width=64"]
 
 
@@ -86,12 +87,15 @@ def test_help_does_not_import_torch() -> None:
         (["train", "emoji-64", "data.path=nowhere"], "nowhere: no such file or folder"),
         (["train", "emoji-64", "--resume", "--out", "nowhere"], "nothing to resume from"),
         (["draw", "a heart", "--model", "emoji-46"], "Did you mean 'emoji-64'"),
-        (["draw"], "give a caption"),
+        (["draw"], "give one of: a caption, a file with --captions"),
         (["draw", "--captions", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
         (["draw", "a heart", "--from", "nowhere.png"], "nowhere.png: no such file"),
         (["draw", "a heart", "--layer-seeds", "-,red"], "--layer-seeds: 'red' is neither a seed nor -"),
         (["draw", "a heart", "--strength", "0.5"], "give the picture with --from"),
-        (["draw", "a heart", "--captions", "x.jsonl"], "give a caption, or a file with --captions"),
+        (["draw", "a heart", "--captions", "x.jsonl"], "Given were a caption and --captions."),
+        (["draw", "a heart", "--language", "zh"], "--language is of a file's captions"),
+        (["draw", "my caps.txt"], "'my caps.txt' names a file of captions: give it with --captions"),
+        (["draw", "a heart", "--references", "0", "--reference", f"{PICTURE}"], "pictures to look at: 1, and there is room for 0"),
         (["draw", "--captions", "x.jsonl", "--from", "x.png"], "--from and --reference go with one caption"),
         (["draw", "--captions", "x.jsonl", "--reference", "x.png"], "--from and --reference go with one caption"),
         (["draw", "--captions", "x.jsonl", "-n", "2"], "leave out -n"),

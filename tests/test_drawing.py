@@ -153,3 +153,38 @@ def test_what_can_only_be_guessed_at_is_told(tmp_path: Path) -> None:
     assert said == ["it can only guess at a dog."] * 2
     with pytest.raises(UserError, match="is not UTF-8 text"):
         draw_one(Painter(), "a \ud83d", tmp_path / "b.png", n=1, request=Request(), warn=print)
+
+
+def test_of_many_captions_a_few_are_named_and_the_rest_counted(tmp_path: Path) -> None:
+    lines = ["", *["a \N{DOG FACE}", ""] * 9, "a cat"]
+    (tmp_path / "lines.txt").write_text("\n".join(lines), encoding="utf-8")
+    said = list[str]()
+    draw_file(Painter(), tmp_path / "lines.txt", tmp_path / "out", request=Request(), warn=said.append)
+    assert [line.split(": ")[0] for line in said[:-1]] == [f"{tmp_path / 'lines.txt'}, line {number}" for number in (2, 4, 6, 8, 10)]
+    assert said[-1] == "9 of 10 captions are guessed at or cut; the first 5 are named above."
+    (tmp_path / "lines.txt").write_text("a cat\n\n\N{DOG FACE}\n", encoding="utf-8")
+    said.clear()
+    draw_file(Painter(), tmp_path / "lines.txt", tmp_path / "out", request=Request(), warn=said.append)
+    (only,) = said
+    assert only.startswith(f"{tmp_path / 'lines.txt'}, line 3: no drawing that the model remembers")
+
+
+def test_captions_are_drawn_in_the_language_that_is_asked_for(tmp_path: Path) -> None:
+    rows = [{"text": {"zh": "黑猫", "en": "a black cat"}}, {"text": "a red heart", "label": {"zh": "红心"}}, {"text": "a dog"}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    painter = Painter()
+    draw_file(painter, tmp_path / "rows.jsonl", tmp_path / "out", request=Request(), warn=print, language="zh")
+    assert painter.drawn == ["黑猫", "红心", "a dog"]  # the last row does not tell languages apart
+    with pytest.raises(UserError, match=r"rows\.jsonl, row 1: no caption in 'fr' \(there is: zh, en\)"):
+        draw_file(painter, tmp_path / "rows.jsonl", tmp_path / "out", request=Request(), warn=print, language="fr")
+
+
+def test_what_has_no_effect_is_refused_or_said(tmp_path: Path) -> None:
+    picture, painter = ("mine.png", Image.new("RGB", (8, 8))), Painter()
+    with pytest.raises(UserError, match="pictures to look at: 1, and there is room for 0"):
+        draw_one(painter, "fish", tmp_path / "a.png", n=1, request=Request(shown=[picture], settings={"references": 0}), warn=print)
+    assert painter.drawn == []
+    for strength, wanted in ((0.0, "as it is: nothing is drawn"), (1.0, "the caption alone is drawn"), (0.5, None)):
+        said = list[str]()
+        draw_one(painter, "fish", tmp_path / "a.png", n=1, request=Request(start=picture, settings={"strength": strength}), warn=said.append)
+        assert [wanted in line for line in said] == ([True] if wanted else [])

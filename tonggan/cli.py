@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from tonggan.drawing import Request
     from tonggan.pipeline import Tonggan
 
+DRAWN_BY = {"caption": "a caption", "captions": "--captions", "variations": "--variations"}
+"""Option of `draw` that says what is drawn -> what it is called."""
+CAPTION_FILES = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
+"""Endings of files that `--captions` takes."""
 NOT_TOGETHER = {
     ("captions", "start"): "--from and --reference go with one caption, not with --captions.",
     ("captions", "reference"): "--from and --reference go with one caption, not with --captions.",
@@ -34,6 +38,7 @@ NOT_TOGETHER = {
 """Two options of `draw` that cannot both be followed -> what to say."""
 NEEDED = {
     ("strength", "start"): "--strength says how much of a picture is left: give the picture with --from.",
+    ("language", "captions"): "--language is of a file's captions; one caption is read as it is written: leave it out.",
     ("sheet", "captions"): "--sheet shows the pictures of a file of captions: give one with --captions, or leave it out.",
     ("out", "captions"): "--out is the folder of --captions: name the picture of one caption with -o.",
 }
@@ -128,8 +133,12 @@ def _check_drawing(context: typer.Context) -> None:
     """Raise `UserError` for options of `draw` that exclude each other, and for one that means nothing without another."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
-    if len(given & {"caption", "captions", "variations"}) != 1:
-        raise UserError("give a caption, or a file with --captions, or a picture with --variations.")
+    named = [said for name, said in DRAWN_BY.items() if name in given]
+    if len(named) != 1:
+        both = f" Given were {' and '.join(named)}." if named else ""
+        raise UserError(f"give one of: a caption, a file with --captions, a picture with --variations.{both}")
+    if "caption" in given and str(context.params["caption"]).lower().endswith(CAPTION_FILES):
+        raise UserError(f"'{context.params['caption']}' names a file of captions: give it with --captions.")
     for pair, said in NOT_TOGETHER.items():
         if given.issuperset(pair):
             raise UserError(said)
@@ -140,11 +149,11 @@ def _check_drawing(context: typer.Context) -> None:
         raise UserError("--reward chooses among several: say among how many with --best-of.")
 
 
-def _draw_rows(model: "Tonggan", captions: Path, out: Path, request: "Request", sheet: Path | None) -> None:
+def _draw_rows(model: "Tonggan", captions: Path, out: Path, request: "Request", *, language: str | None, sheet: Path | None) -> None:
     from tonggan.drawing import draw_file
 
     with progress_bars() as show:
-        count = draw_file(model, captions, out, request=request, warn=warn, sheet=sheet, progress=show)
+        count = draw_file(model, captions, out, request=request, warn=warn, language=language, sheet=sheet, progress=show)
     console.print(f"{counted(count, 'pictures')} in {out}" + (f", sheet: {sheet}" if sheet else ""))
 
 
@@ -189,6 +198,9 @@ def draw(
         Path | None,
         typer.Option(help="A table with captions (and names for the pictures), or a .txt with one a line."),
     ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="With --captions: the captions in this language, where rows have several (default: English, or what there is).")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for --captions.")] = Path("out/pictures"),
     sheet: Annotated[Path | None, typer.Option(help="With --captions: a contact sheet (PNG) of all pictures, too.")] = None,
     metadata: Annotated[
@@ -220,7 +232,7 @@ def draw(
     if as_written:
         loaded.completion = None
     if captions is not None:
-        return _draw_rows(loaded, captions, out, request, sheet)
+        return _draw_rows(loaded, captions, out, request, language=language, sheet=sheet)
     if variations is not None:
         caption = loaded.generate(shown[0][1], to="text")[0]
         warn(f"{variations}: {caption}")

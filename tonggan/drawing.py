@@ -10,7 +10,7 @@ from PIL import Image
 
 from tonggan import __version__
 from tonggan.choosing import Candidate
-from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, captions_of, find_column
+from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, captions_of, find_column, is_by_language
 from tonggan.data.layouts.tables import read_table
 from tonggan.errors import UserError
 from tonggan.files import inside, numbered
@@ -23,6 +23,15 @@ from tonggan.progress import Show
 from tonggan.strict import LARGEST_SEED
 
 BATCH = 32
+EXAMPLES = 5
+"""Captions of a file of which it is said what is to be known; of the rest, how many they are."""
+USELESS_STRENGTHS = {
+    0: "leaves the picture of --from as it is: nothing is drawn.",
+    1: "leaves nothing of the picture of --from: the caption alone is drawn.",
+}
+"""Strength of a drawing that starts from a picture -> what is to be known of it."""
+TEXT_FILE = ".txt"
+"""The ending of a file with a caption a line; others are tables."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,16 @@ def _looked_at(model: Tonggan, caption: str, request: Request) -> list[str]:
     """Return the names of the pictures that the decoder looks at for a caption: those shown, then those recalled, as many as it has room for."""
     room = (model.settings() | dict(request.settings)).get("references", 0)
     return [*(name for name, _ in request.shown), *model.recalled(caption)][:room]
+
+
+def _check_request(model: Tonggan, request: Request, warn: Callable[[str], None]) -> None:
+    """Raise `UserError` for pictures to look at that the model has no room for; say where the picture to start from, or its strength, has no effect."""
+    settings = model.settings() | dict(request.settings)
+    room, shown = settings.get("references"), len(request.shown)
+    if room is not None and shown > int(room):
+        raise UserError(f"pictures to look at: {shown}, and there is room for {room}. Give fewer, or more room with --references.")
+    if request.start is not None and settings.get("strength") in USELESS_STRENGTHS:
+        warn(f"strength {settings['strength']:g} {USELESS_STRENGTHS[settings['strength']]}")
 
 
 def _save(
@@ -93,19 +112,35 @@ def parse_layer_seeds(text: str) -> list[int | None]:
     return [None if word == "-" else int(word) for word in words]
 
 
-def _notices(model: Tonggan, caption: str) -> list[str]:
+def _completion_notices(model: Tonggan, caption: str) -> list[str]:
     completed = model.completed(caption)
-    said = (
-        []
-        if completed == caption or model.completion is None
-        else [f"drawn as '{completed}'. Styles are {', '.join(model.completion.unless)}; --as-written leaves a caption as it is."]
-    )
-    return [*said, *model.guessed(caption), *model.notices(check_caption(caption))]
+    if completed == caption or model.completion is None:
+        return []
+    return [f"drawn as '{completed}'. Styles are {', '.join(model.completion.unless)}; --as-written leaves a caption as it is."]
+
+
+def _reading_notices(model: Tonggan, caption: str) -> list[str]:
+    return [*model.guessed(caption), *model.notices(check_caption(caption))]
+
+
+def _notices(model: Tonggan, caption: str) -> list[str]:
+    return [*_completion_notices(model, caption), *_reading_notices(model, caption)]
+
+
+def _warn_of_rows(model: Tonggan, wanted: Sequence["_Wanted"], warn: Callable[[str], None]) -> None:
+    """Say what is to be known of the captions of a file: of each kind a few, and how many more there are."""
+    for notices, what in ((_completion_notices, "completed"), (_reading_notices, "guessed at or cut")):
+        said = [(row.where, lines) for row in wanted if (lines := notices(model, row.caption))]
+        for where, lines in said[:EXAMPLES]:
+            warn(f"{where}: {' '.join(lines)}")
+        if len(said) > EXAMPLES:
+            warn(f"{len(said):,} of {len(wanted):,} captions are {what}; the first {EXAMPLES} are named above.")
 
 
 def draw_one(model: Tonggan, caption: str, output: Path, *, n: int, request: Request, warn: Callable[[str], None]) -> list[Path]:
     """Draw a caption `n` times and return the files; raises `UserError` for a file ending that is not written before anything is drawn."""
     check_ending(output)
+    _check_request(model, request, warn)
     for line in _notices(model, caption):
         warn(line)
     paths = numbered(output, n)
@@ -132,54 +167,68 @@ def _drawn(model: Tonggan, captions: Sequence[str], request: Request, *, seeds: 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a row asks for: a caption, and the file that its picture becomes."""
+    """What a row asks for: a caption, and the file that its picture becomes; `where` it stands, for what is said of it."""
 
     caption: str
     path: Path
+    where: str
 
 
-def _rows(captions: Path) -> list[dict[str, Any]]:
-    """Return the rows of a table, or a text file's lines as such."""
+def _rows(captions: Path) -> dict[str, dict[str, Any]]:
+    """Return the rows of a table, or a text file's lines as such, by what they are called."""
     if not captions.is_file():
         raise UserError(f"{captions}: no such file.")
-    if captions.suffix.lower() != ".txt":
-        return list(read_table(captions))
+    if captions.suffix.lower() != TEXT_FILE:
+        return {f"row {number}": row for number, row in enumerate(read_table(captions), 1)}
     try:
         lines = captions.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"{captions}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
-    rows = [{CAPTION_COLUMNS[0]: line} for line in lines if line.strip()]
+    rows = {f"line {number}": {CAPTION_COLUMNS[0]: line} for number, line in enumerate(lines, 1) if line.strip()}
     if not rows:
         raise UserError(f"{captions}: there is no caption in it. It should hold one a line.")
     return rows
 
 
-def _wanted(captions: Path, out: Path) -> list[_Wanted]:
+def _caption(row: Mapping[str, Any], text: str, *, language: str | None, where: str) -> str:
+    """Return the caption of a row: in `language`, where the row tells languages apart (in any column), else in English or what there is.
+
+    Raises `UserError` for an empty one, and for a row that has other languages alone.
+    """
+    asked = language if any(map(is_by_language, row.values())) else None
+    said = captions_of({text: row.get(text)} if asked is None else row, text)
+    if asked is not None and asked not in said:
+        raise UserError(f"{where}: no caption in '{asked}' (there is: {', '.join(said) or 'none'}). Nothing was drawn; leave out --language.")
+    caption = next((each for known in (asked or "en", *said) for each in said.get(known, ())), "")
+    if not caption:
+        raise UserError(f"{where}: the caption is empty. Nothing was drawn; mend or remove the row.")
+    return caption
+
+
+def _wanted(captions: Path, out: Path, language: str | None) -> list[_Wanted]:
     """Return what the rows of a table ask for; where none of its columns names files, the pictures are numbered by the rows: 0001.png.
 
     Raises `UserError` that names the row for an empty caption, and for a file name that is missing, leads out of `out`, has an ending that is not written or
     is an earlier row's.
     """
     rows = _rows(captions)
-    text = find_column(list(rows[0]), CAPTION_COLUMNS, what="caption", where=str(captions))
-    name = next((column for column in FILE_COLUMNS if column in rows[0]), None)
+    head = list(next(iter(rows.values())))
+    text = find_column(head, CAPTION_COLUMNS, what="caption", where=str(captions))
+    name = next((column for column in FILE_COLUMNS if column in head), None)
     wanted: list[_Wanted] = []
-    taken: dict[Path, int] = {}
-    for number, row in enumerate(rows, 1):
-        where = f"{captions}, row {number}"
-        said = captions_of({text: row.get(text)}, text)
-        caption = next((each for language in ("en", *said) for each in said.get(language, ())), "")
-        if not caption:
-            raise UserError(f"{where}: the caption is empty. Nothing was drawn; mend or remove the row.")
+    taken: dict[Path, str] = {}
+    for number, (place, row) in enumerate(rows.items(), 1):
+        where = f"{captions}, {place}"
+        caption = _caption(row, text, language=language, where=where)
         file = f"{number:04d}.png" if name is None else str(row.get(name) or "")
         if not file:
             raise UserError(f"{where}: no {name}. Nothing was drawn; give the row one.")
         path = inside(out, file, where=where)
         check_ending(path, where=where)
-        earlier = taken.setdefault(path.resolve(), number)
-        if earlier != number:
-            raise UserError(f"{where}: {name} '{file}' is that of row {earlier}, too. Nothing was drawn; give each row its own.")
-        wanted.append(_Wanted(caption, path))
+        earlier = taken.setdefault(path.resolve(), place)
+        if earlier != place:
+            raise UserError(f"{where}: {name} '{file}' is that of {earlier}, too. Nothing was drawn; give each row its own.")
+        wanted.append(_Wanted(caption, path, where))
     return wanted
 
 
@@ -190,20 +239,19 @@ def draw_file(
     *,
     request: Request,
     warn: Callable[[str], None],
+    language: str | None = None,
     sheet: Path | None = None,
     progress: Show | None = None,
 ) -> int:
     """Draw one picture a row of a table or a line of a text file, and return how many; row i is drawn from `seed` + i.
 
-    Of a row's captions the first is drawn, in English where there is one. Raises `UserError` for a row that cannot become a picture, and for a sheet that is
-    no PNG, before anything is drawn.
+    Of a row's captions the first is drawn, in `language`, or in English where there is one. Raises `UserError` for a row that cannot become a picture,
+    and for a sheet that is no PNG, before anything is drawn.
     """
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise UserError(f"{sheet}: a sheet is a PNG.")
-    wanted = _wanted(captions, out)
-    for number, row in enumerate(wanted, 1):
-        for line in _notices(model, row.caption):
-            warn(f"{captions}, row {number}: {line}")
+    wanted = _wanted(captions, out, language)
+    _warn_of_rows(model, wanted, warn)
     pictures: list[Image.Image] = []
     for start in range(0, len(wanted), BATCH):
         part = wanted[start : start + BATCH]
