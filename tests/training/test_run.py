@@ -106,6 +106,28 @@ def test_a_resumed_run_is_watched_as_it_is_asked_now(small_recipe: Recipe, tmp_p
         Run(chosen, tmp_path / "run", resume=True, console=QUIET)
 
 
+def test_slow_steps_make_checkpoints_by_the_clock_and_learn_the_same(small_recipe: Recipe, tmp_path: Path) -> None:
+    for name, minutes in (("clock", 1e-9), ("steps", 0.0)):
+        monitor = small_recipe.monitor.model_copy(update={"checkpoint_every": 200, "checkpoint_minutes": minutes, "keep": 99})
+        Run(small_recipe.model_copy(update={"monitor": monitor}), tmp_path / name, resume=False, console=QUIET, cache=tmp_path).train()
+    kept = {name: [int(each.name[5:]) for each in checkpoint_folders(tmp_path / name / "checkpoints")] for name in ("clock", "steps")}
+    assert kept == {"clock": list(range(9)), "steps": [0, 8]}
+    one, other = (final_state(tmp_path / name) for name in ("clock", "steps"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_resumed_run_says_where_it_goes_on_from(small_recipe: Recipe, tmp_path: Path) -> None:
+    run = Run(small_recipe, tmp_path / "run", resume=False, console=QUIET)
+    for _ in range(2):
+        run.learner.advance(run.data.loader)
+    with pytest.raises(InterruptedRunError):
+        stopped(run).train()
+    for said in ("goes on from step 2 of 8\n", "ended before, at step 8 of 8\n"):
+        told = StringIO()
+        Run(small_recipe, tmp_path / "run", resume=True, console=Console(file=told, width=300)).train()
+        assert said in told.getvalue()
+
+
 def stopped(run: Run) -> Run:
     run.stop_asked = True
     return run

@@ -178,6 +178,8 @@ class MonitorConfig(Strict):
     """Outputs for a few held-out rows, in `samples/`."""
     checkpoint_every: int = Field(default=200, gt=0)
     """What `--resume` goes on from."""
+    checkpoint_minutes: float = Field(default=10.0, ge=0, allow_inf_nan=False)
+    """A checkpoint is written after so many minutes without one, too, whatever steps take; 0 for by steps alone. What is learned is the same."""
     keep: int = Field(default=2, gt=0)
     """Checkpoints that stay."""
     previews: int = Field(default=16, gt=0)

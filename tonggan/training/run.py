@@ -125,6 +125,7 @@ class Run:
         after = None if checkpoint is None else checkpoint.step
         self.journal = Journal(out, tensorboard=recipe.monitor.tensorboard, after_step=after)
         self.stop_asked = False
+        self._kept_at = time.monotonic()
         self._unkept = "nothing was measured since the run went on"
         self._measured: tuple[int, dict[str, float]] = (-1, {})
         # Whether the last look, of an earlier sitting, too, found what the players make worth keeping.
@@ -207,6 +208,9 @@ class Run:
         monitor, learner = self.recipe.monitor, self.learner
         if learner.step == 0:
             self._checkpoint()
+        else:
+            steps = math.ceil(learner.total_samples / self.recipe.schedule.batch_size)
+            self.console.print(f"{'ended before, at' if learner.finished else 'goes on from'} step {learner.step:,} of {steps:,}")
         with self._signals(), self._bar() as bar:
             while not learner.finished and not self.stop_asked:
                 report = learner.advance(self.data.loader)
@@ -220,7 +224,7 @@ class Run:
                     self._evaluate(self.judge)
                 if learner.step % monitor.preview_every == 0:
                     self._preview()
-                if learner.step % monitor.checkpoint_every == 0:
+                if learner.step % monitor.checkpoint_every == 0 or self._checkpoint_due():
                     self._checkpoint()
         if not learner.finished:
             self._checkpoint()
@@ -363,8 +367,14 @@ class Run:
                     made = self.model.generate(batch.inputs[source], source=source, target=target, seeds=list(range(len(batch.indices))))
                     write(made, self.out / "samples" / f"{source}-to-{target}-{learner.step:07d}", self.recipe.data.framing)
 
+    def _checkpoint_due(self) -> bool:
+        """Return whether the last checkpoint of this sitting is older than the recipe wants it to be."""
+        minutes = self.recipe.monitor.checkpoint_minutes
+        return minutes > 0 and time.monotonic() - self._kept_at >= 60 * minutes
+
     def _checkpoint(self) -> None:
         save_checkpoint(self.checkpoints, self.learner.snapshot(), keep=self.recipe.monitor.keep)
+        self._kept_at = time.monotonic()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
