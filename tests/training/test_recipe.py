@@ -19,6 +19,26 @@ def test_other_data_is_not_said_to_come_from_where_the_recipes_own_does(tmp_path
     assert "Noto" in load_recipe("emoji-64-words").data.source
 
 
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "length"),
+    [
+        ("flickr8k-64", ["schedule.samples=500"], (500, None)),
+        ("flickr8k-64", ["schedule.epochs=null", "schedule.samples=500"], (500, None)),
+        ("emoji-64", ["schedule.epochs=3"], (None, 3)),
+        ("emoji-64", ["schedule.epochs=null"], (230_000, None)),
+    ],
+)
+def test_the_length_that_is_asked_for_replaces_the_recipes(
+    recipe: str, overrides: list[str], length: tuple[int | None, float | None], tmp_path: Path
+) -> None:
+    schedule = load_recipe(recipe, overrides=overrides).schedule
+    assert (schedule.samples, schedule.epochs) == length
+    lines = "".join(f"  {each.removeprefix('schedule.').replace('=', ': ')}\n" for each in overrides)
+    (tmp_path / "mine.yaml").write_text(f"base: {recipe}\nschedule:\n{lines}", encoding="utf-8")
+    schedule = load_recipe(str(tmp_path / "mine.yaml")).schedule
+    assert (schedule.samples, schedule.epochs) == length
+
+
 def test_a_section_that_is_left_empty_is_one_line(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("base: emoji-64\ndata:\n", encoding="utf-8")
@@ -60,6 +80,8 @@ def test_a_section_that_is_left_empty_is_one_line(tmp_path: Path) -> None:
         ("emoji-64", "data.augment={probability: 2}", "probability: .*less than or equal to 1"),
         ("emoji-64", "data.augment={rotate: -8}", "rotate: .*greater than or equal to 0"),
         ("emoji-64", "data.augment={scale: 40}", "scale: .*less than or equal to 2"),
+        ("emoji-64", "schedule={samples: 5, epochs: 2}", r"both set: leave one out, or set it to null \(schedule\.epochs=null\)"),
+        ("emoji-64", "schedule.samples=null", r"set either samples or epochs, such as schedule\.epochs=20"),
         ("emoji-64", "bogus=3", r"unknown key 'bogus'\. Known: data, device, "),
         ("emoji-64", "model.encoders=3", r": model\.encoders is a section: "),
     ],
@@ -67,6 +89,11 @@ def test_a_section_that_is_left_empty_is_one_line(tmp_path: Path) -> None:
 def test_settings_that_do_not_go_together_are_said_before_anything_runs(recipe: str, override: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         load_recipe(recipe, overrides=[override])
+
+
+def test_two_lengths_asked_for_at_once_are_an_error() -> None:
+    with pytest.raises(UserError, match="samples and epochs are both set"):
+        load_recipe("flickr8k-64", overrides=["schedule.samples=5", "schedule.epochs=2"])
 
 
 def test_a_smoke_form_that_is_no_section_is_one_line(tmp_path: Path) -> None:

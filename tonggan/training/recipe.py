@@ -162,8 +162,10 @@ class ScheduleConfig(Strict):
 
     @model_validator(mode="after")
     def _one_length(self) -> "ScheduleConfig":
-        if (self.samples is None) == (self.epochs is None):
-            raise ValueError("set either samples or epochs")
+        if self.samples is not None and self.epochs is not None:
+            raise ValueError("samples and epochs are both set: leave one out, or set it to null (schedule.epochs=null)")
+        if self.samples is None and self.epochs is None:
+            raise ValueError("set either samples or epochs, such as schedule.epochs=20")
         return self
 
 
@@ -303,7 +305,9 @@ def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False
             set_dotted(settings, key, yaml.safe_load(text))
         except yaml.YAMLError as error:
             raise UserError(f"'{override}': the value is not YAML that can be read: {' '.join(str(error).split())}") from error
-    _forget_source(settings, {override.partition("=")[0] for override in overrides})
+    given = {override.partition("=")[0] for override in overrides}
+    _forget_source(settings, given)
+    _forget_other_length(settings, given)
     return parse_recipe(settings, where=str(path), overrides=overrides)
 
 
@@ -322,6 +326,8 @@ def _settings(path: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     merged = _merged(_settings(find_recipe(str(settings.pop("base"))), above=(*above, path)), settings)
     data = settings.get("data")
     _forget_source(merged, {f"data.{name}" for name in data} if isinstance(data, dict) else ())
+    schedule = settings.get("schedule")
+    _forget_other_length(merged, {f"schedule.{name}" for name in schedule} if isinstance(schedule, dict) else ())
     return merged
 
 
@@ -329,6 +335,14 @@ def _forget_source(settings: dict[str, Any], changed: Collection[str]) -> None:
     """Leave origin and licence out where the data was changed and they were not: those of other data would stand on the model's card."""
     if "data.path" in changed and "data.source" not in changed:
         settings["data"].pop("source", None)
+
+
+def _forget_other_length(settings: dict[str, Any], changed: Collection[str]) -> None:
+    """Leave out the epochs of a schedule where samples alone were changed, and the other way round: the one that was asked for last is meant."""
+    schedule = settings.get("schedule")
+    lengths = [name for name in ("samples", "epochs") if isinstance(schedule, dict) and f"schedule.{name}" in changed and schedule[name] is not None]
+    if isinstance(schedule, dict) and len(lengths) == 1:
+        schedule.pop("epochs" if lengths == ["samples"] else "samples", None)
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
