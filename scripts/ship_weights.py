@@ -78,18 +78,19 @@ def main(run: str, cards: Annotated[list[Path] | None, typer.Argument()] = None,
     model = Tonggan.from_pretrained(run)
     if voice is not None:
         take_voice(model, Tonggan.from_pretrained(voice))
+    name = model.recipe.name  # the run's folder may have another
     evaluations = []
     for card in map(Card.load, cards or []):
         figures = {figure.key: figure.value for figure in card.figures if figure.key in SHOWN}
         evaluations.append(
             {"arrow": card.arrow, "split": card.data.split, "language": card.data.language, "samples": card.data.samples, "figures": figures}
         )
-    folder = Path(__file__).parents[1] / "tonggan" / "weights" / model.name
+    folder = Path(__file__).parents[1] / "tonggan" / "weights" / name
     shipped = shipped_config(folder)
     evaluations += [each for each in shipped.get("figures", []) if each["arrow"] not in {new["arrow"] for new in evaluations}]
     # How captions are completed is no matter of a run.
     completion = {name: value for name, value in shipped.items() if name == "completion"}
-    model.config = dict(model.config) | {"license": LICENSES.get(model.name, LICENSE), "figures": evaluations} | completion
+    model.config = dict(model.config) | {"name": name, "license": LICENSES.get(name, LICENSE), "figures": evaluations} | completion
     model.save_pretrained(folder, dtype="int8")
     share_memory(folder)
     for path in sorted(folder.iterdir()):

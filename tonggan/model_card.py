@@ -22,7 +22,7 @@ def model_card(config: Mapping[str, Any]) -> str:
         "---",
         f"# {config['name']}",
         "",
-        f"Trained by Tonggan {config['tonggan']} for: {', '.join(arrows)}.",
+        f"Trained by Tonggan {config['tonggan']}{_by(config)} for: {', '.join(arrows)}.",
         "",
         "| | |",
         "|---|---|",
@@ -47,6 +47,12 @@ def model_card(config: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _by(config: Mapping[str, Any]) -> str:
+    """Name the recipe where the model is called otherwise."""
+    name = config["recipe"]["name"]
+    return f" by the recipe {name}" if name != config["name"] else ""
 
 
 def _limits(recipe: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from tonggan.pipeline import Tonggan
 from tonggan.training.checkpoint import checkpoint_folders
 from tonggan.training.preflight import dry_run, overfit
 from tonggan.training.recipe import Recipe, load_recipe, parse_recipe, recipe_files, set_dotted
-from tonggan.training.run import InterruptedRunError, Run
+from tonggan.training.run import InterruptedRunError, Run, called
 
 QUIET = Console(quiet=True)
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -380,7 +380,9 @@ def test_a_run_begins_from_a_trained_model(small_recipe: Recipe, tmp_path: Path)
     begun.train()
     config = Tonggan.from_pretrained(tmp_path / "second").config
     assert config["trained"]["before"]["samples"] == trained.config["trained"]["samples"]
-    assert "after 64 of 'emoji-64'" in (tmp_path / "second" / "model" / "README.md").read_text()
+    card = (tmp_path / "second" / "model" / "README.md").read_text()
+    assert all(said in card for said in ("# second\n", "by the recipe emoji-64 for", "after 64 of 'first'"))  # models of one recipe are told apart
+    assert called(again.model_copy(update={"name": "cats"}), tmp_path / "second") == "cats"
 
     def changed(**changes: object) -> Recipe:
         settings = again.model_dump(mode="json")
@@ -399,6 +401,35 @@ def test_a_run_begins_from_a_trained_model(small_recipe: Recipe, tmp_path: Path)
     foreign = changed(model__decoders__image__width=40, model__encoders__text__width=32, model__encoders__image__channels=[8, 8, 8])
     with pytest.raises(UserError, match="nothing can be taken over"):
         Run(foreign, tmp_path / "fourth", resume=False, console=QUIET)
+
+
+def test_a_run_says_what_it_leaves_of_the_model_that_it_begins_from(small_recipe: Recipe, shapes: Path, tmp_path: Path) -> None:
+    said = {"kind": "text_autoregressive", "latent_width": 320, "width": 32, "layers": 1, "heads": 2, "vocabulary": 300, "languages": ["en"]}
+    settings = small_recipe.model_dump(mode="json")
+    settings["model"]["decoders"]["text"] = said
+    settings["objectives"]["arrows"] = {"text->image": 1.0, "image->text": 0.0}
+    Run(parse_recipe(settings, where="test"), tmp_path / "first", resume=False, console=QUIET).train()
+    mine = tmp_path / "mine"
+    shutil.copytree(shapes, mine)
+    rows = (mine / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    (mine / "metadata.jsonl").write_text("\n".join(rows[:8]) + "\n", encoding="utf-8")
+    told = StringIO()
+    settings = small_recipe.model_dump(mode="json") | {"initial": str(tmp_path / "first")}
+    for name, path in (("same", shapes), ("other", mine)):
+        set_dotted(settings, "data.path", str(path))
+        told = StringIO()
+        Run(parse_recipe(settings, where="test"), tmp_path / name, resume=False, console=Console(file=told, width=400))
+        assert ("rows that" in told.getvalue()) == (name == "other")
+    assert "are left behind: what the image decoder looks at are the 5 trained on here" in told.getvalue()
+    assert "does text->image, image->text; image->text is lost, for objectives.arrows of this recipe has it not" in told.getvalue()
+
+
+@pytest.mark.parametrize(("warmup", "said"), [(22, True), (21, False)])
+def test_a_warm_up_that_is_long_for_its_run_is_said(small_recipe: Recipe, tmp_path: Path, warmup: int, said: bool) -> None:
+    schedule = small_recipe.schedule.model_copy(update={"warmup_samples": warmup})
+    told = StringIO()
+    Run(small_recipe.model_copy(update={"schedule": schedule}), tmp_path / "run", resume=False, console=Console(file=told, width=400))
+    assert ("rises for 22 of 64 samples, more than a third of the run: schedule.warmup_samples=6 lets" in told.getvalue()) == said
 
 
 def test_what_is_frozen_does_not_move(small_recipe: Recipe, tmp_path: Path) -> None:

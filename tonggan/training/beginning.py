@@ -81,17 +81,53 @@ def words_known(begun: Begun, loader: Loader) -> frozenset[str] | None:
     return None if initial.words is None else words_of(loader).union(initial.words)
 
 
-def notices(recipe: Recipe, begun: Begun) -> list[str]:
-    """Say what a recipe, its parts frozen as it has them, may not be meant to do: leave an encoder untaught, or a decoder untold of augmentation."""
-    return [
-        f"nothing teaches encoders.{name}: no arrow begins there, nothing aligns it, and no trained one is taken over. What reads by it "
-        "(search, the best of n) will read nothing."
-        for name in untaught(recipe, begun)
-    ] + [
-        f"data.augment changes what decoders.{name} learns to make, and it is not told how: it will make changed ones, too. A decoder of kind "
-        "image_flow takes augmentation_labels; beside a discriminator, objectives.adversarial.augment leaks nothing."
-        for name in untold(recipe, begun.model)
-    ]
+def taken_over(recipe: Recipe, begun: Begun) -> list[str]:
+    """Say of a fitted model what it has of the trained one that it began from, and what not; nothing where it began from none."""
+    initial = begun.initial
+    if initial is None:
+        return []
+    parts = {f"{room}.{name}": part for room in ("encoders", "decoders") for name, part in getattr(begun.model, room).items()}
+    anew = ", ".join(name for name, part in parts.items() if part not in begun.taken)
+    rest = f"{anew} start{'' if ',' in anew else 's'} anew" if anew else "all of them"
+    said = [f"begins from '{recipe.initial}': {len(begun.taken)} of {len(parts)} parts are the same ({rest})"]
+    for name, theirs in initial.model.memories.items():
+        own = begun.model.memories.get(name)
+        if own is not None and own.names != theirs.names:
+            said.append(
+                f"the {len(theirs):,} rows that '{recipe.initial}' remembers are left behind: what the {name} decoder looks at are the {len(own):,} trained on here"
+            )
+    arrows = list(initial.config["recipe"]["objectives"]["arrows"])
+    if lost := [arrow for arrow in arrows if arrow not in recipe.objectives.arrows]:
+        said.append(
+            f"'{recipe.initial}' does {', '.join(arrows)}; {', '.join(lost)} is lost, for objectives.arrows of this recipe has it not. "
+            "Begin with a recipe that has it to keep it."
+        )
+    return said
+
+
+def notices(recipe: Recipe, begun: Begun, *, samples: int) -> list[str]:
+    """Say what a recipe, its parts frozen as it has them, may not be meant to do in a run of so many `samples`.
+
+    It may leave an encoder untaught, a decoder untold of augmentation, or warm up for most of the run.
+    """
+    warmup = recipe.schedule.warmup_samples
+    return (
+        [
+            f"the learning rate rises for {warmup:,} of {samples:,} samples, more than a third of the run: schedule.warmup_samples={max(1, samples // 10)} "
+            "lets it learn sooner."
+        ]
+        * (3 * warmup > samples)
+        + [
+            f"nothing teaches encoders.{name}: no arrow begins there, nothing aligns it, and no trained one is taken over. What reads by it "
+            "(search, the best of n) will read nothing."
+            for name in untaught(recipe, begun)
+        ]
+        + [
+            f"data.augment changes what decoders.{name} learns to make, and it is not told how: it will make changed ones, too. A decoder of kind "
+            "image_flow takes augmentation_labels; beside a discriminator, objectives.adversarial.augment leaks nothing."
+            for name in untold(recipe, begun.model)
+        ]
+    )
 
 
 def untaught(recipe: Recipe, begun: Begun) -> list[str]:

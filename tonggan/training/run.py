@@ -26,12 +26,12 @@ from tonggan.model import CrossModalModel, ends
 from tonggan.model_card import model_card
 from tonggan.model_folder import Loaded, save_model
 from tonggan.parts import Decoder
-from tonggan.training.beginning import Begun, begin, chosen_dtype, companion, fit, learner_of, notices, total_samples, words_known
+from tonggan.training.beginning import Begun, begin, chosen_dtype, companion, fit, learner_of, notices, taken_over, total_samples, words_known
 from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
 from tonggan.training.choice import Choice
 from tonggan.training.journal import Journal
 from tonggan.training.loop import StepReport
-from tonggan.training.recipe import Recipe, parse_recipe
+from tonggan.training.recipe import Recipe, parse_recipe, recipe_files
 from tonggan.training.sources import Data, check_there, open_data
 
 UNMEASURED = ("loss", "latest")
@@ -114,7 +114,7 @@ class Run:
             self.learner.restore(checkpoint)
         else:
             self._record(recorded, dtype)
-        for notice in [] if begun is None else notices(recipe, begun):
+        for notice in [] if begun is None else notices(recipe, begun, samples=self.learner.total_samples):
             console.print(notice)
         facts = json.loads(recorded.read_text(encoding="utf-8"))
         for path, name, found in self.read_from:
@@ -186,10 +186,8 @@ class Run:
         if begun.initial is not None:
             config = begun.initial.config
             self.before = {"model": config["name"], "weights_hash": begun.initial.weights_hash} | dict(config["trained"])
-            parts = {f"{room}.{name}": part for room in ("encoders", "decoders") for name, part in getattr(begun.model, room).items()}
-            anew = ", ".join(name for name, part in parts.items() if part not in begun.taken)
-            rest = f"{anew} start{'' if ',' in anew else 's'} anew" if anew else "all of them"
-            self.console.print(f"begins from '{self.recipe.initial}': {len(begun.taken)} of {len(parts)} parts are the same ({rest})")
+        for line in taken_over(self.recipe, begun):
+            self.console.print(line)
         assets = self.out / "assets"
         assets.mkdir(parents=True, exist_ok=True)
         begun.model.save_assets(assets)
@@ -353,7 +351,7 @@ class Run:
             trained["best"] = {best_by: self.choice.figure(learner.best)}
         if self.before is not None:
             trained["before"] = self.before
-        config = {"name": self.recipe.name, "recipe": self.recipe.model_dump(mode="json"), "trained": trained, "tonggan": __version__}
+        config = {"name": called(self.recipe, self.out), "recipe": self.recipe.model_dump(mode="json"), "trained": trained, "tonggan": __version__}
         words = load_words(self.out / "assets")
         save_model(folder, self.model, config=config, card=model_card(config), tensors=learner.average.state(), words=words)
 
@@ -418,6 +416,11 @@ class Run:
 
         with progress:
             yield show
+
+
+def called(recipe: Recipe, out: Path) -> str:
+    """Return what the model of a run is called: as its recipe, or as its folder where a recipe that ships gives the name, which many models would bear."""
+    return out.resolve().name if recipe.name in recipe_files() else recipe.name
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:
