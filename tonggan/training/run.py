@@ -4,7 +4,6 @@ import json
 import math
 import platform
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ from typing import Any, Protocol, cast
 import torch
 from filelock import FileLock, Timeout
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tonggan import __version__
 from tonggan.arithmetic import choose_device
@@ -26,6 +24,7 @@ from tonggan.model import CrossModalModel, ends
 from tonggan.model_card import model_card
 from tonggan.model_folder import Loaded, save_model
 from tonggan.parts import Decoder
+from tonggan.progress import progress_bars
 from tonggan.training.beginning import Begun, begin, chosen_dtype, companion, fit, learner_of, notices, taken_over, total_samples, words_known
 from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
 from tonggan.training.choice import Choice
@@ -389,32 +388,21 @@ class Run:
                 signal.signal(number, handler)
 
     @contextmanager
-    def _bar(self) -> Iterator[Any]:
-        """Show a bar on a terminal, plain lines elsewhere: samples a second, loss, time left, share of time spent waiting for data."""
+    def _bar(self) -> Iterator[Callable[[StepReport], None]]:
+        """Show how far the run is: samples a second, loss, share of time spent waiting for data."""
         learner, began, first = self.learner, time.perf_counter(), self.learner.samples
         waited = 0.0
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[figures]}"), TimeRemainingColumn())
-        progress = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
-        task = progress.add_task(self.recipe.name, total=learner.total_samples, completed=first, figures="")
-        last_line = began
 
         def show(report: StepReport) -> None:
-            nonlocal waited, last_line
+            nonlocal waited
             waited += report.data_seconds
-            now = time.perf_counter()
-            rate = (learner.samples - first) / (now - began)
-            figures = f"{rate:.1f} samples/s  loss {report.losses['loss']:.4f}  waiting {waited / (now - began):.0%}"
-            progress.update(task, completed=learner.samples, figures=figures)
-            if progress.disable and now - last_line > 30:
-                left = max(0, learner.total_samples - learner.samples) / rate / 60
-                print(
-                    f"step {learner.step:,}  {learner.samples:,}/{learner.total_samples:,} samples  {figures}  {left:.0f} min left",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                last_line = now
+            seconds = time.perf_counter() - began
+            rate = (learner.samples - first) / seconds
+            figures = f"step {learner.step:,}  {rate:.1f} samples/s  loss {report.losses['loss']:.4f}  waiting {waited / seconds:.0%}"
+            bars(self.recipe.name, learner.samples, learner.total_samples, figures)
 
-        with progress:
+        with progress_bars() as bars:
+            bars(self.recipe.name, first, learner.total_samples)
             yield show
 
 
