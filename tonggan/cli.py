@@ -107,7 +107,10 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, exactly where it stopped.")] = False,
     smoke: Annotated[bool, typer.Option("--smoke", help="The recipe in a form of seconds.")] = False,
     overfit: Annotated[
-        int, typer.Option(help="Learn so many samples alone by heart: a check that passes or fails in a few minutes; nothing else is trained.")
+        int,
+        typer.Option(
+            help="Learn so many samples alone by heart: a check that passes or fails, and says how long it takes at most; nothing else is trained."
+        ),
     ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print parameters, memory and time per 1,000 steps; train nothing.")] = False,
 ) -> None:

@@ -9,22 +9,26 @@ import torch
 from rich.console import Console
 
 from tonggan.arithmetic import choose_device
-from tonggan.data.loader import Language, Loader, Phrasings, batch_of, chosen_caption
+from tonggan.data.loader import Batch, Language, Loader, Phrasings, batch_of, chosen_caption
 from tonggan.errors import UserError
-from tonggan.modalities import modalities
+from tonggan.modalities import Framing, modalities
 from tonggan.model import ends
+from tonggan.progress import Bars, progress_bars
 from tonggan.training.beginning import ENDLESS, total_samples, trial
+from tonggan.training.loop import Learner, StepReport
 from tonggan.training.recipe import Recipe
 from tonggan.training.sources import open_data, open_pack
 
 STEPS_BETWEEN_LOOKS = 50
+STEPS_MEASURED = 3
+"""Steps after which it is said how long all of them take."""
 
 
 def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Console, max_steps: int = 600) -> bool:
     """Train on `count` samples alone until they are known by heart, or `max_steps`.
 
-    Writes what was made and the truth beside it into `out`, and returns whether it passed. Raises `UserError` for a recipe that follows another model or
-    votes, and for one that trains no arrow.
+    Every trained arrow is judged. Writes what was made and the truth beside it into `out`, and returns whether all passed.
+    Raises `UserError` for a recipe that follows another model or votes, and for one that trains no arrow.
     """
     if (alone := recipe.objectives.decoder_alone()) is not None:
         raise UserError(f"--overfit: by objectives.{alone} a model does not follow its samples, so it has none to learn by heart. Try --dry-run.")
@@ -51,31 +55,70 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
         shifts=recipe.objectives.shifts(),
     )
     learner = trial(recipe, loader)
-    model = learner.model
     packed = [pack.row(int(row)) for row in rows]
     captions, sentences = ([chosen_caption(row, each, 0) for row in packed] for each in (phrasings, said))
     batch = batch_of(pack, rows, captions, sentences)
-    source, target = ends(recipe.objectives.trained()[0])
-    modality = modalities()[target]
-    assert modality.closeness is not None
-    settings = {"guidance_scale": 1.0} if "guidance_scale" in model.part(model.decoders, target, "decoder").default_settings() else {}
+    arrows = _judged(recipe, batch)
+    console.print(
+        f"overfit: {len(rows)} samples, batches of {schedule.batch_size}, at most {max_steps} steps; {', '.join(arrows)} judged every {STEPS_BETWEEN_LOOKS}"
+    )
+    if unjudged := [arrow for arrow in recipe.objectives.trained() if arrow not in arrows]:
+        console.print(
+            f"overfit: {', '.join(unjudged)} is trained and not judged: these samples have nothing to begin it from, or nothing measures what it makes"
+        )
     passed = False
-    began = time.perf_counter()
-    while learner.step < max_steps and not passed:
-        for _ in range(STEPS_BETWEEN_LOOKS):
-            report = learner.advance(loader)
-        with learner.averaged():
-            made = model.generate(batch.inputs[source], source=source, target=target, seeds=list(range(len(rows))), settings=settings)
-        figure, unit, needed = modality.closeness(made, batch.targets[target])
-        passed = figure >= needed
-        left = (time.perf_counter() - began) / 60 * (max_steps / learner.step - 1)
-        longest = "" if passed or not left else f", at most {math.ceil(left)} min more"
-        console.print(f"step {learner.step}: loss {report.losses['loss']:.4f}, closeness {figure:.1f} {unit} (passes at {needed:.0f}){longest}")
-        if modality.preview is not None:
-            modality.preview(made, out / "overfit-made", recipe.data.framing)
-            modality.preview(batch.targets[target], out / "overfit-truth", recipe.data.framing)
+    with progress_bars() as bars:
+        while learner.step < max_steps and not passed:
+            report = _some_steps(learner, loader, max_steps, console, bars)
+            looks = [_look(learner, batch, arrow, len(rows), out, recipe.data.framing) for arrow in arrows]
+            passed = all(ok for _, ok in looks)
+            console.print(f"step {learner.step}: loss {report.losses['loss']:.4f}, " + "; ".join(told for told, _ in looks))
     console.print(f"overfit {'passed' if passed else 'FAILED'}: {len(rows)} samples, {learner.step} steps; look at {out}")
     return passed
+
+
+def _judged(recipe: Recipe, batch: Batch) -> list[str]:
+    """Return the trained arrows that can be judged: what they begin from is in the data, and what they make is comparable with the truth.
+
+    Raises `UserError` where there is none.
+    """
+    found = []
+    for arrow in recipe.objectives.trained():
+        source, target = ends(arrow)
+        if source in batch.inputs and target in batch.targets and modalities()[target].closeness is not None:
+            found.append(arrow)
+    if not found:
+        raise UserError(f"--overfit: of {', '.join(recipe.objectives.trained())} nothing can be judged with this data. Try --dry-run.")
+    return found
+
+
+def _some_steps(learner: Learner, loader: Loader, max_steps: int, console: Console, bars: Bars) -> StepReport:
+    """Train until the next look and return the last step's report; at the start say how long all steps take here."""
+    began, first = time.perf_counter(), learner.step
+    while True:
+        report = learner.advance(loader)
+        done = learner.step - first
+        bars("learning by heart", learner.step, max_steps, f"loss {report.losses['loss']:.4f}")
+        if first == 0 and done == STEPS_MEASURED:
+            minutes = (time.perf_counter() - began) / done * max_steps / 60
+            console.print(f"overfit: at most about {math.ceil(minutes)} min here, and the time of the looks")
+        if done == STEPS_BETWEEN_LOOKS or learner.step == max_steps:
+            return report
+
+
+def _look(learner: Learner, batch: Batch, arrow: str, count: int, out: Path, framing: Framing) -> tuple[str, bool]:
+    """Write what an arrow makes of the samples, and the truth, into `out`; return how close it is in words, and whether that is close enough."""
+    source, target = ends(arrow)
+    modality, model = modalities()[target], learner.model
+    assert modality.closeness is not None
+    settings = {"guidance_scale": 1.0} if "guidance_scale" in model.part(model.decoders, target, "decoder").default_settings() else {}
+    with learner.averaged():
+        made = model.generate(batch.inputs[source], source=source, target=target, seeds=list(range(count)), settings=settings)
+    figure, unit, needed = modality.closeness(made, batch.targets[target])
+    if modality.preview is not None:
+        modality.preview(made, out / f"{source}-to-{target}-made", framing)
+        modality.preview(batch.targets[target], out / f"{source}-to-{target}-truth", framing)
+    return f"{arrow} closeness {figure:.1f} {unit} (passes at {needed:.0f})", figure >= needed
 
 
 def _one_of(phrasings: Phrasings | None) -> Phrasings | None:
