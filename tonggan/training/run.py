@@ -1,8 +1,6 @@
 """A run: a recipe, a pack and a folder in which everything is kept; started, stopped, resumed."""
 
-import json
 import math
-import platform
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,14 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import torch
 from filelock import FileLock, Timeout
 from rich.console import Console
 
 from tonggan import __version__
 from tonggan.arithmetic import choose_device
 from tonggan.errors import UserError, nearest
-from tonggan.files import replacing
 from tonggan.latent.seen_words import load_words, save_words
 from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
@@ -30,17 +26,12 @@ from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, sav
 from tonggan.training.choice import Choice
 from tonggan.training.journal import Journal
 from tonggan.training.loop import StepReport
-from tonggan.training.recipe import Recipe, parse_recipe, recipe_files
+from tonggan.training.recipe import Recipe, recipe_files
+from tonggan.training.recorded import check_resumed, record, recorded_before
 from tonggan.training.sources import Data, check_there, open_data
 
 UNMEASURED = ("loss", "latest")
 """What the best average can be chosen by without outputs being measured."""
-BESIDE: Any = {"monitor": True, "device": True, "data": {"source"}}
-"""What of a recipe a resumed run may have otherwise: how it is watched, where it is computed, and what stands on the card."""
-CHOOSING = ("best_by", "validation_samples", "evaluate_rows")
-"""Settings of the monitor that a resumed run may not change: the best so far was chosen with them."""
-MOST_TOLD = 5
-"""Settings that are named where a resumed run has others."""
 VOCABULARY_SAMPLES = 40_000
 """Samples of the training stream that parts see before training (the BPE vocabulary)."""
 
@@ -79,9 +70,8 @@ class Run:
         choose_device(recipe.device)  # what is not there is said before anything is packed
         self.out, self.console = out, console
         self.checkpoints = out / "checkpoints"
-        recorded = out / "run.json"
         if resume:
-            recipe = self._recorded(recorded, recipe)
+            check_resumed(recipe, out)
         elif checkpoint_folders(self.checkpoints):
             raise UserError(f"{out} holds a run already. Go on with --resume, or choose another folder.")
         self.recipe = recipe
@@ -112,15 +102,10 @@ class Run:
         if checkpoint is not None:
             self.learner.restore(checkpoint)
         else:
-            self._record(recorded, dtype)
+            record(out, recipe, dtype=dtype, before=self.before, read_from=self.read_from)
         for notice in [] if begun is None else notices(recipe, begun, samples=self.learner.total_samples):
             console.print(notice)
-        facts = json.loads(recorded.read_text(encoding="utf-8"))
-        for path, name, found in self.read_from:
-            if facts.get(name, found) != found:
-                what = "weights" if name == "companion" else "data"
-                raise UserError(f"{path} holds other {what} than {out} was started with; a resumed run must be the same run. Start a new one.")
-        self.before = facts.get("before")
+        self.before = recorded_before(out, self.read_from)
         after = None if checkpoint is None else checkpoint.step
         self.journal = Journal(out, tensorboard=recipe.monitor.tensorboard, after_step=after)
         self.stop_asked = False
@@ -139,22 +124,6 @@ class Run:
         except Timeout:
             raise UserError(f"another process trains in {self.out}. Let it end (Ctrl-C writes a checkpoint), or choose another folder.") from None
 
-    def _recorded(self, recorded: Path, asked: Recipe) -> Recipe:
-        if not recorded.is_file() or not checkpoint_folders(self.checkpoints):
-            raise UserError(f"nothing to resume from in {self.out}: no checkpoint was written there. Start without --resume.")
-        kept = parse_recipe(json.loads(recorded.read_text(encoding="utf-8"))["recipe"], where=str(recorded))
-        if differing := _differing(kept.model_dump(exclude=BESIDE), asked.model_dump(exclude=BESIDE)):
-            told = "; ".join(differing[:MOST_TOLD]) + ("; ..." if len(differing) > MOST_TOLD else "")
-            raise UserError(
-                f"the recipe differs from the one that {self.out} was started with ({told}); a resumed run must be the same run. Give the same settings again, "
-                f"or begin another run from it: initial={self.out} and another --out."
-            )
-        for name in CHOOSING:
-            before, now = (getattr(each.monitor, name) for each in (kept, asked))
-            if now != before:
-                raise UserError(f"monitor.{name} is {now}, but the best of {self.out} so far was chosen with {before}. Leave it as it was.")
-        return asked
-
     def _read_from(self, beside: Loaded | None) -> list[tuple[str, str, str]]:
         """Return all that is learned from: (path, what it is, SHA-256); `beside` is the teacher or the reference."""
         recipe, objectives = self.recipe, self.recipe.objectives
@@ -165,19 +134,6 @@ class Run:
             named = objectives.distil.teacher if objectives.distil is not None else objectives.prefer and objectives.prefer.reference
             read.append((named or recipe.initial or "the reference", "companion", beside.weights_hash))
         return read
-
-    def _record(self, recorded: Path, dtype: str) -> None:
-        """Write down what the run is; `before` is what a model that it began from had seen."""
-        with replacing(recorded) as beside:
-            facts = {
-                "recipe": self.recipe.model_dump(mode="json"),
-                "dtype": dtype,
-                "tonggan": __version__,
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-                "before": self.before,
-            } | {name: found for _, name, found in self.read_from}
-            beside.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
 
     def _fitted(self, begun: Begun) -> CrossModalModel:
         """Return the model as it starts, and write down what its parts learned without gradients."""
@@ -409,15 +365,3 @@ class Run:
 def called(recipe: Recipe, out: Path) -> str:
     """Return what the model of a run is called: as its recipe, or as its folder where a recipe that ships gives the name, which many models would bear."""
     return out.resolve().name if recipe.name in recipe_files() else recipe.name
-
-
-def _differing(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:
-    """Return what of nested settings is another now, in words."""
-    found = list[str]()
-    for name in dict.fromkeys([*before, *now]):
-        one, other = before.get(name), now.get(name)
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            found += _differing(one, other, f"{where}{name}.")
-        elif one != other:
-            found.append(f"{where}{name}: {one} then, {other} now")
-    return found
