@@ -1,0 +1,38 @@
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tonggan.training.preflight import overfit
+from tonggan.training.recipe import load_recipe
+
+QUIET = Console(quiet=True)
+
+
+@pytest.mark.slow
+def test_four_samples_are_learned_by_heart(shapes: Path, tmp_path: Path) -> None:
+    overrides = [
+        f"data.path={shapes}",
+        "data.phrasings=null",
+        "model.encoders.text.vocabulary=300",
+        "model.decoders.image.layers=2",
+        "model.decoders.image.width=160",
+    ]
+    recipe = load_recipe("emoji-64", overrides=[*overrides, "model.encoders.text.layers=1", "model.decoders.image.stem_channels=[32, 64]"])
+    assert overfit(recipe, count=4, out=tmp_path / "out", cache=tmp_path, console=QUIET)
+    assert (tmp_path / "out" / "text-to-image-made.png").is_file()
+
+
+def test_every_arrow_is_judged_by_heart(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load_recipe("flickr8k-64", smoke=True, overrides=[f"data.path={shapes}", "data.augment=null", "dtype=float32"])
+    monkeypatch.setattr("tonggan.training.preflight.STEPS_BETWEEN_LOOKS", 4)
+    told = StringIO()
+    assert not overfit(recipe, count=2, out=tmp_path / "out", cache=tmp_path, console=Console(file=told, width=300), max_steps=6)
+    lines = told.getvalue().splitlines()
+    assert lines[0] == "overfit: 2 samples, batches of 8, at most 6 steps; text->image, image->text judged every 4"
+    assert lines[1] == "overfit: at most about 1 min here, and the time of the looks"
+    assert [line.partition(":")[0] for line in lines[2:4]] == ["step 4", "step 6"]
+    assert all(arrow in lines[3] for arrow in ("text->image closeness", "image->text closeness"))
+    assert lines[4].startswith("overfit FAILED: 2 samples, 6 steps")
+    assert {"text-to-image-made.png", "text-to-image-truth.png", "image-to-text-made.txt"} <= {each.name for each in (tmp_path / "out").iterdir()}
