@@ -17,6 +17,7 @@ from tonggan.evaluation.inception import InceptionNet
 from tonggan.evaluation.paired import load_rows
 from tonggan.evaluation.request import Request, deviations, judge, repeat, tolerance
 from tonggan.evaluation.vision import VisionNet
+from tonggan.modalities import Framing
 from tonggan.pipeline import Tonggan
 
 
@@ -54,6 +55,12 @@ def test_rows_and_page_name_the_seeds_of_the_best_of_several(card: Path) -> None
     assert [row["seed"] for row in rows] == [0, 2, 4, 6, 8, 10, 12, 14]
     for page in ("report.html", "card.md"):
         assert "0 to 15, the best of 2 a row" in (card.parent / page).read_text()
+
+
+def test_clips_packed_at_another_rate_are_not_judged(clips: Path, tmp_path: Path) -> None:
+    slower = pack(clips, framing=Framing(frames_per_second=10.0), out=tmp_path / "pack")
+    with pytest.raises(UserError, match=r"packed with frames_per_second 10.0, and 'foley-fast' takes 25.0.*--frames-per-second 25.0"):
+        judge(Request(model="foley-fast", data=str(slower.path), split="train", arrow="video->audio"), out=tmp_path / "out")
 
 
 def test_what_cannot_be_repeated_is_said(card: Path, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from tonggan.modalities.audio import open_sound
 from tonggan.modalities.image import open_picture, square, to_array
 from tonggan.modalities.video import open_clip, video_facts
 
+TIMES = ("frames_per_second", "sample_rate_hz")
+"""Settings of a `Framing` by which the same items last longer or shorter."""
 FULL_SCALE = 32_767
 """What a sample of 1.0 is kept as."""
 
@@ -27,10 +29,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Form:
-    """What is kept of a row: columns by name, and how they are read from its files: arrays (items, *shape); `captioned` where rows need a caption."""
+    """What is kept of a row: columns by name, and how they are read from its files: arrays (items, *shape); `captioned` where rows need a caption.
+
+    `framed_by` are the settings of a `Framing` that it hangs on.
+    """
 
     columns: Callable[[Framing], Mapping[str, Column]]
     read: Callable[[Row, Framing], Mapping[str, np.ndarray]]
+    framed_by: tuple[str, ...]
     captioned: bool = False
 
 
@@ -51,8 +57,14 @@ def _heard(row: Row, framing: Framing) -> dict[str, np.ndarray]:
 
 
 FORMS: Mapping[str, Form] = {
-    "image": Form(lambda framing: {"pictures": Column("uint8", (3, framing.size, framing.size), single=True)}, _read_picture, captioned=True),
-    "video": Form(lambda framing: {"frames": Column("uint8", (3, framing.size, framing.size)), "samples": Column("int16")}, _read_clip),
-    "audio": Form(lambda framing: {"samples": Column("int16")}, _heard),
+    "image": Form(
+        lambda framing: {"pictures": Column("uint8", (3, framing.size, framing.size), single=True)}, _read_picture, ("size", "fit"), captioned=True
+    ),
+    "video": Form(
+        lambda framing: {"frames": Column("uint8", (3, framing.size, framing.size)), "samples": Column("int16")},
+        _read_clip,
+        ("size", "fit", *TIMES),
+    ),
+    "audio": Form(lambda framing: {"samples": Column("int16")}, _heard, ("sample_rate_hz",)),
 }
 """Modality of a data set -> form of its packs."""

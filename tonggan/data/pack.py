@@ -92,6 +92,10 @@ class Pack:
             raise UserError(f"{self.path} is a pack of {self.modality}, without {name}: this needs other data.")
         return self._values[name]
 
+    def otherwise(self, framing: Framing) -> dict[str, Any]:
+        """Return what this pack was framed by otherwise than `framing` says: setting -> its value here."""
+        return {name: found for name in FORMS[self.modality].framed_by if (found := getattr(self.framing, name)) != getattr(framing, name)}
+
     def require(self, *modalities: str, arrow: str) -> None:
         """Raise `UserError` where the pack is of none of the modalities that an arrow is judged on."""
         if self.modality not in modalities:

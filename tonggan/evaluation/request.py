@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from tonggan.data.forms import TIMES
 from tonggan.data.pack import Pack, ensure_pack
 from tonggan.errors import UserError, nearest
 from tonggan.evaluation.card import Card, Column, Figure
@@ -105,7 +106,15 @@ def judge(request: Request, *, out: Path, beside: Sequence[Card] = (), download:
 def _pack_of(request: Request, model: Tonggan, out: Path, progress: Show | None) -> Pack:
     # As many broken files as the model was trained despite do not stand in the way of judging it.
     limit = model.recipe.data.max_broken_rate
-    return ensure_pack(Path(request.data), framing=model.framing, cache=out.parent / "packs", max_broken_rate=limit, progress=progress)
+    pack = ensure_pack(Path(request.data), framing=model.framing, cache=out.parent / "packs", max_broken_rate=limit, progress=progress)
+    for name, found in pack.otherwise(model.framing).items():
+        if name in TIMES:  # pictures of another size are judged, and the card says so
+            wanted = getattr(model.framing, name)
+            raise UserError(
+                f"{request.data} is packed with {name} {found}, and '{request.model}' takes {wanted}: its clips would run at another speed. "
+                f"Give the data set itself, or pack it again with --{name.replace('_', '-')} {wanted}."
+            )
+    return pack
 
 
 def repeat(card: Card, *, out: Path, download: bool = False, progress: Show | None = None) -> tuple[Card, int, list[Deviation]]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ from tonggan.model import ends
 from tonggan.progress import counted, progress_bars
 from tonggan.training.recipe import Recipe
 
-FRAMED_BY = {"image": ("size", "fit"), "video": ("size", "fit", "frames_per_second", "sample_rate_hz"), "audio": ("sample_rate_hz",)}
 """What of a framing must be the same in a pack and in a recipe, by the modality of the pack."""
 FEW_HELD = 8
 """Rows below which a held-out loss is said to be of little worth."""
@@ -56,14 +55,13 @@ def open_pack(recipe: Recipe, *, cache: Path) -> Pack:
     data = recipe.data
     with progress_bars() as show:
         pack = ensure_pack(Path(data.path), framing=data.framing, cache=cache, max_broken_rate=data.max_broken_rate, progress=show)
-    for name, found in asdict(pack.framing).items():
+    for name, found in pack.otherwise(data.framing).items():
         wanted = getattr(data.framing, name)
-        if found != wanted and name in FRAMED_BY[pack.modality]:
-            settings = " ".join(f"{key}={found}" for key in recipe.same_as_data(name))
-            raise UserError(
-                f"{data.path} is packed with {name} {found}, the recipe wants {wanted}. Set {settings} behind train, all of them, "
-                f"or pack again with --{name.replace('_', '-')} {wanted}."
-            )
+        settings = " ".join(f"{key}={found}" for key in recipe.same_as_data(name))
+        raise UserError(
+            f"{data.path} is packed with {name} {found}, the recipe wants {wanted}. Set {settings} behind train, all of them, "
+            f"or pack again with --{name.replace('_', '-')} {wanted}."
+        )
     return pack
 
 
