@@ -166,7 +166,7 @@ def test_of_many_captions_a_few_are_named_and_the_rest_counted(tmp_path: Path) -
     said.clear()
     draw_file(Painter(), tmp_path / "lines.txt", tmp_path / "out", request=Request(), warn=said.append)
     (only,) = said
-    assert only.startswith(f"{tmp_path / 'lines.txt'}, line 3: no drawing that the model remembers")
+    assert only.startswith(f"{tmp_path / 'lines.txt'}, line 3: it can only guess at a dog.")
 
 
 def test_captions_are_drawn_in_the_language_that_is_asked_for(tmp_path: Path) -> None:

@@ -155,12 +155,13 @@ def test_each_network_has_its_own_figures(shapes: Path, drawer: Path, clip: Path
 def test_broken_files_that_a_model_was_trained_despite_do_not_stop_its_evaluation(drawer: Path, shapes: Path, tmp_path: Path) -> None:
     data, tolerant = tmp_path / "data", tmp_path / "tolerant"
     shutil.copytree(shapes, data)
-    (data / "red-bar.png").write_bytes(b"no picture")
+    for name in ("red-bar.png", "blue-bar.png"):  # one of so few would be left out in any case
+        (data / name).write_bytes(b"no picture")
     shutil.copytree(drawer / "model", tolerant)
     config = json.loads((tolerant / "config.json").read_text())
     config["recipe"]["data"]["max_broken_rate"] = 0.2
     (tolerant / "config.json").write_text(json.dumps(config))
     asked = Request(model=str(tolerant), data=str(data), split="train", limit=2, settings={"num_inference_steps": 1})
     assert judge(asked, out=tmp_path / "cards" / "out").data.samples == 2
-    with pytest.raises(UserError, match=r"cannot be read \(limit 1\.0%\): red-bar\.png"):
+    with pytest.raises(UserError, match=r"cannot be read \(limit 1\.0%\)"):
         judge(replace(asked, model=str(drawer)), out=tmp_path / "cards" / "other")
