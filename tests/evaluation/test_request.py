@@ -163,5 +163,5 @@ def test_broken_files_that_a_model_was_trained_despite_do_not_stop_its_evaluatio
     (tolerant / "config.json").write_text(json.dumps(config))
     asked = Request(model=str(tolerant), data=str(data), split="train", limit=2, settings={"num_inference_steps": 1})
     assert judge(asked, out=tmp_path / "cards" / "out").data.samples == 2
-    with pytest.raises(UserError, match=r"cannot be read \(limit 1\.0%\)"):
+    with pytest.raises(UserError, match=r"cannot be read \(limit 1\): red-bar\.png, blue-bar\.png"):
         judge(replace(asked, model=str(drawer)), out=tmp_path / "cards" / "other")
