@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tonggan.data.seen_rows import Rows, load_rows, save_rows
 from tonggan.errors import UserError, nearest
 from tonggan.files import replacing
 from tonggan.latent.seen_words import load_words, save_words
@@ -38,6 +39,8 @@ class Loaded:
     weights_hash: str
     words: Collection[str] | None = None
     """The words that its captions had; None where its folder has no list of them."""
+    rows: Rows | None = None
+    """The rows that it learned from, whatever it began from included; None where its folder has no list of them."""
 
 
 def shipped_models() -> dict[str, Path]:
@@ -98,13 +101,15 @@ def save_model(
     tensors: Mapping[str, Tensor] | None = None,
     dtype: Storage = "float32",
     words: Collection[str] | None = None,
+    rows: Rows | None = None,
 ) -> None:
     """Write a model folder, each file beside and then renamed. `tensors` (by parameter name) replace the live weights; `dtype` is how they are stored;
-    `words` are those that its captions had, where they are known."""
+    `words` are those that its captions had, `rows` those that it learned from, where they are known."""
     folder.mkdir(parents=True, exist_ok=True)
     stored = packed(dict(model.state_dict()) | dict(tensors or {}), dtype)
     model.save_assets(folder)
     save_words(folder, words)
+    save_rows(folder, rows)
     # All are written before any is renamed, weights first and config.json last: where a model is written over, old and new lie side by side for a moment
     # alone, and the hash of the weights in config.json tells that all of the model is there, unharmed.
     with replacing(folder / "config.json") as facts, replacing(folder / "README.md") as readme, replacing(folder / "model.safetensors") as weights:
@@ -142,7 +147,7 @@ def load_model(name: str, *, device: str = "cpu") -> Loaded:
     model.load_assets(folder, memories=beside)
     remembered = (beside / memory.file for _, memory in sorted(model.memories.items()))
     digest = hashlib.sha256(b"".join(each.read_bytes() for each in (path, *remembered))).hexdigest()
-    return Loaded(model.to(torch.device(device)).to(memory_format=torch.channels_last).eval(), config, digest, load_words(folder))
+    return Loaded(model.to(torch.device(device)).to(memory_format=torch.channels_last).eval(), config, digest, load_words(folder), load_rows(folder))
 
 
 def begin_from(model: CrossModalModel, name: str) -> tuple[Loaded, list[Part]]:

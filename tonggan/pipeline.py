@@ -6,12 +6,14 @@ from operator import index
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 
 from tonggan.arithmetic import choose_device
 from tonggan.choosing import Candidate, best, ranking
 from tonggan.completion import Completion
 from tonggan.data.loader import Phrasings
+from tonggan.data.pack import Pack
 from tonggan.data.records import ENDINGS
 from tonggan.errors import UserError, nearest
 from tonggan.latent.lexical import unknown_words
@@ -36,7 +38,7 @@ class Tonggan:
         self.model = loaded.model
         self.config = loaded.config
         self.weights_hash = loaded.weights_hash
-        self.words = loaded.words
+        self.words, self.rows = loaded.words, loaded.rows
         self.recipe = parse_recipe(loaded.config["recipe"], where="config.json")
         self.overrides: dict[str, Any] = {}
         """Settings that replace the defaults of the decoders that have them, in every `generate`."""
@@ -335,14 +337,12 @@ class Tonggan:
         """Return the caption that something is made of where this one is given."""
         return caption if self.completion is None else self.completion.of(caption)
 
-    def learned_from(self, content_hash: str, split: str) -> bool:
-        """Return whether a pack's rows of `split` are what this model was trained on, or one that it began from."""
-        trained = self.config.get("trained")
-        while trained:
-            if trained.get("data") == content_hash:
-                return split == self.recipe.data.train_split
-            trained = trained.get("before")
-        return False
+    def learned_from(self, pack: Pack, indices: np.ndarray) -> np.ndarray | None:
+        """Return which rows of a pack (rows,), bool, this model learned from, or one that it began from or was taught by; None where that is not known.
+
+        Rows are told by what is in them, so that a pack of another form (pictures of another size) has none.
+        """
+        return None if self.rows is None else np.isin(pack.digests(indices), self.rows)
 
     def notices(self, inputs: Any) -> list[str]:
         """Return what a user should know of inputs (a caption that is cut, say)."""
@@ -379,7 +379,7 @@ class Tonggan:
     def save_pretrained(self, folder: str | Path, *, dtype: Storage = "float32") -> None:
         """Write the model into a folder: config.json, model.safetensors, vocabulary, README.md. `dtype` is how weights are stored."""
         config = {name: value for name, value in self.config.items() if name not in ("format", "model", MEMORY_OF)}
-        save_model(Path(folder), self.model, config=config, card=model_card(self.config), dtype=dtype, words=self.words)
+        save_model(Path(folder), self.model, config=config, card=model_card(self.config), dtype=dtype, words=self.words, rows=self.rows)
 
 
 def _seeds(seed: int, seeds: Sequence[int] | None, *, count: int) -> list[int]:

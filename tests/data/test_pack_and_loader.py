@@ -139,6 +139,32 @@ def test_held_out_rows_are_apart(shapes: Path, tmp_path: Path) -> None:
     assert len(held) > 0
 
 
+def test_rows_are_held_out_by_what_is_in_them(shapes: Path, tmp_path: Path) -> None:
+    """Whatever stands before them, and rows that are alike together."""
+    shutil.copytree(shapes, tmp_path / "more")
+    lines = (shapes / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    shutil.copy(shapes / "red-bar.png", tmp_path / "more" / "twin.png")
+    twin = json.dumps({"file_name": "twin.png", "text": "a twin", "split": "train"})
+    (tmp_path / "more" / "metadata.jsonl").write_text("\n".join([twin, *reversed(lines)]), encoding="utf-8")
+    one, more = pack(shapes, out=tmp_path / "a"), pack(tmp_path / "more", out=tmp_path / "b")
+    for seed in range(8):
+        held = [{each.row(int(index)).file_name for index in hold_out(each, each.indices("train"), share=0.3, seed=seed)[1]} for each in (one, more)]
+        assert held[1] == held[0] | ({"twin.png"} if "red-bar.png" in held[0] else set())
+    assert len(hold_out(one, one.indices("train"), share=0.0, seed=0)[1]) == 0
+
+
+def test_rows_that_were_seen_before_are_not_held_out_while_there_are_others(shapes: Path, tmp_path: Path) -> None:
+    packed = pack(shapes, out=tmp_path / "pack")
+    rows = packed.indices("train")
+    seen, new = packed.digests(rows[:8]), rows[8:]
+    for share, count in ((0.2, 2), (0.9, len(new))):
+        _, held = hold_out(packed, rows, share=share, seed=0, seen=seen)
+        assert set(held) <= set(new)
+        assert len(held) == count
+    everything = hold_out(packed, rows, share=0.3, seed=0, seen=packed.digests(rows))[1]
+    assert everything.tolist() == hold_out(packed, rows, share=0.3, seed=0)[1].tolist()
+
+
 def test_broken_pictures_are_named_and_above_the_rate_refused(shapes: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     folder.mkdir()

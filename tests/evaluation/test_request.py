@@ -40,14 +40,30 @@ def test_a_card_is_repeated_figure_by_figure(card: Path, tmp_path: Path) -> None
     assert (found.column, found.key, found.before) == ("the model", "sharpness", other.value)
 
 
-def test_rows_that_the_model_was_trained_on_are_told(card: Path, drawer: Path) -> None:
+def test_rows_that_the_model_was_trained_on_are_told(card: Path, drawer: Path, shapes: Path, tmp_path: Path) -> None:
     judged = Card.load(card)
-    assert judged.warnings[0].startswith("The model was trained on these rows ('train')")
     model = Tonggan.from_pretrained(drawer)
-    assert not model.learned_from(judged.data.content_hash, "test")
-    assert not model.learned_from("0" * 64, "train")
-    model.config["trained"] = {"data": "other", "before": model.config["trained"]}
-    assert model.learned_from(judged.data.content_hash, "train")
+    packed = pack(shapes, framing=model.framing, out=tmp_path / "pack")
+    learned = model.learned_from(packed, packed.indices("train"))
+    assert learned is not None
+    names = {packed.row(int(index)).file_name for index in packed.indices("train")[learned]}
+    rows = [json.loads(line)["file_name"] for line in (card.parent / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    count = sum(name in names for name in rows)
+    assert count > 0
+    which = "these rows" if count == len(rows) else f"{count} of these 8 rows"
+    assert judged.warnings[0] == f"The model was trained on {which}: the figures say how well it remembers, not what it can do."
+
+
+def test_rows_are_known_under_other_names_in_another_data_set(drawer: Path, shapes: Path, tmp_path: Path) -> None:
+    model = Tonggan.from_pretrained(drawer)
+    for number, name in enumerate(("red-bar", "blue-frame", "red-square")):  # the last one is of the test split
+        shutil.copy(shapes / f"{name}.png", tmp_path / f"{number}.png")
+        (tmp_path / f"{number}.txt").write_text("a thing")
+    packed = pack(tmp_path, framing=model.framing, out=tmp_path / "pack")
+    learned = model.learned_from(packed, packed.indices("train"))
+    assert learned is not None
+    assert not learned[2]
+    assert learned[:2].any()
 
 
 def test_rows_and_page_name_the_seeds_of_the_best_of_several(card: Path) -> None:

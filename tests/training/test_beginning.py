@@ -1,11 +1,15 @@
+import re
 import shutil
 from io import StringIO
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
+from tonggan.data.pack import pack
 from tonggan.errors import UserError
 from tonggan.pipeline import Tonggan
 from tonggan.training.recipe import Recipe, parse_recipe, set_dotted
@@ -57,6 +61,33 @@ def test_a_run_begins_from_a_trained_model(small_recipe: Recipe, tmp_path: Path)
     foreign = changed(model__decoders__image__width=40, model__encoders__text__width=32, model__encoders__image__channels=[8, 8, 8])
     with pytest.raises(UserError, match="nothing can be taken over"):
         Run(foreign, tmp_path / "fourth", resume=False, console=QUIET)
+
+
+def test_rows_that_a_model_was_begun_from_are_known(small_recipe: Recipe, shapes: Path, tmp_path: Path) -> None:
+    """The second run learns from another split; the third from the first one's again, and has only its held-out rows to hold out."""
+    Run(small_recipe, tmp_path / "first", resume=False, console=QUIET).train()
+    settings = small_recipe.model_dump(mode="json")
+    set_dotted(settings, "initial", str(tmp_path / "first"))
+    set_dotted(settings, "data.train_split", "test")
+    Run(parse_recipe(settings, where="test"), tmp_path / "second", resume=False, console=QUIET).train()
+    first, second = (Tonggan.from_pretrained(tmp_path / name) for name in ("first", "second"))
+    packed = pack(shapes, framing=first.framing, out=tmp_path / "pack")
+    known = second.learned_from(packed, packed.indices("train"))
+    assert known is not None
+    assert known.tolist() == cast(np.ndarray, first.learned_from(packed, packed.indices("train"))).tolist()
+    set_dotted(settings, "initial", str(tmp_path / "second"))
+    set_dotted(settings, "data.train_split", "train")
+    set_dotted(settings, "data.hold_out_seed", 5)
+    third = Run(parse_recipe(settings, where="test"), tmp_path / "third", resume=False, console=QUIET)
+    assert set(third.data.held_rows) <= set(packed.digests(packed.indices("train")[~known]))
+    set_dotted(settings, "data.hold_out", 0.0)
+    everything = Run(parse_recipe(settings, where="test"), tmp_path / "all", resume=False, console=QUIET)
+    everything.train()
+    console = Console(file=StringIO(), width=300)
+    set_dotted(settings, "initial", str(tmp_path / "all"))
+    set_dotted(settings, "data.hold_out", 0.2)
+    Run(parse_recipe(settings, where="test"), tmp_path / "fourth", resume=False, console=console)
+    assert re.search(r"learned from (\d+) of the \1 rows held out", console.file.getvalue())
 
 
 def test_a_run_says_what_it_leaves_of_the_model_that_it_begins_from(small_recipe: Recipe, shapes: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tonggan.data.augment import LABELS, Augmentation
 from tonggan.data.order import mix, permuted, uniform
 from tonggan.data.pack import Pack, PackedRow
 from tonggan.data.preferences import Pairs, Preferences
+from tonggan.data.seen_rows import Rows
 from tonggan.data.windows import Shifted, Shifts, first_frames, middle_frame, windows_of
 from tonggan.errors import UserError
 from tonggan.modalities.image import to_float
@@ -129,12 +130,23 @@ def _pictures(pack: Pack, indices: np.ndarray) -> dict[str, Any]:
     return {"image": to_float(torch.from_numpy(pictures))}
 
 
-def hold_out(pack: Pack, indices: np.ndarray, *, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Part rows into (train, held out): a `share` of them, one at least of two or more, chosen by hash, the same whatever else is in the pack's other splits."""
-    drawn = uniform(mix(np.arange(len(indices), dtype=np.uint64) + np.uint64(seed) * np.uint64(1_000_003)))
-    held = drawn < share
-    if share > 0 and len(indices) > 1 and not held.any():
-        held[drawn.argmin()] = True
+def hold_out(pack: Pack, indices: np.ndarray, *, share: float, seed: int, seen: Rows | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Part rows into (train, held out): a `share` of them, one at least of two or more, chosen by a hash of what is in them.
+
+    So a row is held out or not whatever else the pack holds and wherever it stands, and rows that are alike go together. Where some of the rows were `seen` before, by a
+    model that is begun from, say, the others alone are held out: at most the share, and all of them if they are fewer.
+    """
+    digests = pack.digests(indices)
+    with np.errstate(over="ignore"):
+        drawn = uniform(mix(digests + np.uint64(seed) * np.uint64(1_000_003)))
+    new = np.ones(len(indices), dtype=bool) if seen is None else ~np.isin(digests, seen)
+    if share <= 0 or len(indices) < 2:
+        held = np.zeros(len(indices), dtype=bool)
+    elif new.all() or not new.any():
+        held = (drawn < share) | ((drawn == drawn.min()) & ~(drawn < share).any())
+    else:
+        most = np.sort(drawn[new])[: max(1, round(share * len(indices)))][-1]
+        held = new & (drawn <= most)
     return indices[~held], indices[held]
 
 

@@ -72,9 +72,9 @@ class BestOf:
         """SHA-256 of the weights."""
         return self.model.weights_hash
 
-    def learned_from(self, content_hash: str, split: str) -> bool:
-        """Return whether a pack's rows of `split` are what the model was trained on."""
-        return self.model.learned_from(content_hash, split)
+    def learned_from(self, pack: Pack, indices: np.ndarray) -> np.ndarray | None:
+        """Return which rows of a pack the model learned from."""
+        return self.model.learned_from(pack, indices)
 
     def settings(self) -> dict[str, Any]:
         """Return the model's settings, and `best_of`."""

@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from tonggan.data.pack import Pack
 from tonggan.evaluation.card import Card, Column, DataFacts, Figure, Group, ModelFacts, NetFacts, SpeedFacts, column_of
 from tonggan.evaluation.drawing import Chosen
@@ -30,9 +32,17 @@ class Judged(Protocol):
 class Learner(Protocol):
     """A model that knows what it was trained on."""
 
-    def learned_from(self, content_hash: str, split: str) -> bool:
-        """Return whether a pack's rows of `split` are what it was trained on."""
+    def learned_from(self, pack: Pack, indices: np.ndarray) -> np.ndarray | None:
+        """Return which rows of a pack (rows,) it was trained on, None where that is not known."""
         ...
+
+
+def _remembered(model: Judged, pack: Pack, chosen: Chosen) -> list[str]:
+    """Say how many of the rows that are judged the model was trained on, where any are."""
+    learned = model.learned_from(pack, np.asarray([sample.index for sample in chosen.samples])) if isinstance(model, Learner) else None
+    count = 0 if learned is None else int(learned.sum())
+    which = "these rows" if count == len(chosen.samples) else f"{count:,} of these {len(chosen.samples):,} rows"
+    return [f"The model was trained on {which}: the figures say how well it remembers, not what it can do."] if count else []
 
 
 def new_card(
@@ -57,8 +67,6 @@ def new_card(
 ) -> Card:
     """Return the card of an evaluation of the rows `chosen`; making their outputs took so many `seconds`, `beside` are earlier cards to show beside."""
     count = len(chosen.samples)
-    known = isinstance(model, Learner) and model.learned_from(pack.content_hash, split)
-    told = [f"The model was trained on these rows ('{split}'): the figures say how well it remembers, not what it can do."] if known else []
     card = Card(
         arrow=arrow,
         model=ModelFacts(model.name, model.weights_hash, dict(settings)),
@@ -73,7 +81,7 @@ def new_card(
         machine=machine_facts(),
         versions=versions(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        warnings=(*told, *warnings),
+        warnings=(*_remembered(model, pack, chosen), *warnings),
         definitions={figure.name: FIGURES[figure.name].meaning for figure in figures},
         nets=tuple(nets),
         request=dict(request or {}),

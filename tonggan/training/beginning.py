@@ -9,6 +9,7 @@ import torch
 from tonggan.arithmetic import choose_device, choose_dtype
 from tonggan.data.augment import LABELS
 from tonggan.data.loader import Loader
+from tonggan.data.seen_rows import Rows, joined
 from tonggan.errors import UserError
 from tonggan.model import CrossModalModel, ends
 from tonggan.model_folder import Loaded, begin_from, load_model
@@ -81,6 +82,11 @@ def words_known(begun: Begun, loader: Loader) -> frozenset[str] | None:
     return None if initial.words is None else words_of(loader).union(initial.words)
 
 
+def seen_before(begun: Begun, beside: Loaded | None) -> Rows | None:
+    """Return the rows that a model's initial weights, and what stands beside it, learned from: none where it begins from nothing, None where they are not known."""
+    return joined(*(each.rows for each in (begun.initial, beside) if each is not None))
+
+
 def taken_over(recipe: Recipe, begun: Begun) -> list[str]:
     """Say of a fitted model what it has of the trained one that it began from, and what not; nothing where it began from none."""
     initial = begun.initial
@@ -102,6 +108,8 @@ def taken_over(recipe: Recipe, begun: Begun) -> list[str]:
             f"'{recipe.initial}' does {', '.join(arrows)}; {', '.join(lost)} is lost, for objectives.arrows of this recipe has it not. "
             "Begin with a recipe that has it to keep it."
         )
+    if initial.rows is None:
+        said.append(f"'{recipe.initial}' does not say which rows it learned from: it may know some of those that are held out here")
     return said
 
 

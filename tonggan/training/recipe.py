@@ -85,6 +85,8 @@ class DataConfig(Strict):
     """The split that is trained on."""
     hold_out: float = Field(default=0.02, ge=0, lt=1)
     """Share of the training split that is never trained on: held-out loss and the choice of the best checkpoint use it, so that test splits stay untouched."""
+    hold_out_seed: int = Field(default=0, ge=0)
+    """Which rows that are: the same at every `seed`, so that held-out losses of several compare."""
     max_broken_rate: float = Field(default=0.01, ge=0, le=1)
     """Share of files that may be unreadable; above it nothing is trained."""
     phrasings: dict[str, LanguageConfig] | None = None

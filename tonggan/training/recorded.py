@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from tonggan import __version__
+from tonggan.data.seen_rows import HELD, Rows, load_rows
 from tonggan.errors import UserError
 from tonggan.files import replacing
 from tonggan.training.checkpoint import checkpoint_folders
@@ -54,6 +55,16 @@ def check_resumed(asked: Recipe, out: Path) -> None:
         before, now = (getattr(each.monitor, name) for each in (kept, asked))
         if now != before:
             raise UserError(f"monitor.{name} is {now}, but the best of {out} so far was chosen with {before}. Leave it as it was.")
+
+
+def held_before(out: Path) -> Rows:
+    """Return the rows that the run in `out` holds out; raises `UserError` for one that an earlier version started, which did not write them down."""
+    held = load_rows(out / "assets", name=HELD)
+    if held is None:
+        raise UserError(
+            f"{out} does not say which rows it holds out: an earlier version started it. Begin another run from it: initial={out} and another --out."
+        )
+    return held
 
 
 def recorded_before(out: Path, read_from: ReadFrom) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tonggan import __version__
 from tonggan.arithmetic import choose_device
+from tonggan.data.seen_rows import HELD, joined, load_rows, save_rows
 from tonggan.errors import UserError, nearest
 from tonggan.latent.seen_words import load_words, save_words
 from tonggan.modalities import modalities
@@ -21,13 +22,25 @@ from tonggan.model_card import model_card
 from tonggan.model_folder import Loaded, save_model
 from tonggan.parts import Decoder
 from tonggan.progress import progress_bars
-from tonggan.training.beginning import Begun, begin, chosen_dtype, companion, fit, learner_of, notices, taken_over, total_samples, words_known
+from tonggan.training.beginning import (
+    Begun,
+    begin,
+    chosen_dtype,
+    companion,
+    fit,
+    learner_of,
+    notices,
+    seen_before,
+    taken_over,
+    total_samples,
+    words_known,
+)
 from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
 from tonggan.training.choice import Choice
 from tonggan.training.journal import Journal
 from tonggan.training.loop import StepReport
 from tonggan.training.recipe import Recipe, recipe_files
-from tonggan.training.recorded import check_resumed, record, recorded_before
+from tonggan.training.recorded import check_resumed, held_before, record, recorded_before
 from tonggan.training.sources import Data, check_there, open_data
 
 UNMEASURED = ("loss", "latest")
@@ -77,7 +90,9 @@ class Run:
         self.recipe = recipe
         check_there(recipe)
         begun = None if resume else begin(recipe)  # what is wrong with weights and objectives is said before anything is packed
-        self.data = open_data(recipe, cache=cache or out.parent / "packs", console=console)
+        beside = companion(recipe)
+        seen = None if begun is None else seen_before(begun, beside)
+        self.data = open_data(recipe, cache=cache or out.parent / "packs", console=console, seen=seen, kept=held_before(out) if resume else None)
         self.judge = judging(recipe, self.data) if judging and recipe.monitor.evaluate_every else None
         self._check_best_by(resume=resume)
         by = recipe.monitor.best_by
@@ -96,7 +111,8 @@ class Run:
                 f"arithmetic: {dtype}" + (", measured to be the best here; dtype=float32 is the same everywhere" if recipe.dtype == "auto" else "")
             )
             self.model = self._fitted(begun)
-        beside = companion(recipe)
+            save_rows(out / "assets", joined(seen, self.data.train_rows))
+            save_rows(out / "assets", self.data.held_rows, name=HELD)
         self.read_from = self._read_from(beside)
         self.learner = learner_of(self.model, recipe, beside=beside, total_samples=total_samples(recipe, self.data.count), dtype=dtype)
         if checkpoint is not None:
@@ -307,8 +323,9 @@ class Run:
         if self.before is not None:
             trained["before"] = self.before
         config = {"name": called(self.recipe, self.out), "recipe": self.recipe.model_dump(mode="json"), "trained": trained, "tonggan": __version__}
-        words = load_words(self.out / "assets")
-        save_model(folder, self.model, config=config, card=model_card(config), tensors=learner.average.state(), words=words)
+        assets = self.out / "assets"
+        words, rows = load_words(assets), load_rows(assets)
+        save_model(folder, self.model, config=config, card=model_card(config), tensors=learner.average.state(), words=words, rows=rows)
 
     def _preview(self) -> None:
         learner, batch = self.learner, self.data.previews

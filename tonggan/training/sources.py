@@ -13,12 +13,12 @@ from tonggan.data.forms import FORMS
 from tonggan.data.loader import Batch, Loader, Phrasings, batch_of, chosen_caption, hold_out, offered
 from tonggan.data.pack import Pack, ensure_pack
 from tonggan.data.preferences import Preferences, read_preferences
+from tonggan.data.seen_rows import Rows
 from tonggan.errors import UserError
 from tonggan.model import ends
 from tonggan.progress import counted, progress_bars
 from tonggan.training.recipe import Recipe
 
-"""What of a framing must be the same in a pack and in a recipe, by the modality of the pack."""
 FEW_HELD = 8
 """Rows below which a held-out loss is said to be of little worth."""
 
@@ -33,6 +33,10 @@ class Data:
     previews: Batch
     count: int
     watched: npt.NDArray[np.int64]
+    train_rows: Rows
+    """The rows that are learned from, by what is in them."""
+    held_rows: Rows
+    """The rows that are held out."""
     preferences: Preferences | None = None
     """All preferences, those that are held out included."""
     languages: Mapping[str, int] = field(default_factory=dict)
@@ -65,12 +69,21 @@ def open_pack(recipe: Recipe, *, cache: Path) -> Pack:
     return pack
 
 
-def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
-    """Open or make the pack of a recipe and part it into training and held-out rows."""
+def open_data(recipe: Recipe, *, cache: Path, console: Console, seen: Rows | None = None, kept: Rows | None = None) -> Data:
+    """Open or make the pack of a recipe and part it into training and held-out rows.
+
+    Rows that were `seen` by what the run begins from are not held out while there are others; `kept` are the rows held out so far by a run that goes on.
+    """
     pack = open_pack(recipe, cache=cache)
-    train, held = hold_out(pack, pack.indices(recipe.data.train_split), share=recipe.data.hold_out, seed=recipe.seed)
+    rows = pack.indices(recipe.data.train_split)
+    if kept is None:
+        train, held = hold_out(pack, rows, share=recipe.data.hold_out, seed=recipe.data.hold_out_seed, seen=seen)
+    else:
+        apart = np.isin(pack.digests(rows), kept)
+        train, held = rows[~apart], rows[apart]
     if len(train) == 0:
         raise UserError(f"split '{recipe.data.train_split}' of {recipe.data.path} has no rows to train on.")
+    held_rows = pack.digests(held)
     console.print(f"data: {counted(len(train), 'rows')} to train on, {len(held):,} held out, of {len(pack):,} in {pack.path}")
     if skipped := pack.facts.get("skipped"):
         console.print(
@@ -83,6 +96,11 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
     if 0 < len(held) < FEW_HELD:
         console.print(
             f"data: a held-out loss over {counted(len(held), 'rows')} says little of which average is best; data.hold_out is the share that is kept apart"
+        )
+    if seen is not None and (again := int(np.isin(held_rows, seen).sum())):
+        console.print(
+            f"data: what this run begins from learned from {again:,} of the {len(held):,} rows held out, for it learned from all that are here: "
+            "the held-out loss says how well it remembers them"
         )
     if not len(held):
         console.print("data: nothing is held out (data.hold_out): what is called held-out loss here is measured on rows that are trained on")
@@ -120,7 +138,18 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console) -> Data:
     captions = [chosen_caption(pack.row(int(i)), phrasings, 0) for i in chosen]
     few = fixed[:: max(1, len(fixed) // recipe.monitor.evaluate_rows)][: recipe.monitor.evaluate_rows]
     fixed_batches = [watched.batch(i * size) for i in range(batches)]
-    return Data(pack, loader, fixed_batches, batch_of(pack, chosen, captions), len(train), np.asarray(few), preferences, languages)
+    return Data(
+        pack,
+        loader,
+        fixed_batches,
+        batch_of(pack, chosen, captions),
+        len(train),
+        np.asarray(few),
+        pack.digests(train),
+        held_rows,
+        preferences,
+        languages,
+    )
 
 
 def _spoken(pack: Pack, rows: npt.NDArray[np.int64], phrasings: Phrasings | None) -> dict[str, tuple[int, str]]:
@@ -159,6 +188,6 @@ def open_preferences(recipe: Recipe, *, console: Console) -> tuple[Preferences, 
         return None, None, None
     source, target = ends(recipe.objectives.trained()[0])
     every = read_preferences(Path(prefer.preferences), source=source, target=target, framing=recipe.data.framing)
-    learned, held = every.hold_out(prefer.hold_out, seed=recipe.seed)
+    learned, held = every.hold_out(prefer.hold_out, seed=recipe.data.hold_out_seed)
     console.print(f"preferences: {len(learned):,} to learn from, {len(held):,} held out; {every.others:,} of other arrows left out")
     return every, learned, held if len(held) else learned
