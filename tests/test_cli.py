@@ -211,7 +211,7 @@ def test_pages_that_fail_are_counted_and_the_others_are_done(tonggan: Tonggan, t
         def generate(self, pictures: list[Image.Image], **_: object) -> list[Caption]:
             return [Caption("a red square", score=-0.1) for _ in pictures]
 
-    monkeypatch.setattr("tonggan.pipeline.Tonggan.from_pretrained", lambda name: Sayer())
+    monkeypatch.setattr("tonggan.pipeline.Tonggan.from_pretrained", lambda name, **_: Sayer())
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
     for name, content in {"a": '<img src="red.png">', "b": '<meta charset="utf-8">é', "c": '<img src="red.png">'}.items():
         (tmp_path / f"{name}.html").write_bytes(content.encode("latin-1"))

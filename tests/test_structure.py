@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"cli"},
     {"cli_votes", "cli_data", "cli_describe", "cli_evaluate"},
+    {"cli_options"},
     {"serving"},
     {"feedback"},
     {"alt_text", "searching", "sound_of_words"},
@@ -18,7 +19,7 @@ LEVELS = [
     {"choosing", "completion", "sound_windows", "training"},
     {"model_folder", "model_card", "players"},
     {"judges"},
-    {"model"},
+    {"model", "plugins"},
     {"goals"},
     {"decoders", "encoders", "discriminators"},
     {"parts"},

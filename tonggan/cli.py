@@ -15,6 +15,7 @@ from tonggan import __version__
 from tonggan.cli_data import data_app
 from tonggan.cli_describe import alt_text, describe, index, label, search
 from tonggan.cli_evaluate import compare, evaluate
+from tonggan.cli_options import TrustCode
 from tonggan.cli_votes import arena, votes_app
 from tonggan.errors import UserError
 from tonggan.progress import counted, progress_bars, warn
@@ -168,6 +169,7 @@ def draw(
     n: Annotated[int, typer.Option("-n", min=1, help="How many pictures.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Picture i is drawn from seed + i.")] = 0,
     model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+    trust_code: TrustCode = False,
     guidance_scale: Annotated[float | None, typer.Option(help="How closely the caption is followed; 1 is unguided.")] = None,
     num_inference_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the solver.")] = None,
     smoothing: Annotated[
@@ -231,7 +233,7 @@ def draw(
         best_of=best_of,
         reward=reward,
     )
-    loaded = Tonggan.from_pretrained(model)
+    loaded = Tonggan.from_pretrained(model, trust_code=trust_code)
     if as_written:
         loaded.completion = None
     if captions is not None:
@@ -263,6 +265,7 @@ def sound(
     model: Annotated[
         str | None, typer.Option(help="A model that ships, a model folder, or a run. Default: foley-fast, of words alone spoken-digits.")
     ] = None,
+    trust_code: TrustCode = False,
     guidance_scale: Annotated[
         float | None, typer.Option(help="How closely what is seen is followed, or words without a clip; 1 is unguided.")
     ] = None,
@@ -290,7 +293,7 @@ def sound(
     if clip is None and prompt_guidance_scale is not None:
         raise UserError("--prompt-guidance-scale is for a prompt beside a clip; how closely words alone are followed says --guidance-scale.")
     request = Request(seed=seed, settings=_chosen(wishes), mix=mix, keep_original=keep_original, prompt=prompt)
-    loaded = Tonggan.from_pretrained(model or ("spoken-digits" if clip is None else "foley-fast"))
+    loaded = Tonggan.from_pretrained(model or ("spoken-digits" if clip is None else "foley-fast"), trust_code=trust_code)
     if clip is None:
         for path in sound_words(loaded, output or Path("out/sound.wav"), n=n, request=request, warn=warn, preview=preview):
             print(path)
@@ -309,12 +312,15 @@ def morph(
     frames: Annotated[int, typer.Option(min=2, help="Pictures from one end to the other.")] = 24,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="All pictures are drawn from this seed.")] = 0,
     model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+    trust_code: TrustCode = False,
 ) -> None:
     """Draw a walk through the shared space from one caption or picture to another, and back, as an animation."""
     from tonggan.drawing import Request, draw_morph
     from tonggan.pipeline import Tonggan
 
-    print(draw_morph(Tonggan.from_pretrained(model), first, second, output, frames=frames, request=Request(seed=seed), warn=warn))
+    print(
+        draw_morph(Tonggan.from_pretrained(model, trust_code=trust_code), first, second, output, frames=frames, request=Request(seed=seed), warn=warn)
+    )
 
 
 for verb in (describe, label, alt_text, index, search):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tonggan.cli_options import TrustCode
 from tonggan.errors import DiskFullError, UserError
 from tonggan.progress import counted, progress_bars, warn
 from tonggan.strict import LARGEST_SEED
@@ -18,6 +19,7 @@ def describe(
     n: Annotated[int, typer.Option("-n", min=1, help="Sentences a file: the likeliest, then others.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the others.")] = 0,
     model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+    trust_code: TrustCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
 ) -> None:
     """Say what is to be seen in pictures or heard in sounds, with the mean log-probability of the words."""
@@ -26,7 +28,7 @@ def describe(
     from tonggan.pipeline import Tonggan
 
     named = [line.rstrip("\n") for line in sys.stdin] if files == ["-"] else files
-    loaded = Tonggan.from_pretrained(model)
+    loaded = Tonggan.from_pretrained(model, trust_code=trust_code)
     found = files_in([Path(name) for name in named if name], described_endings(loaded))
     failed = 0
     with progress_bars() as show:
@@ -47,6 +49,7 @@ def label(
     out: Annotated[Path | None, typer.Option(help="The table to write (default: metadata.jsonl in the folder).")] = None,
     language: Annotated[str | None, typer.Option(help="Language of the sentences.")] = None,
     model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+    trust_code: TrustCode = False,
 ) -> None:
     """Make a data set of a folder: a sentence for each file in metadata.jsonl. Called again it goes on where it stopped."""
     from tonggan.describing import describe as say
@@ -55,7 +58,7 @@ def label(
 
     table = out or folder / "metadata.jsonl"
     _refuse_replacing(folder, table)
-    loaded = Tonggan.from_pretrained(model)
+    loaded = Tonggan.from_pretrained(model, trust_code=trust_code)
     found = files_in([folder], described_endings(loaded))
     with progress_bars() as show:
         written, problems = write_rows(lambda files: say(loaded, files, language=language, progress=show), found, table, root=folder)
@@ -85,12 +88,13 @@ def alt_text(
     write: Annotated[bool, typer.Option("--write", help="Write them into the pages; a backup of each is kept.")] = False,
     language: Annotated[str | None, typer.Option(help="Language of the texts.")] = None,
     model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+    trust_code: TrustCode = False,
 ) -> None:
     """Find pictures without alternative text in HTML pages and write one; an empty alt="" means decoration and stays."""
     from tonggan.alt_text import look_through, pages_in, write_alternatives
     from tonggan.pipeline import Tonggan
 
-    pages, loaded = pages_in(path), Tonggan.from_pretrained(model)
+    pages, loaded = pages_in(path), Tonggan.from_pretrained(model, trust_code=trust_code)
     settings = {"language": language} if language else {}
     root = path if path.is_dir() else path.parent
     failed = 0
@@ -114,12 +118,13 @@ def alt_text(
 def index(
     source: Annotated[Path, typer.Argument(help="A folder of pictures, or a text file with a caption a line.")],
     model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+    trust_code: TrustCode = False,
 ) -> None:
     """Make a folder or a file ready for searching, or bring its index up to date; `search` does so, too."""
     from tonggan.pipeline import Tonggan
     from tonggan.searching import SearchIndex
 
-    made = SearchIndex(source, Tonggan.from_pretrained(model))
+    made = SearchIndex(source, Tonggan.from_pretrained(model, trust_code=trust_code))
     with progress_bars() as show:
         added, removed = made.refresh(show)
     for problem in made.problems.values():
@@ -134,6 +139,7 @@ def search(
     k: Annotated[int, typer.Option("-k", min=1, help="How many are shown.")] = 10,
     sheet: Annotated[Path | None, typer.Option(help="A PNG of the pictures found, too.")] = None,
     model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+    trust_code: TrustCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
 ) -> None:
     """Find pictures by words or by a picture, and captions by either, nearest first, with the cosine."""
@@ -149,7 +155,7 @@ def search(
     if sheet is not None and not source.is_dir():
         raise UserError("--sheet shows pictures; captions are searched here. Leave it out.")
     wanted = check_caption(query) if query is not None else open_picture(Path(like or ""))
-    searched = SearchIndex(source, Tonggan.from_pretrained(model))
+    searched = SearchIndex(source, Tonggan.from_pretrained(model, trust_code=trust_code))
     with progress_bars() as show:
         searched.refresh(show)
     for problem in searched.problems.values():

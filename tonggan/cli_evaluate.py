@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tonggan.cli_options import TrustCode
 from tonggan.errors import UserError
 from tonggan.progress import progress_bars
 from tonggan.strict import LARGEST_SEED
@@ -56,6 +57,7 @@ def evaluate(
     references: Annotated[int | None, typer.Option(min=0, help="As in draw.")] = None,
     smoothing: Annotated[float | None, typer.Option(min=0, help="As in draw.")] = None,
     best_of: Annotated[int, typer.Option(min=1, help="As in draw: so many pictures a caption, of which the nearest to it is measured.")] = 1,
+    trust_code: TrustCode = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier evaluation in the folder.")] = False,
 ) -> None:
     """Draw a split, describe it, or give it its sounds, and measure what was made against the ground truth; or repeat what a card says."""
@@ -66,10 +68,10 @@ def evaluate(
     if out is not None and not overwrite:
         check_unused(out)
     if repeat is not None:
-        given = [name for name in context.params if _is_given(context, name) and name not in ("repeat", "out", "download", "overwrite")]
+        given = [name for name in context.params if _is_given(context, name) and name not in ("repeat", "out", "download", "trust_code", "overwrite")]
         if given:
             raise UserError(f"--repeat takes {' and '.join(name.replace('_', '-') for name in given)} from the card: leave that out.")
-        _repeat(repeat, out=out, download=download)
+        _repeat(repeat, out=out, download=download, trust_code=trust_code)
         return
     if model is None or data is None or out is None:
         missing = [name for name, value in (("a model", model), ("--data", data), ("--out", out)) if value is None]
@@ -98,7 +100,7 @@ def evaluate(
     )
     cards = [Card.load(_card_file(path)) for path in beside or []]
     with progress_bars() as show:
-        card = judge(request, out=out, beside=cards, download=download, progress=show)
+        card = judge(request, out=out, beside=cards, download=download, trust_code=trust_code, progress=show)
     _tell(card, out)
 
 
@@ -107,7 +109,7 @@ def _is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _repeat(path: Path, *, out: Path | None, download: bool) -> None:
+def _repeat(path: Path, *, out: Path | None, download: bool, trust_code: bool) -> None:
     from tonggan.evaluation.card import Card
     from tonggan.evaluation.circumstances import differing, surroundings
     from tonggan.evaluation.request import INTERVAL_TOLERANCE, RELATIVE_TOLERANCE, repeat
@@ -119,7 +121,7 @@ def _repeat(path: Path, *, out: Path | None, download: bool) -> None:
         raise UserError(f"{folder} holds the card that is repeated: choose another folder with --out.")
     before = Card.load(file)
     with progress_bars() as show:
-        card, count, strayed = repeat(before, out=folder, download=download, progress=show)
+        card, count, strayed = repeat(before, out=folder, download=download, trust_code=trust_code, progress=show)
     _tell(card, folder)
     for name, (then, now) in differing([before, card], surroundings).items():
         print(f"{name}: {then} then, {now} now")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from tonggan.cli_options import TrustCode
 from tonggan.errors import UserError
 from tonggan.progress import progress_bars
 from tonggan.strict import LARGEST_SEED
@@ -36,6 +37,7 @@ def arena(
     on_demand: Annotated[bool, typer.Option("--on-demand", help="Make outputs when a voter comes to them, not beforehand.")] = False,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets phones of the same network in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.")] = 8000,
+    trust_code: TrustCode = False,
 ) -> None:
     """Serve a page on which people vote, blind, between the outputs of models."""
     from tonggan.pipeline import Tonggan
@@ -50,7 +52,7 @@ def arena(
         raise UserError("an arena needs two different models or more: --models A B.")
     asked = read_prompts(prompts, modalities_of(arrow)[0])
     waiting = listen(host, port)
-    loaded = {name: Tonggan.from_pretrained(name) for name in names}
+    loaded = {name: Tonggan.from_pretrained(name, trust_code=trust_code) for name in names}
     store = _new_store(out, votes)
     contest = Contest(loaded, asked, out, store, arrow=arrow, seed=seed)
     if not on_demand:
@@ -110,6 +112,7 @@ def export(
 def learn(
     preferences: Annotated[Path, typer.Argument(help="What 'votes export' wrote.")] = Path("out/preferences/train.jsonl"),
     model: Annotated[str, typer.Option(help="The model whose outputs are to be judged: one that ships, a model folder, or a run.")] = "emoji-64",
+    trust_code: TrustCode = False,
     output: Annotated[Path, typer.Option("-o", "--output", help="The file of the reward head.")] = Path("out/reward.safetensors"),
     arrow: Annotated[str, typer.Option(help="What is judged.")] = "text->image",
 ) -> None:
@@ -118,7 +121,7 @@ def learn(
     from tonggan.pipeline import Tonggan
 
     with progress_bars() as show:
-        learned = learn_reward(Tonggan.from_pretrained(model), preferences, output, arrow=arrow, progress=show)
+        learned = learn_reward(Tonggan.from_pretrained(model, trust_code=trust_code), preferences, output, arrow=arrow, progress=show)
     held = f"{learned.held_out_agreed:.0%} of {learned.held_out} held out" if learned.held_out else "none was held out, for there is one prompt alone"
     print(f"{output}: prefers what people did in {learned.agreed:.0%} of the {learned.preferences} it learned from, {held}")
 

@@ -37,6 +37,7 @@ def model_card(config: Mapping[str, Any]) -> str:
         *([f"| vocoder | by itself, {trained['voice']['samples']:,} samples in {trained['voice']['hours']:g} hours |"] if "voice" in trained else []),
         *_memory_line(recipe),
         *_prompt_line(recipe),
+        *_code_line(recipe),
         "",
         *_figures(config.get("figures", ())),
         "The weights are the exponential moving average. `config.json` holds the resolved recipe and rebuilds the model.",
@@ -117,6 +118,11 @@ def _prompt_line(recipe: Mapping[str, Any]) -> list[str]:
         if prompt and any(target == name and source != prompt for source, target in ways)
     )
     return [f"| prompt | {told} |"] if told else []
+
+
+def _code_line(recipe: Mapping[str, Any]) -> list[str]:
+    named = ", ".join(f"`{name.rpartition('/')[2]}`" for name in recipe.get("plugins", ()))
+    return [f"| code of its own | {named}: read it; it is run with `--trust-code` (in Python `trust_code=True`) alone |"] if named else []
 
 
 def _figures(evaluations: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,9 +1,9 @@
-"""A model on disk: config.json, model.safetensors, what the parts keep beside, and a card. Nothing in it is ever unpickled."""
+"""A model on disk: config.json, model.safetensors, what the parts keep beside, and a card. Nothing is unpickled; code in it is run by leave alone."""
 
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from tonggan.files import replacing
 from tonggan.latent.seen_words import load_words, save_words
 from tonggan.model import CrossModalModel, ModelConfig
 from tonggan.parts import Part
+from tonggan.plugins import import_kept, save_code
 
 FORMAT = 1
 Storage = Literal["float32", "float16", "int8"]
@@ -41,6 +42,8 @@ class Loaded:
     """The words that its captions had; None where its folder has no list of them."""
     rows: Rows | None = None
     """The rows that it learned from, whatever it began from included; None where its folder has no list of them."""
+    code: Mapping[str, bytes] = field(default_factory=dict)
+    """The files of its plugins, by name."""
 
 
 def shipped_models() -> dict[str, Path]:
@@ -102,14 +105,16 @@ def save_model(
     dtype: Storage = "float32",
     words: Collection[str] | None = None,
     rows: Rows | None = None,
+    code: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write a model folder, each file beside and then renamed. `tensors` (by parameter name) replace the live weights; `dtype` is how they are stored;
-    `words` are those that its captions had, `rows` those that it learned from, where they are known."""
+    `words` are those that its captions had, `rows` those that it learned from, where they are known; `code` are the files of its plugins, by name."""
     folder.mkdir(parents=True, exist_ok=True)
     stored = packed(dict(model.state_dict()) | dict(tensors or {}), dtype)
     model.save_assets(folder)
     save_words(folder, words)
     save_rows(folder, rows)
+    save_code(folder, code or {})
     # All are written before any is renamed, weights first and config.json last: where a model is written over, old and new lie side by side for a moment
     # alone, and the hash of the weights in config.json tells that all of the model is there, unharmed.
     with replacing(folder / "config.json") as facts, replacing(folder / "README.md") as readme, replacing(folder / "model.safetensors") as weights:
@@ -119,13 +124,14 @@ def save_model(
         facts.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def load_model(name: str, *, device: str = "cpu") -> Loaded:
-    """Read a model by name, folder or run, in evaluation mode, onto a device.
+def load_model(name: str, *, device: str = "cpu", trust_code: bool = False) -> Loaded:
+    """Read a model by name, folder or run, in evaluation mode, onto a device; plugins that it names are run with `trust_code` alone.
 
-    Raises `UserError` where it is missing, broken, of a newer format, or where weights and architecture differ.
+    Raises `UserError` where it is missing, broken, of a newer format, where weights and architecture differ, and as `import_kept` does.
     """
     folder = find_model(name)
     config = _read_config(folder)
+    code = import_kept(config.get("recipe", {}).get("plugins", []), folder, trust_code=trust_code)
     path = folder / "model.safetensors"
     if not path.is_file():
         raise UserError(f"{path} is missing: the folder holds no whole model. Copy it again.")
@@ -147,7 +153,8 @@ def load_model(name: str, *, device: str = "cpu") -> Loaded:
     model.load_assets(folder, memories=beside)
     remembered = (beside / memory.file for _, memory in sorted(model.memories.items()))
     digest = hashlib.sha256(b"".join(each.read_bytes() for each in (path, *remembered))).hexdigest()
-    return Loaded(model.to(torch.device(device)).to(memory_format=torch.channels_last).eval(), config, digest, load_words(folder), load_rows(folder))
+    loaded = model.to(torch.device(device)).to(memory_format=torch.channels_last).eval()
+    return Loaded(loaded, config, digest, load_words(folder), load_rows(folder), code)
 
 
 def begin_from(model: CrossModalModel, name: str) -> tuple[Loaded, list[Part]]:

@@ -38,7 +38,7 @@ class Tonggan:
         self.model = loaded.model
         self.config = loaded.config
         self.weights_hash = loaded.weights_hash
-        self.words, self.rows = loaded.words, loaded.rows
+        self.words, self.rows, self.code = loaded.words, loaded.rows, loaded.code
         self.recipe = parse_recipe(loaded.config["recipe"], where="config.json")
         self.overrides: dict[str, Any] = {}
         """Settings that replace the defaults of the decoders that have them, in every `generate`."""
@@ -46,12 +46,13 @@ class Tonggan:
         """How captions that leave something open are completed before something is made of them; None takes them as they are written."""
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, device: str = "auto") -> "Tonggan":
+    def from_pretrained(cls, name: str | Path, *, device: str = "auto", trust_code: bool = False) -> "Tonggan":
         """Load a model that ships (by name), a model folder or a run onto a device; `auto` is a GPU where PyTorch sees one, and else the CPU.
 
-        Raises `UserError` where the model is missing, broken or of another architecture, or the device is not there.
+        `trust_code` allows the Python code (plugins) that the folder brings or names to be run. Raises `UserError` where the model is missing, broken or of
+        another architecture, where it needs such code and may not run it, or the device is not there.
         """
-        return cls(load_model(str(name), device=choose_device(device)))
+        return cls(load_model(str(name), device=choose_device(device), trust_code=trust_code))
 
     @property
     def name(self) -> str:
@@ -379,7 +380,8 @@ class Tonggan:
     def save_pretrained(self, folder: str | Path, *, dtype: Storage = "float32") -> None:
         """Write the model into a folder: config.json, model.safetensors, vocabulary, README.md. `dtype` is how weights are stored."""
         config = {name: value for name, value in self.config.items() if name not in ("format", "model", MEMORY_OF)}
-        save_model(Path(folder), self.model, config=config, card=model_card(self.config), dtype=dtype, words=self.words, rows=self.rows)
+        card = model_card(self.config)
+        save_model(Path(folder), self.model, config=config, card=card, dtype=dtype, words=self.words, rows=self.rows, code=self.code)
 
 
 def _seeds(seed: int, seeds: Sequence[int] | None, *, count: int) -> list[int]:

@@ -63,8 +63,11 @@ class Deviation:
     now: float | None
 
 
-def judge(request: Request, *, out: Path, beside: Sequence[Card] = (), download: bool = False, progress: Show | None = None) -> Card:
-    """Evaluate by `request` into `out`; `beside` are earlier cards shown beside, `download` allows feature networks to be fetched.
+def judge(
+    request: Request, *, out: Path, beside: Sequence[Card] = (), download: bool = False, trust_code: bool = False, progress: Show | None = None
+) -> Card:
+    """Evaluate by `request` into `out`; `beside` are earlier cards shown beside, `download` allows feature networks to be fetched,
+    `trust_code` code that the model brings to be run.
 
     Raises `UserError` for an arrow that cannot be evaluated, settings that its decoder does not have, a feature network that cannot be had, and as
     `evaluate` does.
@@ -78,7 +81,7 @@ def judge(request: Request, *, out: Path, beside: Sequence[Card] = (), download:
     if others := sorted({card.arrow for card in beside} - {request.arrow}):
         raise UserError(f"--beside names cards of {' and '.join(others)}: they have no figure in common with {request.arrow}. Leave them out.")
     nets = load_nets(request.features, download=download)
-    model = Tonggan.from_pretrained(request.model)
+    model = Tonggan.from_pretrained(request.model, trust_code=trust_code)
     model.model.part(model.model.decoders, ends(request.arrow)[1], "decoder").settings_with(request.settings)
     model.overrides |= dict(request.settings)
     options: dict[str, Any] = {
@@ -117,7 +120,9 @@ def _pack_of(request: Request, model: Tonggan, out: Path, progress: Show | None)
     return pack
 
 
-def repeat(card: Card, *, out: Path, download: bool = False, progress: Show | None = None) -> tuple[Card, int, list[Deviation]]:
+def repeat(
+    card: Card, *, out: Path, download: bool = False, trust_code: bool = False, progress: Show | None = None
+) -> tuple[Card, int, list[Deviation]]:
     """Evaluate as `card` was, and return the new card, how many figures were compared, and those that differ by more than the tolerance.
 
     Raises `UserError` where the card does not say how it was made, and where model, data, rows or networks are others by their hashes.
@@ -128,11 +133,11 @@ def repeat(card: Card, *, out: Path, download: bool = False, progress: Show | No
         request = TypeAdapter(Request).validate_python(card.request)
     except ValidationError as error:
         raise UserError(f"the card's request cannot be read: {error.errors()[0]['msg']}.") from error
-    model = Tonggan.from_pretrained(request.model)
+    model = Tonggan.from_pretrained(request.model, trust_code=trust_code)
     # What can be known beforehand is: an evaluation may take hours.
     _refuse_other(f"'{request.model}' has other weights", card.model.weights_hash, model.weights_hash)
     _refuse_other(f"'{request.data}' holds other data", card.data.content_hash, _pack_of(request, model, out, progress).content_hash)
-    again = judge(request, out=out, download=download, progress=progress)
+    again = judge(request, out=out, download=download, trust_code=trust_code, progress=progress)
     pairs = {
         "rows": (card.data, again.data),
         "settings": (_plain(card.model.settings), _plain(again.model.settings)),

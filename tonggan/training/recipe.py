@@ -14,6 +14,7 @@ from tonggan.errors import UserError, nearest
 from tonggan.goals import ObjectivesConfig
 from tonggan.modalities import Framing
 from tonggan.model import ModelConfig
+from tonggan.plugins import beside, import_plugins
 from tonggan.strict import LARGEST_SEED, Strict, explain
 
 
@@ -208,6 +209,8 @@ class Recipe(Strict):
 
     name: str
     """What the model is called."""
+    plugins: tuple[str, ...] = ()
+    """Your own parts: modules that Python finds, and .py files beside the recipe file, imported before the rest is read."""
     initial: str | None = None
     """A model (by name or folder) whose encoders, decoders and space training starts from, as far as this one has the same."""
     refit: tuple[str, ...] = ()
@@ -289,7 +292,8 @@ def find_recipe(name: str) -> Path:
 def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False) -> Recipe:
     """Read a recipe by name or path, apply its smoke form and `a.b=c` overrides in that order; `base` names a recipe that it changes.
 
-    Raises `UserError` for a missing file, broken YAML, an unknown key (with the nearest one) or a value of the wrong type.
+    Its plugins are imported: they are code. Raises `UserError` for a missing file, broken YAML, an unknown key (with the nearest one), a value of the wrong
+    type, and as `import_plugins` does.
     """
     path = find_recipe(name)
     settings = _settings(path)
@@ -310,6 +314,7 @@ def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False
     given = {override.partition("=")[0] for override in overrides}
     _forget_source(settings, given)
     _forget_other_length(settings, given)
+    import_plugins(settings.get("plugins", []))
     return parse_recipe(settings, where=str(path), overrides=overrides)
 
 
@@ -323,6 +328,8 @@ def _settings(path: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise UserError(f"{path} is not YAML that can be read: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
         raise UserError(f"{path} is empty or not a list of settings. Start from one of: {', '.join(recipe_files())}.")
+    if "plugins" in settings:
+        settings["plugins"] = beside(settings["plugins"], path.parent)
     if "base" not in settings:
         return settings
     merged = _merged(_settings(find_recipe(str(settings.pop("base"))), above=(*above, path)), settings)

@@ -72,7 +72,7 @@ def recorded_before(out: Path, read_from: ReadFrom) -> dict[str, Any] | None:
     facts = json.loads((out / "run.json").read_text(encoding="utf-8"))
     for path, name, found in read_from:
         if facts.get(name, found) != found:
-            what = "weights" if name == "companion" else "data"
+            what = "weights" if name == "companion" else "code" if name.startswith("plugin ") else "data"
             raise UserError(f"{path} holds other {what} than {out} was started with; a resumed run must be the same run. Start a new one.")
     before: dict[str, Any] | None = facts.get("before")
     return before

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -21,6 +22,7 @@ from tonggan.model import CrossModalModel, ends
 from tonggan.model_card import model_card
 from tonggan.model_folder import Loaded, save_model
 from tonggan.parts import Decoder
+from tonggan.plugins import code_of, save_code
 from tonggan.progress import progress_bars
 from tonggan.training.beginning import (
     Begun,
@@ -99,6 +101,7 @@ class Run:
         self.choice = Choice(by, higher=by == "latest" or bool(self.judge and self.judge.higher.get(by)))
         self._hold()  # nothing is written before: what is refused leaves no folder
         self.before: dict[str, Any] | None = None
+        self.code = code_of(recipe.plugins)
         if begun is None:
             checkpoint = load_checkpoint(self.checkpoints)
             dtype = checkpoint.facts["dtype"]
@@ -144,6 +147,7 @@ class Run:
         """Return all that is learned from: (path, what it is, SHA-256); `beside` is the teacher or the reference."""
         recipe, objectives = self.recipe, self.recipe.objectives
         read = [(recipe.data.path, "data", self.data.pack.content_hash)]
+        read += [(name, f"plugin {name}", sha256(content).hexdigest()) for name, content in self.code.items()]
         if objectives.prefer is not None and self.data.preferences is not None:
             read.append((objectives.prefer.preferences, "preferences", self.data.preferences.digest))
         if beside is not None:
@@ -163,6 +167,7 @@ class Run:
         assets.mkdir(parents=True, exist_ok=True)
         begun.model.save_assets(assets)
         save_words(assets, words_known(begun, self.data.loader))
+        save_code(assets, self.code)
         return begun.model
 
     def train(self) -> None:
@@ -323,9 +328,9 @@ class Run:
         if self.before is not None:
             trained["before"] = self.before
         config = {"name": called(self.recipe, self.out), "recipe": self.recipe.model_dump(mode="json"), "trained": trained, "tonggan": __version__}
-        assets = self.out / "assets"
+        assets, tensors = self.out / "assets", learner.average.state()
         words, rows = load_words(assets), load_rows(assets)
-        save_model(folder, self.model, config=config, card=model_card(config), tensors=learner.average.state(), words=words, rows=rows)
+        save_model(folder, self.model, config=config, card=model_card(config), tensors=tensors, words=words, rows=rows, code=self.code)
 
     def _preview(self) -> None:
         learner, batch = self.learner, self.data.previews
