@@ -6,20 +6,27 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
+from tonggan.data.loader import Batch
 from tonggan.decoders import DECODERS
 from tonggan.encoders import ENCODERS
 from tonggan.errors import UserError
+from tonggan.goals import TERMS, DistilConfig, ObjectivesConfig
+from tonggan.model import CrossModalModel, ModelConfig
 from tonggan.model_folder import load_model
 from tonggan.pipeline import Tonggan
+from tonggan.players import check_objectives, check_used
 from tonggan.plugins import REGISTRIES, import_kept, import_plugins
 from tonggan.training.recipe import load_recipe
 from tonggan.training.run import Run
 
 TOUR = (Path(__file__).parents[1] / "docs" / "tour.md").read_text(encoding="utf-8").partition("# Your own parts")[2]
 EXAMPLE = {language: re.findall(rf"```{language}\n(.*?)```", TOUR, re.DOTALL)[0] for language in ("python", "yaml", "bash")}
+TERM = re.findall(r"`(TERMS\[.*?)`", TOUR)[0]
 SMALL = ["data.phrasings=null", "data.hold_out=0.2", "dtype=float32", "model.encoders.text.vocabulary=300", "model.encoders.text.width=64"]
 
 
@@ -146,6 +153,7 @@ def test_a_recipe_that_begins_from_a_model_with_code_names_it(trained: Path, sha
             "from tonggan.encoders import ENCODERS\nENCODERS['text_transformer'] = ENCODERS['image_transformer']",
             "'text_transformer', which exists already",
         ),
+        ("from tonggan.goals import TERMS\nTERMS['mine'] = 3.0", "the loss term 'mine', which is no function"),
         ("from tonggan.decoders import DECODERS\nDECODERS['mine'] = dict", "'mine', which is no class derived from Decoder"),
         ("from tonggan.encoders import ENCODERS\nfrom tonggan.parts import Encoder\nENCODERS['mine'] = Encoder", "a modality and a Config"),
         ("from tonggan.encoders import ENCODERS\nENCODERS['mine'] = ENCODERS['text_transformer']\n1 / 0", "fails in line 3: ZeroDivisionError"),
@@ -197,3 +205,42 @@ def test_a_models_plugin_is_looked_for_in_its_folder_alone(tmp_path: Path) -> No
     (tmp_path / "model").mkdir()
     with pytest.raises(UserError, match=r"model/mine\.py cannot be read"):
         import_kept(["../mine.py"], tmp_path / "model", trust_code=True)
+
+
+@pytest.fixture
+def drawn() -> tuple[CrossModalModel, Batch]:
+    """A small model, and four pictures with their captions."""
+    text = {"kind": "text_transformer", "width": 32, "layers": 1, "heads": 2, "vocabulary": 300}
+    decoders = {"image": {"kind": "image_deconv", "latent_width": 32, "channels": 8}}
+    config = {"encoders": {"text": text, "image": {"kind": "image_convolutional", "channels": [8]}}, "space": {"width": 32}, "decoders": decoders}
+    values = {"text": ["red", "green", "blue", "a bar"], "image": torch.rand(4, 3, 64, 64)}
+    model, batch = CrossModalModel(ModelConfig.model_validate(config)), Batch(values, values, np.arange(4))
+    model.fit(lambda: [batch])
+    return model, batch
+
+
+def test_the_tours_term_is_descended_by_its_weight(drawn: tuple[CrossModalModel, Batch], tmp_path: Path) -> None:
+    import_plugins(plugin(tmp_path, f"from tonggan.goals import TERMS\n{TERM}\n"))
+    model, batch = drawn
+    objectives = ObjectivesConfig(arrows={}, extra={"spread": 0.5, "unused": 0.0})
+    check_objectives(model, objectives)
+    assert model.can_learn(objectives)
+    loss = model.loss(batch, objectives, randomness=torch.Generator().manual_seed(0))
+    assert loss.terms.keys() == {"extra spread"}
+    spread = loss.detached()["extra spread"]
+    assert spread < 0
+    assert loss.detached()["loss"] == pytest.approx(0.5 * spread)
+    loss.total.backward()
+    assert any(parameter.grad is not None for parameter in model.encoders["image"].parameters())
+
+
+def test_a_term_that_is_unknown_or_no_number_is_one_line(drawn: tuple[CrossModalModel, Batch], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = drawn
+    objectives = ObjectivesConfig(extra={"spread": 0.5})
+    with pytest.raises(UserError, match="no plugin of this recipe has a term 'spread'"):
+        check_objectives(model, objectives)
+    monkeypatch.setitem(TERMS, "spread", lambda latents, batch, randomness: latents["image"].pooled)
+    with pytest.raises(UserError, match=r"objectives\.extra\.spread gives 4 x 32 numbers"):
+        model.loss(batch, objectives, randomness=torch.Generator())
+    with pytest.raises(UserError, match=r"objectives\.extra\.spread would have no effect"):
+        check_used(ObjectivesConfig(extra={"spread": 0.5}, distil=DistilConfig(teacher="emoji-64")))

@@ -1,12 +1,22 @@
 """What is descended: a recipe's section `objectives`."""
 
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 
+from tonggan.data.loader import Batch
 from tonggan.data.windows import Shifts
 from tonggan.discriminators.game import AdversarialConfig
+from tonggan.latent.record import Latent
 from tonggan.strict import Strict
+
+Term = Callable[[Mapping[str, Latent], Batch, torch.Generator], Tensor]
+"""The latents of a batch by modality, the batch, and the CPU generator of the step, from which alone random numbers come -> one number to be descended."""
+TERMS: dict[str, Term] = {}
+"""Loss terms of plugins, by the name that `objectives.extra` gives a weight."""
 
 
 class DistilConfig(Strict):
@@ -56,6 +66,8 @@ class ObjectivesConfig(Strict):
     shortest, the longest) earlier or later, so that the space knows synchrony. None for none."""
     kl: Weight = 0.0
     """Weight of the KL term of a variational space."""
+    extra: dict[str, Weight] = Field(default_factory=dict)
+    """Weights of your own terms, by the names that plugins put them into `TERMS` by; every encoder is run for them."""
     distil: DistilConfig | None = None
     """Train the decoder of the one arrow, and it alone, to do at once what a teacher does step by step."""
     prefer: PreferConfig | None = None
@@ -68,7 +80,7 @@ class ObjectivesConfig(Strict):
         for name in ("distil", "adversarial"):
             if self.prefer is not None and getattr(self, name) is not None:
                 raise ValueError(f"{name} and prefer are two goals for one decoder; leave out one")
-        if not self.trained() and not self.align:
+        if not self.trained() and not self.align and not self.added():
             raise ValueError("nothing would be learned: give an arrow, such as text->image, or align a weight above 0")
         if (alone := self.decoder_alone()) is not None and len(self.trained()) != 1:
             named = ", ".join(self.trained()) or "none"
@@ -88,6 +100,10 @@ class ObjectivesConfig(Strict):
     def trained(self) -> list[str]:
         """Return the arrows that are trained: those whose weight is above 0, in the recipe's order."""
         return [arrow for arrow, weight in self.arrows.items() if weight]
+
+    def added(self) -> dict[str, float]:
+        """Return the terms of plugins whose weight is above 0, with it."""
+        return {name: weight for name, weight in self.extra.items() if weight}
 
     def decoder_alone(self) -> str | None:
         """Return the section by which the decoder of the one arrow is trained, and it alone: `distil` or `prefer`; None where the whole model is."""

@@ -15,7 +15,7 @@ from tonggan.decoders import DECODERS
 from tonggan.discriminators.game import Game
 from tonggan.encoders import ENCODERS
 from tonggan.errors import UserError, nearest
-from tonggan.goals import ObjectivesConfig
+from tonggan.goals import TERMS, ObjectivesConfig
 from tonggan.latent.alignment import Alignment
 from tonggan.latent.memory import Memorable, Memory, MemoryConfig
 from tonggan.latent.record import Latent, References
@@ -86,6 +86,13 @@ def given(values: Mapping[str, Any], name: str) -> Any:
     if name not in values:
         raise UserError(f"the data has no {name}; it has {', '.join(values)}. Name other data, or parts and arrows that go with it.")
     return values[name]
+
+
+def _number(term: Tensor, name: str) -> Tensor:
+    """Return a plugin's term; raises `UserError` where it is not one number."""
+    if term.shape != ():
+        raise UserError(f"objectives.extra.{name} gives {' x '.join(map(str, term.shape))} numbers, where one is descended: return their mean.")
+    return term
 
 
 class CrossModalModel(nn.Module):
@@ -183,8 +190,8 @@ class CrossModalModel(nn.Module):
         if objectives.decoder_alone() is not None:
             decoder = cast(Decoder, self.decoders[ends(objectives.trained()[0])[1]])
             return decoder.listens and learns(decoder)
-        aligned = objectives.align > 0 and (learns(self.encoders) or learns(self.space))
-        return aligned or any(learns(self.decoders[target]) or self._leads(source, target) for source, target in map(ends, objectives.trained()))
+        placed = (objectives.align > 0 or bool(objectives.added())) and (learns(self.encoders) or learns(self.space))
+        return placed or any(learns(self.decoders[target]) or self._leads(source, target) for source, target in map(ends, objectives.trained()))
 
     def prompt_kind(self, source: str, target: str) -> str | None:
         """Return the modality of the prompts that may be given beside inputs on the way from `source` to `target`, None where none may."""
@@ -214,13 +221,13 @@ class CrossModalModel(nn.Module):
         return replace(latent, references=first.then(latent.references, room=room))
 
     def loss(self, batch: Batch, objectives: ObjectivesConfig, *, randomness: torch.Generator, game: Game | None = None) -> LossTerms:
-        """Return the loss of a batch: every arrow's, alignment, KL. Each encoder runs once, however many arrows use it.
+        """Return the loss of a batch: every arrow's, alignment, KL, and what plugins add. Each encoder runs once, however many arrows use it.
 
         In training, what the judged arrow makes is led before the `game`; in evaluation it is not, since what is said there changes with the discriminator.
         """
         heard = [way for way in map(ends, objectives.trained()) if self.hears(*way)]
         asked = {kind for way in heard if (kind := self.prompt_kind(*way)) is not None}
-        sources = {source for source, _ in heard} | asked | (set(self.encoders) if objectives.align else set())
+        sources = {source for source, _ in heard} | asked | (set(self.encoders) if objectives.align or objectives.added() else set())
         placed = {source: self.encode(given(batch.inputs, source), source, randomness=randomness) for source in sorted(sources)}
         terms: dict[str, Tensor] = {}
         weights: dict[str, float] = {}
@@ -242,14 +249,16 @@ class CrossModalModel(nn.Module):
             for name, term in part.terms.items():
                 terms[f"{arrow} {name}"] = term
                 weights[f"{arrow} {name}"] = objectives.arrows[arrow] * part.weights.get(name, 1.0)
+        latents = {name: each.latent for name, each in placed.items()}
         if objectives.align:
-            latents = {name: each.latent for name, each in placed.items()}
             terms["align"], weights["align"] = self._alignment(latents, torch.as_tensor(batch.indices)), objectives.align
             if objectives.align_time_shifts is not None and batch.shifted is not None:
                 terms["align in time"], weights["align in time"] = self._alignment_in_time(latents, batch.shifted, randomness), objectives.align
         if objectives.kl and placed:
             terms["kl"] = torch.stack([each.divergence for each in placed.values() if each.divergence is not None]).mean()
             weights["kl"] = objectives.kl
+        for name, weight in objectives.added().items():
+            terms[f"extra {name}"], weights[f"extra {name}"] = _number(TERMS[name](latents, batch, randomness), name), weight
         return LossTerms(terms, weights)
 
     def _told(self, placed: Mapping[str, Placed], batch: Batch, *, source: str, target: str, randomness: torch.Generator) -> Latent:

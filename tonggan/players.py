@@ -12,8 +12,8 @@ from tonggan.data.loader import Batch
 from tonggan.discriminators.features import FeatureDiscriminator
 from tonggan.discriminators.game import AdversarialConfig, Game
 from tonggan.discriminators.vitals import DISCRIMINATOR
-from tonggan.errors import UserError
-from tonggan.goals import DistilConfig, ObjectivesConfig, PreferConfig
+from tonggan.errors import UserError, nearest
+from tonggan.goals import TERMS, DistilConfig, ObjectivesConfig, PreferConfig
 from tonggan.judges import JUDGES, check_judged
 from tonggan.model import CrossModalModel, ends, given
 from tonggan.objectives.terms import Checkup, LossTerms
@@ -161,6 +161,9 @@ def check_objectives(model: CrossModalModel, objectives: ObjectivesConfig) -> No
         source, target = ends(arrow)
         model.part(model.encoders, source, "encoder")
         model.part(model.decoders, target, "decoder")
+    for name in objectives.added():
+        if name not in TERMS:
+            raise UserError(f"objectives.extra: no plugin of this recipe has a term '{name}'.{nearest(name, TERMS)}")
     if objectives.align and len(model.encoders) < 2:
         raise UserError("objectives.align needs two encoders or more; model.encoders has one.")
     if objectives.kl and not model.config.space.variational:
@@ -187,6 +190,7 @@ def check_used(objectives: ObjectivesConfig) -> None:
     if alone is None:
         return
     idle = [name for name in ("align", "align_time_shifts", "kl") if getattr(objectives, name)]
+    idle += [f"extra.{name}" for name in objectives.added()]
     if idle:
         raise UserError(
             f"objectives.{alone} trains a decoder alone, so {' and '.join(f'objectives.{name}' for name in idle)} would have no effect. "

@@ -1,4 +1,4 @@
-"""Parts from outside of the package: what a recipe names under `plugins` is imported, and registers its kinds in `ENCODERS` and `DECODERS`."""
+"""Parts from outside of the package: what a recipe names under `plugins` is imported, and registers what it has in `ENCODERS`, `DECODERS` and `TERMS`."""
 
 import importlib
 import sys
@@ -13,10 +13,15 @@ from tonggan.decoders import DECODERS
 from tonggan.encoders import ENCODERS
 from tonggan.errors import UserError
 from tonggan.files import replacing
+from tonggan.goals import TERMS
 from tonggan.parts import Decoder, Encoder, Part
 
-REGISTRIES: dict[str, tuple[dict[str, Any], type[Part]]] = {"encoder": (ENCODERS, Encoder), "decoder": (DECODERS, Decoder)}
-"""Where a plugin registers what, and what that has to be."""
+REGISTRIES: dict[str, tuple[dict[str, Any], type[Part] | None]] = {
+    "encoder kind": (ENCODERS, Encoder),
+    "decoder kind": (DECODERS, Decoder),
+    "loss term": (TERMS, None),
+}
+"""What a plugin registers where, and from what class it has to be derived; None for a function."""
 
 
 def beside(names: Any, folder: Path) -> list[str]:
@@ -27,7 +32,7 @@ def beside(names: Any, folder: Path) -> list[str]:
 def import_plugins(names: Any) -> None:
     """Import plugins, each once a process: modules that Python finds, and .py files.
 
-    Raises `UserError` for what is no list of names, and for a plugin that is missing, raises something, or registers a kind that exists or is no part.
+    Raises `UserError` for what is no list of names, and for a plugin that is missing, raises something, or registers what exists already or is no such thing.
     """
     for name in _checked(names):
         if _is_file(name):
@@ -137,11 +142,15 @@ def _registering(plugin: str, run: Callable[[], Any], *, module: str) -> None:
 def _misregistered(before: Mapping[str, Mapping[str, Any]]) -> str | None:
     """Return what is wrong with what was registered since `before`; None where nothing is."""
     for what, (registry, wanted) in REGISTRIES.items():
-        for kind, part in registry.items():
-            if before[what].get(kind, part) is not part:
-                return f"registers the {what} kind '{kind}', which exists already. Give it another name"
-            if not (isinstance(part, type) and issubclass(part, wanted) and hasattr(part, "modality") and hasattr(part, "Config")):
-                return f"registers the {what} kind '{kind}', which is no class derived from {wanted.__name__} with a modality and a Config"
+        for name, made in registry.items():
+            if before[what].get(name, made) is not made:
+                return f"registers the {what} '{name}', which exists already. Give it another name"
+            if wanted is None and not callable(made):
+                return f"registers the {what} '{name}', which is no function"
+            if wanted is not None and not (
+                isinstance(made, type) and issubclass(made, wanted) and hasattr(made, "modality") and hasattr(made, "Config")
+            ):
+                return f"registers the {what} '{name}', which is no class derived from {wanted.__name__} with a modality and a Config"
     return None
 
 

@@ -146,7 +146,7 @@ def untaught(recipe: Recipe, begun: Begun) -> list[str]:
     else:
         trained = [way for way in map(ends, objectives.trained()) if model.hears(*way)]  # a vocoder that learns alone listens to nothing
         learning = {source for source, _ in trained} | {kind for way in trained if (kind := model.prompt_kind(*way)) is not None}
-        learning |= set(model.encoders) if objectives.align else set()
+        learning |= set(model.encoders) if objectives.align or objectives.added() else set()
     return [name for name, encoder in model.encoders.items() if name not in learning and encoder not in begun.taken]
 
 
