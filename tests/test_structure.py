@@ -2,6 +2,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,15 @@ def test_links_and_files_named_exist(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!http)([^)#]+)", text):
         assert ((ROOT / name).parent / target).exists(), target
+
+
+def test_the_package_that_is_installed_has_all_its_files_and_says_that_it_is_typed() -> None:
+    package = ROOT / "tonggan"
+    given = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]["tonggan"]
+    installed = {path for pattern in given for path in package.glob(pattern)}
+    assert package / "py.typed" in installed
+    left = [path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc") and path not in installed]
+    assert left == []
 
 
 def test_both_readmes_have_the_same_commands() -> None:
