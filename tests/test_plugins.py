@@ -119,7 +119,7 @@ def test_nothing_that_a_model_brings_is_run_unless_it_is_allowed(trained: Path, 
 @pytest.mark.slow
 def test_a_model_says_which_code_it_was_trained_with_and_its_run_goes_on_with_no_other(trained: Path, shapes: Path, tmp_path: Path) -> None:
     config = json.loads((trained / "model" / "config.json").read_text(encoding="utf-8"))
-    assert config["recipe"]["plugins"] == ["parts/patches.py"]
+    assert config["recipe"]["plugins"] == ["patches.py"]  # beside it
     assert len(config["trained"]["plugin patches.py"]) == 64
     assert "`patches.py`: read it" in (trained / "model" / "README.md").read_text(encoding="utf-8")
     recipe = write_example(tmp_path)

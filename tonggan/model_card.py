@@ -121,7 +121,7 @@ def _prompt_line(recipe: Mapping[str, Any]) -> list[str]:
 
 
 def _code_line(recipe: Mapping[str, Any]) -> list[str]:
-    named = ", ".join(f"`{name.rpartition('/')[2]}`" for name in recipe.get("plugins", ()))
+    named = ", ".join(f"`{name}`" for name in recipe.get("plugins", ()))
     return [f"| code of its own | {named}: read it; it is run with `--trust-code` (in Python `trust_code=True`) alone |"] if named else []
 
 

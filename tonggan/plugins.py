@@ -41,9 +41,14 @@ def import_plugins(names: Any) -> None:
             _import(name)
 
 
+def kept(names: Iterable[str]) -> list[str]:
+    """Return plugins as the folder of a model names them: its files lie beside config.json, wherever they came from."""
+    return [PurePosixPath(name).name if _is_file(name) else name for name in names]
+
+
 def code_of(names: Iterable[str]) -> dict[str, bytes]:
     """Return what is in the .py files among plugins, by file name: what a model folder keeps of them."""
-    return {Path(name).name: _code(Path(name)) for name in names if _is_file(name)}
+    return {PurePosixPath(name).name: _code(Path(name)) for name in names if _is_file(name)}
 
 
 def save_code(folder: Path, code: Mapping[str, bytes]) -> None:
@@ -58,8 +63,8 @@ def import_kept(names: Any, folder: Path, *, trust_code: bool) -> dict[str, byte
 
     What this process has run already, by its content, needs no leave. Raises `UserError` where something else would be run and `trust_code` is not set.
     """
-    names = _checked(names)
-    files = {name: folder / PurePosixPath(name).name for name in names if _is_file(name)}
+    names = kept(_checked(names))
+    files = {name: folder / name for name in names if _is_file(name)}
     code = {name: _code(path) for name, path in files.items()}
     new = [str(files.get(name, name)) for name in names if (_module_name(code[name]) if name in code else name) not in sys.modules]
     if new and not trust_code:
@@ -72,7 +77,7 @@ def import_kept(names: Any, folder: Path, *, trust_code: bool) -> dict[str, byte
             _run(files[name], code[name])
         else:
             _import(name)
-    return {files[name].name: content for name, content in code.items()}
+    return code
 
 
 def _is_file(name: str) -> bool:
@@ -157,7 +162,7 @@ def _misregistered(before: Mapping[str, Mapping[str, Any]]) -> str | None:
 def _said(error: Exception, plugin: str) -> str:
     """Say why a plugin could not be imported, with the line of the file where it is one."""
     if isinstance(error, ModuleNotFoundError) and error.name and f"{plugin}.".startswith(f"{error.name}."):
-        return "cannot be found. Install it, or name the folder that it lies in in PYTHONPATH; the name of a file ends in .py"
+        return "cannot be found. Install it, or put its folder into PYTHONPATH; the name of a file ends in .py"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == plugin]
     at = f" in line {lines[-1]}" if lines else ""
     return f"fails{at}: {type(error).__name__}: {' '.join(str(error).split())}"

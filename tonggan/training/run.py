@@ -22,7 +22,7 @@ from tonggan.model import CrossModalModel, ends
 from tonggan.model_card import model_card
 from tonggan.model_folder import Loaded, save_model
 from tonggan.parts import Decoder
-from tonggan.plugins import code_of, save_code
+from tonggan.plugins import code_of, kept, save_code
 from tonggan.progress import progress_bars
 from tonggan.training.beginning import (
     Begun,
@@ -327,7 +327,8 @@ class Run:
             trained["best"] = {best_by: self.choice.figure(learner.best)}
         if self.before is not None:
             trained["before"] = self.before
-        config = {"name": called(self.recipe, self.out), "recipe": self.recipe.model_dump(mode="json"), "trained": trained, "tonggan": __version__}
+        recipe = self.recipe.model_dump(mode="json") | {"plugins": kept(self.recipe.plugins)}
+        config = {"name": called(self.recipe, self.out), "recipe": recipe, "trained": trained, "tonggan": __version__}
         assets, tensors = self.out / "assets", learner.average.state()
         words, rows = load_words(assets), load_rows(assets)
         save_model(folder, self.model, config=config, card=model_card(config), tensors=tensors, words=words, rows=rows, code=self.code)
