@@ -134,7 +134,7 @@ def hold_out(pack: Pack, indices: np.ndarray, *, share: float, seed: int, seen: 
     """Part rows into (train, held out): a `share` of them, one at least of two or more, chosen by a hash of what is in them.
 
     So a row is held out or not whatever else the pack holds and wherever it stands, and rows that are alike go together. Where some of the rows were `seen` before, by a
-    model that is begun from, say, the others alone are held out: at most the share, and all of them if they are fewer.
+    model that is begun from, say, the others alone are held out: all of them if they are fewer than the share.
     """
     digests = pack.digests(indices)
     with np.errstate(over="ignore"):
@@ -145,8 +145,8 @@ def hold_out(pack: Pack, indices: np.ndarray, *, share: float, seed: int, seen: 
     elif new.all() or not new.any():
         held = (drawn < share) | ((drawn == drawn.min()) & ~(drawn < share).any())
     else:
-        most = np.sort(drawn[new])[: max(1, round(share * len(indices)))][-1]
-        held = new & (drawn <= most)
+        count = max(int((drawn[new] < share).sum()), round(share * len(indices)), 1)
+        held = new & (drawn <= np.sort(drawn[new])[:count][-1])
     return indices[~held], indices[held]
 
 
