@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageOps
 
 from tonggan.data.pack import pack
 from tonggan.errors import UserError
@@ -15,7 +16,7 @@ from tonggan.evaluation.evaluate import evaluate
 from tonggan.evaluation.features import FeatureNet
 from tonggan.evaluation.inception import InceptionNet
 from tonggan.evaluation.paired import load_rows
-from tonggan.evaluation.request import Request, deviations, judge, repeat, tolerance
+from tonggan.evaluation.request import Request, deviations, judge, reference_split, repeat, tolerance
 from tonggan.evaluation.vision import VisionNet
 from tonggan.modalities import Framing
 from tonggan.pipeline import Tonggan
@@ -64,6 +65,31 @@ def test_rows_are_known_under_other_names_in_another_data_set(drawer: Path, shap
     assert learned is not None
     assert not learned[2]
     assert learned[:2].any()
+
+
+def test_copies_and_floors_are_sought_in_the_split_that_was_trained_on(drawer: Path, shapes: Path, tmp_path: Path) -> None:
+    data, model = tmp_path / "data", tmp_path / "model"
+    shutil.copytree(shapes, data)
+    table = data / "metadata.jsonl"
+    table.write_text(table.read_text().replace('"split": "train"', '"split": "first"'))
+    shutil.copytree(drawer / "model", model)
+    config = json.loads((model / "config.json").read_text())
+    config["recipe"]["data"]["train_split"] = "first"
+    (model / "config.json").write_text(json.dumps(config))
+    packed = pack(data, out=tmp_path / "pack")
+    for file in data.glob("*.png"):
+        ImageOps.invert(Image.open(file).convert("RGB")).save(file)
+
+    def judged(path: Path, name: str) -> Card:
+        return judge(Request(model=str(model), data=str(path), limit=2, settings={"num_inference_steps": 1}), out=tmp_path / "cards" / name)
+
+    own, other = judged(packed.path, "own"), judged(data, "other")
+    assert "random pictures of 'first'" in next(column.note for column in own.columns if column.name == "other real pictures")
+    assert "copy_rate" in {figure.name for figure in own.figures}
+    assert not any("reference rows" in warning for warning in own.warnings)
+    assert other.warnings[0].startswith("The reference rows ('first' of this data) are not what the model was trained on")
+    assert [reference_split(packed, name) for name in ("first", "none")] == ["first", "none"]  # it has no split 'train'
+    assert reference_split(pack(shapes, out=tmp_path / "shapes"), "none") == "train"
 
 
 def test_rows_and_page_name_the_seeds_of_the_best_of_several(card: Path) -> None:

@@ -100,6 +100,7 @@ def evaluate(
         pack=pack,
         chosen=chosen,
         split=split,
+        reference=reference,
         language=language,
         seconds=drawn.seconds,
         batch_size=batch_size,

@@ -14,6 +14,10 @@ from tonggan.evaluation.kinds import FIGURES
 from tonggan.evaluation.machine import machine_facts, versions
 
 
+LOOKED_AT = 2000
+"""Reference rows of which it is asked whether the model was trained on them."""
+
+
 class Judged(Protocol):
     """What a card says of a model."""
 
@@ -45,6 +49,20 @@ def _remembered(model: Judged, pack: Pack, chosen: Chosen) -> list[str]:
     return [f"The model was trained on {which}: the figures say how well it remembers, not what it can do."] if count else []
 
 
+def _other_reference(model: Judged, pack: Pack, reference: str) -> list[str]:
+    """Say where the reference rows, or most of them, are not what the model was trained on; nothing where that is not known."""
+    if not isinstance(model, Learner) or reference not in pack.facts["splits"]:
+        return []
+    rows = pack.indices(reference)
+    learned = model.learned_from(pack, rows[:: max(1, len(rows) // LOOKED_AT)])
+    if learned is None or learned.mean() > 0.5:
+        return []
+    return [
+        f"The reference rows ('{reference}' of this data) are not what the model was trained on: floors are of these rows, and copies of what it"
+        " learned from are not found."
+    ]
+
+
 def new_card(
     model: Judged,
     *,
@@ -53,6 +71,7 @@ def new_card(
     pack: Pack,
     chosen: Chosen,
     split: str,
+    reference: str,
     language: str = "",
     seconds: float,
     batch_size: int,
@@ -65,7 +84,10 @@ def new_card(
     beside: Sequence[Card] = (),
     request: Mapping[str, Any] | None = None,
 ) -> Card:
-    """Return the card of an evaluation of the rows `chosen`; making their outputs took so many `seconds`, `beside` are earlier cards to show beside."""
+    """Return the card of an evaluation of the rows `chosen`; making their outputs took so many `seconds`.
+
+    `reference` is the split that floors and copies were sought in, `beside` are earlier cards to show beside.
+    """
     count = len(chosen.samples)
     card = Card(
         arrow=arrow,
@@ -81,7 +103,7 @@ def new_card(
         machine=machine_facts(),
         versions=versions(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        warnings=(*_remembered(model, pack, chosen), *warnings),
+        warnings=(*_remembered(model, pack, chosen), *_other_reference(model, pack, reference), *warnings),
         definitions={figure.name: FIGURES[figure.name].meaning for figure in figures},
         nets=tuple(nets),
         request=dict(request or {}),

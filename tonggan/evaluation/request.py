@@ -84,9 +84,11 @@ def judge(
     model = Tonggan.from_pretrained(request.model, trust_code=trust_code)
     model.model.part(model.model.decoders, ends(request.arrow)[1], "decoder").settings_with(request.settings)
     model.overrides |= dict(request.settings)
+    pack = _pack_of(request, model, out, progress)
     options: dict[str, Any] = {
-        "pack": _pack_of(request, model, out, progress),
+        "pack": pack,
         "split": request.split,
+        "reference": reference_split(pack, model.recipe.data.train_split),
         "out": out,
         "seed": request.seed,
         "limit": request.limit,
@@ -104,6 +106,14 @@ def judge(
     if request.arrow in ("image->text", "audio->text"):
         return evaluate_sentences(model, **options, **seen, source=ends(request.arrow)[0], java=request.java)
     return evaluate(model if request.best_of == 1 else BestOf(model, request.best_of, request.seed), **options, **seen, nets=nets)
+
+
+def reference_split(pack: Pack, train_split: str) -> str:
+    """Return the split whose rows stand for what a model was trained on: `train_split` where the pack has it, else `train`.
+
+    Where the pack has neither it is `train_split` again: what needs such rows is left out then.
+    """
+    return next((name for name in (train_split, "train") if name in pack.facts["splits"]), train_split)
 
 
 def _pack_of(request: Request, model: Tonggan, out: Path, progress: Show | None) -> Pack:

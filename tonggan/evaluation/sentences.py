@@ -164,6 +164,7 @@ def evaluate_sentences(
         pack=pack,
         chosen=chosen,
         split=split,
+        reference=reference,
         language=language,
         seconds=seconds,
         batch_size=batch_size,

@@ -75,6 +75,7 @@ def evaluate_sounds(
         pack=pack,
         chosen=chosen,
         split=split,
+        reference=reference,
         seconds=seconds,
         batch_size=batch_size,
         figures=judged.figures,

@@ -102,6 +102,7 @@ def evaluate_sounds_of_words(
         pack=pack,
         chosen=chosen,
         split=split,
+        reference=reference,
         language=language,
         seconds=seconds,
         batch_size=batch_size,
