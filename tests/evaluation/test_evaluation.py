@@ -62,6 +62,18 @@ def test_a_perfect_drawer_gets_perfect_figures(shapes: Path, tmp_path: Path) -> 
         evaluate(Copyist(packed), pack=packed, split="tset", out=tmp_path / "other")
 
 
+def test_test_pictures_that_are_in_training_too_are_told(shapes: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(shapes, data)
+    shutil.copy(data / "red-bar.png", data / "red-square.png")  # of the splits train and test
+    packed, said = pack(data, out=tmp_path / "pack"), "1 of 4 ground truths are to the bit in the training rows ('train')"
+    card = evaluate(Copyist(packed), pack=packed, split="test", out=tmp_path / "out", shuffled=0)
+    assert [warning.startswith(said) for warning in card.warnings].count(True) == 1
+    for split in ("train", "test"):
+        apart = evaluate(Copyist(own := pack(shapes, out=tmp_path / split)), pack=own, split=split, out=tmp_path / "apart", shuffled=0)
+        assert not any("to the bit" in warning for warning in apart.warnings)
+
+
 def test_a_card_says_where_it_is_damaged_and_what_may_not_be_compared(shapes: Path, tmp_path: Path) -> None:
     packed = pack(shapes, out=tmp_path / "pack")
     first = evaluate(Copyist(packed), pack=packed, split="train", out=tmp_path / "a", shuffled=0)

@@ -109,6 +109,11 @@ def _reference_warnings(measured: Measured, count: int, *, split: str, reference
     found = []
     if known.split == split:
         found.append(f"The reference '{reference}' is the split itself: the floor of real pictures and the search for copies say nothing.")
+    elif measured.known_truths:
+        found.append(
+            f"{measured.known_truths:,} of {count:,} ground truths are to the bit in the training rows ('{reference}'): of them the figures say how well"
+            " the model remembers."
+        )
     if len(known.rows) < known.split_rows:
         found.append(f"Copies were searched among {len(known.rows):,} of {known.split_rows:,} training pictures: the rate may be too low.")
     if len(known.rows) < count:

@@ -59,6 +59,8 @@ class Measured:
     truth_clarity: Clarity
     looked_up: tuple[int, ...] = ()
     """Rows of the pack that `retrieved` are the features of."""
+    known_truths: int = 0
+    """Ground truths that are to the bit training pictures of other rows."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ def measure(
     """Return the features of drawn pictures and ground truths, and their neighbours."""
     truths = ruler.pack_features(pack, [sample.index for sample in chosen.samples], "ground truths")
     found = ruler.net.features(drawn.pictures, progress=ruler.named("drawn pictures"))
+    near_truths = nearest_training(truths, reference.features) if reference else None
     looked_up = nearest_captions(chosen, pack, reference, phrasings) if reference else []
     return Measured(
         drawn=found,
@@ -143,8 +146,15 @@ def measure(
         reseeded=reseeded,
         retrieved=reference.features[looked_up] if reference else None,
         nearness=nearest_training(found, reference.features) if reference else None,
-        truth_nearness=nearest_training(truths, reference.features) if reference else None,
+        truth_nearness=near_truths,
         clarity=clarity(drawn.pictures),
         truth_clarity=clarity([pack.pictures[sample.index] for sample in chosen.samples]),
         looked_up=tuple(reference.rows[place] for place in looked_up) if reference else (),
+        known_truths=_known(pack, chosen, [reference.rows[int(place)] for place in near_truths.nearest]) if reference and near_truths else 0,
     )
+
+
+def _known(pack: Pack, chosen: Chosen, nearest: Sequence[int]) -> int:
+    """Return how many ground truths are to the bit the picture of their `nearest` training row, where that is another row."""
+    pairs = ((sample.index, row) for sample, row in zip(chosen.samples, nearest, strict=True))
+    return sum(own != row and np.array_equal(pack.pictures[own], pack.pictures[row]) for own, row in pairs)
