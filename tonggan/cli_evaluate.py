@@ -21,6 +21,8 @@ OPTIONS_OF_ARROWS = {
     "tolerance_seconds": ("video->audio",),
 }
 """Options that mean something for some arrows only."""
+OF_MODELS = ("seed", "guidance_scale", "num_inference_steps", "dtype", "references", "smoothing", "best_of")
+"""Options that say how outputs are made."""
 
 
 def evaluate(
@@ -58,6 +60,23 @@ def evaluate(
     smoothing: Annotated[float | None, typer.Option(min=0, help="As in draw.")] = None,
     best_of: Annotated[int, typer.Option(min=1, help="As in draw: so many pictures a caption, of which the nearest to it is measured.")] = 1,
     trust_code: TrustCode = False,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            help="In place of a model: a folder with pictures of another system, named as the rows' files (whatever the ending), or 0001.png and on by"
+            " the rows of the split."
+        ),
+    ] = None,
+    captions: Annotated[
+        Path | None,
+        typer.Option(
+            help="In place of a model: a table with sentences of another system, columns file_name and text as 'tonggan label' writes them."
+        ),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(help="With --pictures or --captions: a model whose size, phrasings and training split are taken, so that its card compares."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier evaluation in the folder.")] = False,
 ) -> None:
     """Draw a split, describe it, or give it its sounds, and measure what was made against the ground truth; or repeat what a card says."""
@@ -73,9 +92,12 @@ def evaluate(
             raise UserError(f"--repeat takes {' and '.join(name.replace('_', '-') for name in given)} from the card: leave that out.")
         _repeat(repeat, out=out, download=download, trust_code=trust_code)
         return
-    if model is None or data is None or out is None:
-        missing = [name for name, value in (("a model", model), ("--data", data), ("--out", out)) if value is None]
+    judged = _judged(context, model, pictures, captions)
+    if judged is None or data is None or out is None:
+        missing = [name for name, value in (("a model", judged), ("--data", data), ("--out", out)) if value is None]
         raise UserError(f"{' and '.join(missing)} must be given, or a card with --repeat.")
+    if captions is not None and not _is_given(context, "arrow"):
+        arrow = "image->text"
     for name, arrows in OPTIONS_OF_ARROWS.items():
         if _is_given(context, name) and arrow not in arrows:
             raise UserError(f"--{name.replace('_', '-')} is for {' and '.join(arrows)}; {arrow} has no use for it. Leave it out.")
@@ -84,7 +106,7 @@ def evaluate(
     wishes: dict[str, object] = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "dtype": dtype}
     wishes |= {"references": references, "smoothing": smoothing}
     request = Request(
-        model=model,
+        model=model or "",
         data=str(data),
         split=split,
         arrow=arrow,
@@ -97,11 +119,27 @@ def evaluate(
         java=tuple(java or ()),
         truth="events" if truth == "events" else "sound",
         tolerance_seconds=tolerance_seconds,
+        pictures=str(pictures or ""),
+        captions=str(captions or ""),
+        like=like or "",
     )
     cards = [Card.load(_card_file(path)) for path in beside or []]
     with progress_bars() as show:
         card = judge(request, out=out, beside=cards, download=download, trust_code=trust_code, progress=show)
     _tell(card, out)
+
+
+def _judged(context: typer.Context, model: str | None, pictures: Path | None, captions: Path | None) -> str | Path | None:
+    """Return what is judged; raises `UserError` where it is not one thing, and for options that go with the other kind of it."""
+    named = [each for each in (model, pictures, captions) if each is not None]
+    if len(named) > 1:
+        raise UserError("a model, --pictures and --captions name what is judged: give one of them. --like names a model to compare with.")
+    if pictures is None and captions is None:
+        if _is_given(context, "like"):
+            raise UserError("--like is for --pictures and --captions. Leave it out.")
+    elif given := [f"--{name.replace('_', '-')}" for name in OF_MODELS if _is_given(context, name)]:
+        raise UserError(f"{' and '.join(given)} say how a model makes its outputs; those of another system are made. Leave that out.")
+    return named[0] if named else None
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

@@ -65,6 +65,8 @@ class ModelFacts:
     name: str
     weights_hash: str
     settings: dict[str, Any]
+    hashed: str = "weights"
+    """What the hash is of: the `outputs` of another system, whose weights are not here."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,8 @@ class Card:
     columns: tuple[Column, ...]
     beside: tuple[Column, ...]
     groups: tuple[Group, ...]
-    speed: SpeedFacts
+    speed: SpeedFacts | None
+    """None where outputs were made elsewhere."""
     machine: MachineFacts
     versions: dict[str, str]
     date: str

@@ -59,6 +59,8 @@ def net_told(net: NetFacts) -> str:
 
 def seeds_told(card: Card) -> str:
     """Return the seeds that the outputs were made from, and how many each row had."""
+    if card.model.hashed != "weights":
+        return "not known: made by another system"
     best_of = int(card.model.settings.get("best_of", 1))
     return f"{card.first_seed} to {card.first_seed + card.data.samples * best_of - 1}, {'one' if best_of == 1 else f'the best of {best_of}'} a row"
 
@@ -86,7 +88,7 @@ def _meanings(card: Card) -> list[str]:
 def _conditions(card: Card) -> list[str]:
     data, machine = card.data, card.machine
     facts = {
-        "model": f"{card.model.name}, weights SHA-256 {card.model.weights_hash}",
+        "model": f"{card.model.name}, {card.model.hashed} SHA-256 {card.model.weights_hash}",
         "settings": json.dumps(card.model.settings, ensure_ascii=False),
         "data": f"pack {data.content_hash}, {data.picture_size} pixels",
         "rows": f"{data.samples:,} of '{data.split}', SHA-256 of names, captions and order {data.rows_hash}; listed in rows.jsonl",
@@ -94,7 +96,8 @@ def _conditions(card: Card) -> list[str]:
         **{f"measured by {net.name}": net_told(net) for net in (card.features, *card.nets)},
         "machine": str(machine),
         "versions": ", ".join(f"{name} {version}" for name, version in card.versions.items()),
-        "speed": f"{card.speed.pictures_per_second:.2f} a second in batches of {card.speed.batch_size}",
     }
+    if card.speed is not None:
+        facts["speed"] = f"{card.speed.pictures_per_second:.2f} a second in batches of {card.speed.batch_size}"
     lines = [f"- {name}: {value}" for name, value in facts.items()]
     return [*lines, "", "```bash", f"tonggan evaluate --repeat {shlex.quote('card.json')}", "```"] if card.request else lines

@@ -30,7 +30,7 @@ def circumstances(card: Card) -> dict[str, str]:
     data = card.data
     asked = {name: card.request[name] for name in ASKED if name in card.request}
     return {
-        "weights": card.model.weights_hash[:HASH_LETTERS],
+        card.model.hashed: card.model.weights_hash[:HASH_LETTERS],
         **{name: _plain(value) for name, value in {**card.model.settings, **asked}.items()},
         "first seed": str(card.first_seed),
         "data": data.content_hash[:HASH_LETTERS],

@@ -19,6 +19,7 @@ from tonggan.evaluation.gallery import gallery
 from tonggan.evaluation.intervals import Numbers
 from tonggan.evaluation.measure import Measured, Ruler, measure, reference_pictures, reseeded_pictures, shuffled_pictures
 from tonggan.evaluation.new_card import new_card
+from tonggan.evaluation.others import OtherPictures
 from tonggan.evaluation.report import gallery_sections
 from tonggan.evaluation.retrieval import Ranks, ground_truth_ranks
 from tonggan.progress import Show
@@ -102,7 +103,7 @@ def evaluate(
         split=split,
         reference=reference,
         language=language,
-        seconds=drawn.seconds,
+        seconds=None if isinstance(model, OtherPictures) else drawn.seconds,
         batch_size=batch_size,
         figures=model_figures(measured, by_net),
         columns=columns(measured, by_net),

@@ -12,6 +12,7 @@ from tonggan.evaluation.card import Card, Column, DataFacts, Figure, Group, Mode
 from tonggan.evaluation.drawing import Chosen
 from tonggan.evaluation.kinds import FIGURES
 from tonggan.evaluation.machine import machine_facts, versions
+from tonggan.evaluation.others import Others, other_warning
 
 
 LOOKED_AT = 2000
@@ -42,7 +43,9 @@ class Learner(Protocol):
 
 
 def _remembered(model: Judged, pack: Pack, chosen: Chosen) -> list[str]:
-    """Say how many of the rows that are judged the model was trained on, where any are."""
+    """Say how many of the rows that are judged the model was trained on, where any are; or that outputs are another system's."""
+    if isinstance(model, Others):
+        return [other_warning(model)]
     learned = model.learned_from(pack, np.asarray([sample.index for sample in chosen.samples])) if isinstance(model, Learner) else None
     count = 0 if learned is None else int(learned.sum())
     which = "these rows" if count == len(chosen.samples) else f"{count:,} of these {len(chosen.samples):,} rows"
@@ -73,7 +76,7 @@ def new_card(
     split: str,
     reference: str,
     language: str = "",
-    seconds: float,
+    seconds: float | None,
     batch_size: int,
     figures: Sequence[Figure],
     columns: Sequence[Column],
@@ -84,14 +87,14 @@ def new_card(
     beside: Sequence[Card] = (),
     request: Mapping[str, Any] | None = None,
 ) -> Card:
-    """Return the card of an evaluation of the rows `chosen`; making their outputs took so many `seconds`.
+    """Return the card of an evaluation of the rows `chosen`; making their outputs took so many `seconds`, None where they were made elsewhere.
 
     `reference` is the split that floors and copies were sought in, `beside` are earlier cards to show beside.
     """
     count = len(chosen.samples)
     card = Card(
         arrow=arrow,
-        model=ModelFacts(model.name, model.weights_hash, dict(settings)),
+        model=ModelFacts(model.name, model.weights_hash, dict(settings), "outputs" if isinstance(model, Others) else "weights"),
         data=DataFacts(pack.content_hash, split, language, count, chosen.split_rows, chosen.hash(), pack.size),
         features=features,
         first_seed=chosen.samples[0].seed,
@@ -99,7 +102,7 @@ def new_card(
         columns=tuple(columns),
         beside=(),
         groups=tuple(groups),
-        speed=SpeedFacts(seconds, count / seconds, batch_size),
+        speed=None if seconds is None else SpeedFacts(seconds, count / seconds, batch_size),
         machine=machine_facts(),
         versions=versions(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),

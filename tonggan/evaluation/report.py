@@ -102,7 +102,8 @@ def _head(card: Card) -> list[str]:
     data = card.data
     what = f"rows ({data.language})" if data.language else "rows"
     of = f"{data.samples:,} {what}" if data.samples == data.split_rows else f"{data.samples:,} of {data.split_rows:,} {what}"
-    lead = f"{of} of the split '{data.split}', {card.speed.pictures_per_second:.1f} a second, {card.date[:10]}"
+    speed = f", {card.speed.pictures_per_second:.1f} a second" if card.speed else ""
+    lead = f"{of} of the split '{data.split}'{speed}, {card.date[:10]}"
     warnings = [f'<div class="warning">{escape(text)}</div>' for text in card.warnings]
     return [f"<h1>{escape(card.model.name)}</h1>", f'<p class="lead">{escape(card.arrow)} · {escape(lead)}</p>', *warnings]
 
@@ -186,13 +187,13 @@ def _conditions(card: Card) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in card.versions.items())
     return facts(
         [
-            ("model", f"{card.model.name}, weights {card.model.weights_hash}"),
+            ("model", f"{card.model.name}, {card.model.hashed} {card.model.weights_hash}"),
             ("settings", json.dumps(card.model.settings, ensure_ascii=False)),
             ("data", f"pack {data.content_hash}, pictures {data.picture_size}x{data.picture_size}"),
             ("rows", f"{data.rows_hash}, listed in rows.jsonl beside this page"),
             ("seeds", seeds_told(card)),
             *((net.name, net_told(net)) for net in (card.features, *card.nets)),
-            ("making", f"{speed.drawing_seconds:.1f} s in batches of {speed.batch_size}"),
+            *([("making", f"{speed.drawing_seconds:.1f} s in batches of {speed.batch_size}")] if speed else []),
             ("machine", str(card.machine)),
             ("versions", packages),
             ("date", card.date),

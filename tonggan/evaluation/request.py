@@ -3,23 +3,28 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from tonggan.data.forms import TIMES
-from tonggan.data.pack import Pack, ensure_pack
+from tonggan.data.pack import MAX_BROKEN_RATE, Pack, ensure_pack
 from tonggan.errors import UserError, nearest
 from tonggan.evaluation.card import Card, Column, Figure
 from tonggan.evaluation.curves import journal_of
-from tonggan.evaluation.drawing import BestOf
+from tonggan.evaluation.drawing import BestOf, choose
 from tonggan.evaluation.evaluate import evaluate
+from tonggan.evaluation.features import FeatureExtractor
 from tonggan.evaluation.hearing import Truth
 from tonggan.evaluation.nets import load_nets
+from tonggan.evaluation.others import OtherPictures, Others, other_pictures, other_sentences, pictures_in
 from tonggan.evaluation.sentences import evaluate_sentences
 from tonggan.evaluation.sounds import evaluate_sounds
 from tonggan.evaluation.sounds_of_words import evaluate_sounds_of_words
+from tonggan.modalities import AS_PACKED, Framing
+from tonggan.modalities.image import open_picture
 from tonggan.model import ends
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
@@ -51,6 +56,12 @@ class Request:
     """Metrics of sentences that need Java: `meteor`, `spice`."""
     truth: Literal["events", "sound"] = "sound"
     tolerance_seconds: float = 0.05
+    pictures: str = ""
+    """A folder of pictures of another system, which are judged in the place of a model's (`model` is empty)."""
+    captions: str = ""
+    """A table of sentences of another system, likewise."""
+    like: str = ""
+    """A model whose form of pictures, phrasings and training split are taken for outputs of another system, so that both cards compare."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,8 @@ def judge(
     if others := sorted({card.arrow for card in beside} - {request.arrow}):
         raise UserError(f"--beside names cards of {' and '.join(others)}: they have no figure in common with {request.arrow}. Leave them out.")
     nets = load_nets(request.features, download=download)
+    if request.pictures or request.captions:
+        return _judge_others(request, nets, out=out, beside=beside, trust_code=trust_code, progress=progress)
     model = Tonggan.from_pretrained(request.model, trust_code=trust_code)
     model.model.part(model.model.decoders, ends(request.arrow)[1], "decoder").settings_with(request.settings)
     model.overrides |= dict(request.settings)
@@ -106,6 +119,49 @@ def judge(
     if request.arrow in ("image->text", "audio->text"):
         return evaluate_sentences(model, **options, **seen, source=ends(request.arrow)[0], java=request.java)
     return evaluate(model if request.best_of == 1 else BestOf(model, request.best_of, request.seed), **options, **seen, nets=nets)
+
+
+def _judge_others(
+    request: Request, nets: Sequence[FeatureExtractor], *, out: Path, beside: Sequence[Card], trust_code: bool, progress: Show | None
+) -> Card:
+    """Evaluate what another system made of the rows."""
+    if request.arrow != ("text->image" if request.pictures else "image->text"):
+        raise UserError(f"pictures of another system are judged as text->image and its captions as image->text, not as {request.arrow}.")
+    pack, outputs, train_split = _others(request, out, progress, trust_code=trust_code)
+    options: dict[str, Any] = {
+        "pack": pack,
+        "split": request.split,
+        "reference": reference_split(pack, train_split),
+        "out": out,
+        "language": request.language,
+        "limit": request.limit,
+        "beside": beside,
+        "cache": out.parent / "features",
+        "request": _plain(asdict(request)),
+        "progress": progress,
+    }
+    if isinstance(outputs, OtherPictures):
+        return evaluate(outputs, **options, nets=nets, shuffled=0)
+    return evaluate_sentences(outputs, **options, java=request.java)
+
+
+def _others(request: Request, out: Path, progress: Show | None, *, trust_code: bool) -> tuple[Pack, Others, str]:
+    """Return the data, the outputs of another system, and the split that is called training: all as the model `like` has it, where one is named."""
+    like = Tonggan.from_pretrained(request.like, trust_code=trust_code).recipe.data if request.like else None
+    if like is not None:
+        framing = like.framing
+    elif request.pictures:
+        framing = Framing(size=max(open_picture(pictures_in(Path(request.pictures))[0]).size))
+    else:
+        framing = AS_PACKED
+    limit = MAX_BROKEN_RATE if like is None else like.max_broken_rate
+    pack = ensure_pack(Path(request.data), framing=framing, cache=out.parent / "packs", max_broken_rate=limit, progress=progress)
+    pack.require("image", arrow=request.arrow)
+    phrasings = None if like is None else like.loader_phrasings() if request.pictures else like.loader_target_phrasings()
+    chosen = choose(pack, split=request.split, language=request.language, phrasings=phrasings, seed=0, limit=request.limit)
+    find = partial(other_pictures, Path(request.pictures)) if request.pictures else partial(other_sentences, Path(request.captions))
+    outputs: Others = find(pack, chosen, split=request.split, phrasings=phrasings)
+    return pack, outputs, "train" if like is None else like.train_split
 
 
 def reference_split(pack: Pack, train_split: str) -> str:
@@ -143,10 +199,16 @@ def repeat(
         request = TypeAdapter(Request).validate_python(card.request)
     except ValidationError as error:
         raise UserError(f"the card's request cannot be read: {error.errors()[0]['msg']}.") from error
-    model = Tonggan.from_pretrained(request.model, trust_code=trust_code)
     # What can be known beforehand is: an evaluation may take hours.
-    _refuse_other(f"'{request.model}' has other weights", card.model.weights_hash, model.weights_hash)
-    _refuse_other(f"'{request.data}' holds other data", card.data.content_hash, _pack_of(request, model, out, progress).content_hash)
+    outputs = request.pictures or request.captions
+    if outputs:
+        pack, judged, _ = _others(request, out, progress, trust_code=trust_code)
+        _refuse_other(f"'{outputs}' holds other outputs", card.model.weights_hash, judged.weights_hash)
+    else:
+        model = Tonggan.from_pretrained(request.model, trust_code=trust_code)
+        _refuse_other(f"'{request.model}' has other weights", card.model.weights_hash, model.weights_hash)
+        pack = _pack_of(request, model, out, progress)
+    _refuse_other(f"'{request.data}' holds other data", card.data.content_hash, pack.content_hash)
     again = judge(request, out=out, download=download, trust_code=trust_code, progress=progress)
     pairs = {
         "rows": (card.data, again.data),

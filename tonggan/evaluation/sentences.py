@@ -22,6 +22,7 @@ from tonggan.evaluation.gallery import EXTREMES, Told
 from tonggan.evaluation.intervals import RESAMPLES, Numbers, mean_interval, percentiles, resample_weights, share_interval
 from tonggan.evaluation.java_metrics import JAVA_METRICS, check_java
 from tonggan.evaluation.new_card import new_card
+from tonggan.evaluation.others import OtherSentences
 from tonggan.evaluation.report import sentence_sections
 from tonggan.evaluation.retrieval import Ranks, ground_truth_ranks, nearest_training
 from tonggan.pipeline import Tonggan
@@ -100,9 +101,9 @@ def _bleu(corpus: Sequence[Said]) -> list[Figure]:
     return [Figure.of(f"bleu_{order}", percentiles(whole[order - 1], resampled[:, order - 1]), len(corpus)) for order in (1, 4)]
 
 
-def retrieval_ranks(model: Tonggan, source: Described, chosen: Chosen, rows: Sequence[Row], *, batch_size: int) -> dict[str, Ranks]:
+def retrieval_ranks(model: Tonggan | OtherSentences, source: Described, chosen: Chosen, rows: Sequence[Row], *, batch_size: int) -> dict[str, Ranks]:
     """Return where sentences find what they say and it its sentences in the model's own space; nothing where it lacks an encoder."""
-    if not {"text", source.modality} <= set(model.model.encoders):
+    if isinstance(model, OtherSentences) or not {"text", source.modality} <= set(model.model.encoders):
         return {}
     starts = range(0, len(rows), batch_size)
     texts = torch.cat([model.encode([row.references[0] for row in rows[start : start + batch_size]]) for start in starts]).numpy()
@@ -120,7 +121,7 @@ def _recalls(ranks: Mapping[str, Ranks]) -> list[Figure]:
 
 
 def evaluate_sentences(
-    model: Tonggan,
+    model: Tonggan | OtherSentences,
     *,
     pack: Pack,
     split: str,
@@ -142,14 +143,15 @@ def evaluate_sentences(
     """Describe the pictures or the sounds (`source`) of a split in `language`, measure, and write card.json, card.md, rows.jsonl and report.html into `out`.
 
     Beside the model stands what `_columns` has, and `beside`, earlier cards. `java` names metrics that need Java (`meteor`, `spice`), `journal` is that of
-    the model's run, `request` what a card keeps to be repeated by; `net` and `cache` are for pictures. Raises `UserError` as `evaluate` does, for a language
+    the model's run, `request` what a card keeps to be repeated by; `net` and `cache` are for pictures. In a model's place may be what another system said of
+    the same rows: what needs the model's own space is left out then. Raises `UserError` as `evaluate` does, for a language
     that the decoder was not trained on, and for Java where it is wanted and missing.
     """
     check_java(java)
     check_folder(out)
     how: dict[str, Any] = {"reference": reference, "progress": progress}
     described: Described = Sounds(pack, **how) if source == "audio" else Pictures(pack, net=net, cache=cache, **how)
-    phrasings = model.recipe.data.loader_target_phrasings()
+    phrasings = model.phrasings if isinstance(model, OtherSentences) else model.recipe.data.loader_target_phrasings()
     chosen = choose(pack, split=split, language=language, phrasings=phrasings, seed=seed, limit=limit)
     rows = [Row.of(pack.row(sample.index), language, phrasings) for sample in chosen.samples]
     wishes = {"language": language}
@@ -238,7 +240,12 @@ def _told(
     return [told(i) for i in picked]
 
 
-def _describe(model: Tonggan, source: Described, chosen: Chosen, *, settings: Mapping[str, Any], batch_size: int) -> tuple[list[str], float]:
+def _describe(
+    model: Tonggan | OtherSentences, source: Described, chosen: Chosen, *, settings: Mapping[str, Any], batch_size: int
+) -> tuple[list[str], float | None]:
+    """Return the sentences of the rows, and the seconds that they took; None where another system said them."""
+    if isinstance(model, OtherSentences):
+        return list(model.sentences), None
     said: list[str] = []
     began = time.perf_counter()
     for start in range(0, len(chosen.samples), batch_size):
@@ -250,7 +257,9 @@ def _describe(model: Tonggan, source: Described, chosen: Chosen, *, settings: Ma
     return said, time.perf_counter() - began
 
 
-def _nearest_sentences(model: Tonggan, source: Described, chosen: Chosen, *, language: str, phrasings: Phrasings | None) -> dict[str, list[str]]:
+def _nearest_sentences(
+    model: Tonggan | OtherSentences, source: Described, chosen: Chosen, *, language: str, phrasings: Phrasings | None
+) -> dict[str, list[str]]:
     """Return the first reference of the nearest training row for each chosen one, by what it is nearest in; nothing where there are no training rows."""
     known = source.training()
     if not known:
@@ -258,7 +267,7 @@ def _nearest_sentences(model: Tonggan, source: Described, chosen: Chosen, *, lan
     wanted = [sample.index for sample in chosen.samples]
     by = source.facts.name if source.modality == "audio" else f"features of {source.facts.name}"
     spaces = {by: (source.features(wanted, f"{source.noun}s"), source.features(known, f"training {source.noun}s"))}
-    if source.modality in model.model.encoders:
+    if not isinstance(model, OtherSentences) and source.modality in model.model.encoders:
         spaces["the model's own points"] = (source.points(model, wanted), source.points(model, known, what="own points"))
 
     def said(row: int) -> str:
