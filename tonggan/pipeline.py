@@ -345,6 +345,22 @@ class Tonggan:
         """
         return None if self.rows is None else np.isin(pack.digests(indices), self.rows)
 
+    def trained_as(self) -> dict[str, Any]:
+        """Return what is known of how this model was trained, in brief; what an older model folder does not say is None."""
+        trained, recipe = self.config.get("trained", {}), self.recipe
+        return {
+            "recipe": recipe.name,
+            "recipe_hash": recipe.hash_without_seed(),
+            "seed": recipe.seed,
+            "samples": trained.get("samples"),
+            "split": recipe.data.train_split,
+            "data": trained.get("data"),
+            "dtype": trained.get("dtype"),
+            "ema_decay": recipe.ema_decay,
+            "tonggan": self.config.get("tonggan"),
+            "commit": self.config.get("commit"),
+        }
+
     def notices(self, inputs: Any) -> list[str]:
         """Return what a user should know of inputs (a caption that is cut, say)."""
         given, kind = self._given(inputs)

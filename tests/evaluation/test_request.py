@@ -2,6 +2,7 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tonggan.evaluation.request import Request, deviations, judge, reference_spl
 from tonggan.evaluation.vision import VisionNet
 from tonggan.modalities import Framing
 from tonggan.pipeline import Tonggan
+from tonggan.training.revision import commit
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,38 @@ def test_rows_are_known_under_other_names_in_another_data_set(drawer: Path, shap
     assert learned is not None
     assert not learned[2]
     assert learned[:2].any()
+
+
+def test_the_card_says_what_was_trained(card: Path, drawer: Path) -> None:
+    recorded = json.loads((drawer / "run.json").read_text())
+    config = json.loads((drawer / "model" / "config.json").read_text())
+    trained = Card.load(card).model.trained
+    assert (recorded["commit"], config["commit"]) == (commit(), commit())
+    assert trained == {
+        "recipe": recorded["recipe"]["name"],
+        "recipe_hash": trained["recipe_hash"],
+        "seed": recorded["recipe"]["seed"],
+        "samples": config["trained"]["samples"],
+        "split": "train",
+        "data": recorded["data"],
+        "dtype": recorded["dtype"],
+        "ema_decay": recorded["recipe"]["ema_decay"],
+        "tonggan": recorded["tonggan"],
+        "commit": commit(),
+    }
+    assert f"seed {trained['seed']}" in card.with_name("card.md").read_text()
+
+
+def test_the_commit_is_that_of_the_checkout_or_none(tmp_path: Path) -> None:
+    assert commit(tmp_path) is None
+    (tmp_path / ".git").mkdir()
+    assert commit(tmp_path) is None  # a folder of that name is no checkout yet
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run([*git, *command], check=True)
+    commit.cache_clear()
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    assert commit(tmp_path) == head
 
 
 def test_copies_and_floors_are_sought_in_the_split_that_was_trained_on(drawer: Path, shapes: Path, tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ class ModelFacts:
     settings: dict[str, Any]
     hashed: str = "weights"
     """What the hash is of: the `outputs` of another system, whose weights are not here."""
+    trained: dict[str, Any] = field(default_factory=dict)
+    """How it was trained, as `Tonggan.trained_as` tells; empty where that is not known."""
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ def _conditions(card: Card) -> list[str]:
     data, machine = card.data, card.machine
     facts = {
         "model": f"{card.model.name}, {card.model.hashed} SHA-256 {card.model.weights_hash}",
+        **({"trained": ", ".join(f"{name} {value}" for name, value in card.model.trained.items())} if card.model.trained else {}),
         "settings": json.dumps(card.model.settings, ensure_ascii=False),
         "data": f"pack {data.content_hash}, {data.picture_size} pixels",
         "rows": f"{data.samples:,} of '{data.split}', SHA-256 of names, captions and order {data.rows_hash}; listed in rows.jsonl",

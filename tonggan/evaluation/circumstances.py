@@ -7,6 +7,8 @@ from tonggan.evaluation.card import Card
 
 HASH_LETTERS = 12
 """Letters of a hash that are shown: enough to tell two apart."""
+HASHES = ("recipe_hash", "data", "commit")
+"""What of a training is told by a hash."""
 ASKED = ("truth", "tolerance_seconds")
 """What of a card's request decides about figures and stands nowhere else on it."""
 
@@ -26,11 +28,12 @@ def surroundings(card: Card) -> dict[str, str]:
 
 
 def circumstances(card: Card) -> dict[str, str]:
-    """Return all that may make figures of two cards differ: weights, settings, seed, rows, networks, machine and versions."""
+    """Return all that may make figures of two cards differ: weights, how they were trained, settings, seed, rows, networks, machine and versions."""
     data = card.data
     asked = {name: card.request[name] for name in ASKED if name in card.request}
     return {
         card.model.hashed: card.model.weights_hash[:HASH_LETTERS],
+        **{f"training {name}": str(value)[:HASH_LETTERS] if name in HASHES else _plain(value) for name, value in card.model.trained.items()},
         **{name: _plain(value) for name, value in {**card.model.settings, **asked}.items()},
         "first seed": str(card.first_seed),
         "data": data.content_hash[:HASH_LETTERS],

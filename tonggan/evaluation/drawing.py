@@ -76,6 +76,10 @@ class BestOf:
         """Return which rows of a pack the model learned from."""
         return self.model.learned_from(pack, indices)
 
+    def trained_as(self) -> dict[str, Any]:
+        """Return what is known of how the model was trained."""
+        return self.model.trained_as()
+
     def settings(self) -> dict[str, Any]:
         """Return the model's settings, and `best_of`."""
         return self.model.settings() | {"best_of": self.count}

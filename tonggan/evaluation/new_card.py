@@ -14,7 +14,6 @@ from tonggan.evaluation.kinds import FIGURES
 from tonggan.evaluation.machine import machine_facts, versions
 from tonggan.evaluation.others import Others, other_warning
 
-
 LOOKED_AT = 2000
 """Reference rows of which it is asked whether the model was trained on them."""
 
@@ -35,10 +34,14 @@ class Judged(Protocol):
 
 @runtime_checkable
 class Learner(Protocol):
-    """A model that knows what it was trained on."""
+    """A model that knows how and on what it was trained."""
 
     def learned_from(self, pack: Pack, indices: np.ndarray) -> np.ndarray | None:
         """Return which rows of a pack (rows,) it was trained on, None where that is not known."""
+        ...
+
+    def trained_as(self) -> dict[str, Any]:
+        """Return what is known of how it was trained."""
         ...
 
 
@@ -94,7 +97,13 @@ def new_card(
     count = len(chosen.samples)
     card = Card(
         arrow=arrow,
-        model=ModelFacts(model.name, model.weights_hash, dict(settings), "outputs" if isinstance(model, Others) else "weights"),
+        model=ModelFacts(
+            model.name,
+            model.weights_hash,
+            dict(settings),
+            "outputs" if isinstance(model, Others) else "weights",
+            model.trained_as() if isinstance(model, Learner) else {},
+        ),
         data=DataFacts(pack.content_hash, split, language, count, chosen.split_rows, chosen.hash(), pack.size),
         features=features,
         first_seed=chosen.samples[0].seed,

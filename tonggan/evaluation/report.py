@@ -188,6 +188,7 @@ def _conditions(card: Card) -> str:
     return facts(
         [
             ("model", f"{card.model.name}, {card.model.hashed} {card.model.weights_hash}"),
+            *([("trained", ", ".join(f"{name} {value}" for name, value in card.model.trained.items()))] if card.model.trained else []),
             ("settings", json.dumps(card.model.settings, ensure_ascii=False)),
             ("data", f"pack {data.content_hash}, pictures {data.picture_size}x{data.picture_size}"),
             ("rows", f"{data.rows_hash}, listed in rows.jsonl beside this page"),

@@ -1,5 +1,7 @@
 """Recipes: one YAML file a run, read strictly, changed by `a.b=c` on the command line."""
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -204,6 +206,10 @@ class MonitorConfig(Strict):
     newest one, where a loss says nothing, as in an adversarial game."""
 
 
+BESIDE_SEED: Any = {"seed": True, "name": True, "device": True, "monitor": {"tensorboard"}, "smoke": True, "data": {"path", "source"}}
+"""What of a recipe runs may have otherwise that are called the same but for their seed: names, places, and how they are shown."""
+
+
 class Recipe(Strict):
     """All that a run depends on; the resolved recipe is stored beside the weights and alone rebuilds the model."""
 
@@ -250,6 +256,11 @@ class Recipe(Strict):
                     f"{where}.latent_width is {part.latent_width} and model.space.width {self.model.space.width}: they have to be the same."
                 )
         return self
+
+    def hash_without_seed(self) -> str:
+        """Return the SHA-256 of all that decides about a training but its seed and its data: runs that share it differ in seed alone, given the same rows."""
+        kept = self.model_dump(mode="json", exclude=BESIDE_SEED)
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
     def same_as_data(self, name: str) -> list[str]:
         """Return the settings that have to be what `data.NAME` is, that one first."""

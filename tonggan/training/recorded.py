@@ -14,6 +14,7 @@ from tonggan.errors import UserError
 from tonggan.files import replacing
 from tonggan.training.checkpoint import checkpoint_folders
 from tonggan.training.recipe import Recipe, parse_recipe
+from tonggan.training.revision import commit
 
 BESIDE: Any = {"monitor": True, "device": True, "data": {"source"}}
 """What of a recipe a resumed run may have otherwise: how it is watched, where it is computed, and what stands on the card."""
@@ -32,6 +33,7 @@ def record(out: Path, recipe: Recipe, *, dtype: str, before: Mapping[str, Any] |
             "recipe": recipe.model_dump(mode="json"),
             "dtype": dtype,
             "tonggan": __version__,
+            "commit": commit(),
             "torch": torch.__version__,
             "python": platform.python_version(),
             "before": before,

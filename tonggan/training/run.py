@@ -43,6 +43,7 @@ from tonggan.training.journal import Journal
 from tonggan.training.loop import StepReport
 from tonggan.training.recipe import Recipe, recipe_files
 from tonggan.training.recorded import check_resumed, held_before, record, recorded_before
+from tonggan.training.revision import commit
 from tonggan.training.sources import Data, check_there, open_data
 
 UNMEASURED = ("loss", "latest")
@@ -328,7 +329,7 @@ class Run:
         if self.before is not None:
             trained["before"] = self.before
         recipe = self.recipe.model_dump(mode="json") | {"plugins": kept(self.recipe.plugins)}
-        config = {"name": called(self.recipe, self.out), "recipe": recipe, "trained": trained, "tonggan": __version__}
+        config = {"name": called(self.recipe, self.out), "recipe": recipe, "trained": trained, "tonggan": __version__, "commit": commit()}
         assets, tensors = self.out / "assets", learner.average.state()
         words, rows = load_words(assets), load_rows(assets)
         save_model(folder, self.model, config=config, card=model_card(config), tensors=tensors, words=words, rows=rows, code=self.code)
