@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from tonggan.errors import UserError
 from tonggan.evaluation.card import Card, Column, Figure, NetFacts
 from tonggan.evaluation.compare import compare
+from tonggan.pipeline import Tonggan
 
 FACTS: dict[str, Any] = {
     "arrow": "text->image",
@@ -101,6 +102,20 @@ def test_what_was_made_differently_stands_above_the_figures(one: Card) -> None:
         "| rows | 100 of 100 | 90 of 100 |",
         "| machine | p | q |",
     ]
+
+
+def test_how_outputs_and_models_were_made_is_told_apart(one: Card) -> None:
+    emoji = Tonggan.from_pretrained("emoji-64")
+    sides = [{**emoji.settings(), "best_of": each} for each in (1, 4)]
+    changed = {"num_inference_steps": 3, "guidance_scale": 1.5, "dtype": "bfloat16", "references": 1, "solver": "another"}
+    assert set(changed) <= set(sides[0])
+    cards = [replace(one, model=replace(one.model, settings=sides[0], trained={"seed": 0, "data": "a" * 64}))]
+    cards.append(replace(one, model=replace(one.model, settings=sides[1] | changed, trained={"seed": 1, "data": "b" * 64})))
+    above, _, below = compare(cards).partition("\n\n")
+    told = {line.split(" | ")[0].removeprefix("| ") for line in above.splitlines()}
+    assert told >= {*changed, "best_of", "training seed", "training data"}
+    assert f"| training data | {'a' * 12} | {'b' * 12} |" in above
+    assert "Only rows are resampled: the spread of training (other seeds) is not in these intervals." in below
 
 
 def test_few_rows_decide_nothing(one: Card) -> None:

@@ -67,7 +67,7 @@ def _note(card: Card, first: str) -> list[str]:
     if data.samples < ENOUGH_ROWS:
         return [f"{rows}. So few rows decide nothing: no difference is called real. Evaluate {ENOUGH_ROWS} rows or more.", ""]
     marks = f"`+`/`-`: better or worse than {first}, `*`: other than {first}, where the interval of the difference leaves zero out"
-    return [f"{rows}; {marks}.", ""]
+    return [f"{rows}; {marks}. Only rows are resampled: the spread of training (other seeds) is not in these intervals.", ""]
 
 
 def _differences(cards: Sequence[Card], index: int, rows: Sequence[Rows | None]) -> dict[str, Difference]:
