@@ -191,16 +191,46 @@ def _card_file(path: Path) -> Path:
 
 def compare(
     cards: Annotated[
-        list[Path], typer.Argument(help="Cards of two evaluations or more, or their folders; the first is what the others are compared with.")
+        list[str],
+        typer.Argument(
+            help="Cards of two evaluations or more, or their folders; the first is what the others are compared with. Or groups of runs that differ in"
+            " training seed: A=CARD,CARD B=CARD,CARD."
+        ),
     ],
+    form: Annotated[str, typer.Option("--format", help="markdown, csv, latex, or json; all but markdown have the figures alone.")] = "markdown",
+    figures: Annotated[str, typer.Option(help="Only these, in this order: names with commas between, such as recall_at_5,kernel_distance.")] = "",
+    over_seeds: Annotated[
+        bool, typer.Option("--over-seeds", help="Mean and standard deviation over cards whose models differ in training seed alone.")
+    ] = False,
 ) -> None:
-    """Print evaluations side by side as a Markdown table, with the differences that are real."""
+    """Print evaluations side by side as a table, with the differences that are real; or means over training seeds."""
     from tonggan.evaluation.card import Card
     from tonggan.evaluation.compare import compare as side_by_side
     from tonggan.evaluation.paired import load_rows
+    from tonggan.evaluation.tables import cells_of, cells_of_groups, chosen, groups_by_seed, table
 
-    files = [_card_file(path) for path in cards]
-    found = [Card.load(file) for file in files]
+    named = [_group(each) for each in cards]
+    files = [file for _, group in named for file in group]
+    found = chosen([Card.load(file) for file in files], [name.strip() for name in figures.split(",") if name.strip()])
     models = [card.model.name for card in found]
     names = [name if models.count(name) == 1 else f"{name} ({file.resolve().parent.name})" for name, file in zip(models, files, strict=True)]
-    print(side_by_side(found, names=names, rows=[load_rows(file) for file in files]), end="")
+    if any(name for name, _ in named):
+        groups: dict[str, list[Card]] = {}
+        named_of_each = (name for name, members in named for _ in members)
+        for name, card, own in zip(named_of_each, found, names, strict=True):
+            groups.setdefault(name or own, []).append(card)
+        print(table(cells_of_groups(groups), form), end="")
+    elif over_seeds:
+        print(table(cells_of_groups(groups_by_seed(found)), form), end="")
+    elif form == "markdown":
+        print(side_by_side(found, names=names, rows=[load_rows(file) for file in files]), end="")
+    else:
+        print(table(cells_of(found, names), form), end="")
+
+
+def _group(given: str) -> tuple[str, list[Path]]:
+    """Return the name of a group NAME=CARD,CARD and the files of its cards; of a card by itself the name is empty."""
+    name, parted, members = given.partition("=")
+    if parted and not Path(given).exists():
+        return name, [_card_file(Path(member)) for member in members.split(",") if member]
+    return "", [_card_file(Path(given))]
