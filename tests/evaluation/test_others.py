@@ -12,7 +12,9 @@ from tonggan.data.pack import pack
 from tonggan.describing import describe, write_rows
 from tonggan.errors import UserError
 from tonggan.evaluation.card import Card, Figure, differences
+from tonggan.evaluation.features import FeatureNet
 from tonggan.evaluation.request import Request, judge, repeat
+from tonggan.evaluation.sentences import evaluate_sentences
 from tonggan.pipeline import Tonggan
 
 OF_THE_MODEL = {"seed_diversity", "shuffled_recall_at_5", "caption_sensitivity"}
@@ -95,6 +97,20 @@ def test_sentences_of_another_system_get_the_figures_that_a_model_gets_for_them(
     table.write_text(table.read_text().split("\n", 1)[1])
     with pytest.raises(UserError, match=r"nothing of 1 of the 12 rows \(black-bar\.png\)"):
         judge(replace(asked, model="", captions=str(table)), out=tmp_path / "none")
+
+
+def test_which_of_several_captions_retrieval_takes_is_told(describer: Tonggan, shapes: Path, tmp_path: Path) -> None:
+    data, said = tmp_path / "data", "Retrieval takes the first caption of each picture (there are up to 2)"
+    shutil.copytree(shapes, data)
+    table = data / "metadata.jsonl"
+    asked = {"split": "test", "net": FeatureNet.load(input_size=64)}
+    one = evaluate_sentences(describer, pack=pack(data, out=tmp_path / "one"), out=tmp_path / "a", **asked)
+    rows = [json.loads(line) for line in table.read_text().splitlines()]
+    table.write_text("".join(json.dumps(row | {"text": [row["text"], f"a {row['text']}"]}) + "\n" for row in rows))
+    two = evaluate_sentences(describer, pack=pack(data, out=tmp_path / "two"), out=tmp_path / "b", **asked)
+    assert [any(warning.startswith(said) for warning in card.warnings) for card in (one, two)] == [False, True]
+    found = [{key: value for key, value in by_key(card.figures).items() if "_at_" in key} for card in (one, two)]
+    assert found[0] == found[1] != {}
 
 
 def test_what_is_judged_is_one_thing(shapes: Path, tmp_path: Path) -> None:

@@ -321,7 +321,8 @@ FIGURES: Mapping[str, FigureKind] = {
             f"{words}, R@{k}",
             f"{words_zh} R@{k}",
             "higher",
-            "Share of queries whose own partner is among the nearest in the model's own shared space, among all evaluated rows.",
+            "Share of queries whose own partner is among the nearest in the model's own shared space, among all evaluated rows; of several captions of a row"
+            " the first is taken.",
             factor=100,
             unit="%",
         )

@@ -173,7 +173,10 @@ def evaluate_sentences(
         figures=[*measures.figures, *_recalls(ranks)],
         columns=_columns(baselines, rows, ranks, noun=described.noun, java=java),
         features=described.facts,
-        warnings=_warnings(chosen, noun=described.noun, split=split, language=language, reference=reference if baselines else None),
+        warnings=[
+            *_warnings(chosen, noun=described.noun, split=split, language=language, reference=reference if baselines else None),
+            *_first_alone(rows, noun=described.noun, retrieved=bool(ranks)),
+        ],
         beside=beside,
         request=request,
     )
@@ -213,6 +216,17 @@ def _warnings(chosen: Chosen, *, noun: str, split: str, language: str, reference
     elif reference == split:
         found.append(f"The reference '{reference}' is the split itself: the nearest training {noun} is the {noun} itself.")
     return found
+
+
+def _first_alone(rows: Sequence[Row], *, noun: str, retrieved: bool) -> list[str]:
+    """Return what is to be known of retrieval where rows have several captions."""
+    most = max(len(row.references) for row in rows)
+    if most < 2 or not retrieved:
+        return []
+    return [
+        f"Retrieval takes the first caption of each {noun} (there are up to {most}): figures on Flickr8k and COCO in papers search among all of them and"
+        " count any, and do not compare."
+    ]
 
 
 def _rows(
