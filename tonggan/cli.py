@@ -167,7 +167,12 @@ def draw(
     caption: Annotated[str | None, typer.Argument(help="What to draw.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="PNG, JPEG or WebP; with -n the number is added.")] = Path("out/picture.png"),
     n: Annotated[int, typer.Option("-n", min=1, help="How many pictures.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Picture i is drawn from seed + i.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0, max=LARGEST_SEED, help="Picture i is drawn from seed + i; by itself or among others it is the same to a grey level of 255."
+        ),
+    ] = 0,
     model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
     trust_code: TrustCode = False,
     guidance_scale: Annotated[float | None, typer.Option(help="How closely the caption is followed; 1 is unguided.")] = None,

@@ -194,7 +194,7 @@ class Decoder(Part[C]):
         raise NotImplementedError
 
     def generate(self, latent: Latent, *, against: Latent, seeds: list[int], settings: Mapping[str, Any], start: Tensor | None = None) -> Tensor:
-        """Return one output a row: row i from `seeds[i]` alone.
+        """Return one output a row: row i from `seeds[i]` alone, up to how sums are rounded in batches of another size (a grey level of 255 in pictures).
 
         `against` is what guidance leads away from, `settings` as `default_settings` names them, `start` one output a row to start from instead of
         from nothing. Raises `UserError` for a `start` where the decoder cannot use one.

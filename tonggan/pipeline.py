@@ -104,7 +104,8 @@ class Tonggan:
             to: the modality that is made.
             seed: output number i of the call is made from `seed` + i.
             n: outputs for each input.
-            seeds: a seed for each output instead, inputs' first.
+            seeds: a seed for each output instead, inputs' first. The same seed gives the same output whatever else is made beside it, pictures up to a grey
+                level of 255: in batches of another size sums are rounded otherwise.
             negative: what guidance leads away from, of the inputs' modality, or of the prompt's where the model takes one.
             settings: `num_inference_steps`, `guidance_scale`, ... as the decoder names them.
             start: an output (for images a PIL picture, or a `Path`) that every output starts from, as far as the setting `strength` leaves of it; or a tensor with a

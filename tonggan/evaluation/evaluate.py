@@ -60,7 +60,7 @@ def evaluate(
         language: language code of the captions, phrased as the model was trained.
         seed: row i, in the fixed random order of the split, is drawn with `seed` + i.
         limit: draw the first so many rows of that order only (2 or more).
-        batch_size: captions drawn at once; it changes no picture.
+        batch_size: captions drawn at once; it changes pictures by a grey level of 255 at most, as sums are rounded in another order.
         reference: split whose pictures the model was trained on, for the floor of real pictures and the search for copies.
         beside: earlier cards to show beside this one, such as the plain baseline's.
         net: feature network; EfficientNet-Lite0 unless given.
