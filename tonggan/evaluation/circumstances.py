@@ -33,7 +33,7 @@ def circumstances(card: Card) -> dict[str, str]:
     asked = {name: card.request[name] for name in ASKED if name in card.request}
     return {
         card.model.hashed: card.model.weights_hash[:HASH_LETTERS],
-        **{f"training {name}": str(value)[:HASH_LETTERS] if name in HASHES else _plain(value) for name, value in card.model.trained.items()},
+        **{f"training {name}": _brief(name, value) for name, value in card.model.trained.items() if value is not None},
         **{name: _plain(value) for name, value in {**card.model.settings, **asked}.items()},
         "first seed": str(card.first_seed),
         "data": data.content_hash[:HASH_LETTERS],
@@ -48,3 +48,7 @@ def circumstances(card: Card) -> dict[str, str]:
 
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _brief(name: str, value: object) -> str:
+    return _plain(value)[:HASH_LETTERS] if name in HASHES else _plain(value)
