@@ -1,16 +1,22 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
+from tonggan.data.loader import Batch
 from tonggan.data.pack import ensure_pack
 from tonggan.errors import UserError
 from tonggan.modalities import Framing
-from tonggan.training.recipe import load_recipe
+from tonggan.objectives.terms import LossTerms
+from tonggan.training.recipe import Recipe, load_recipe
+from tonggan.training.run import Run
 from tonggan.training.sources import open_data, open_pack
 
 
@@ -44,3 +50,31 @@ def test_the_advice_for_a_pack_of_another_rate_can_be_followed(clips: Path, tmp_
     assert len(open_pack(load_recipe("foley", overrides=[f"data.path={made.path}", *advice]), cache=tmp_path)) == len(made)
     with pytest.raises(UserError, match=r"Set all of data\.frames_per_second, model\.encoders\.video\.frames_per_second to what the data has"):
         load_recipe("foley", overrides=advice[:1])
+
+
+def test_held_out_batches_are_the_same_whatever_the_batch_size_and_the_seed(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def judged(*overrides: str) -> list[tuple[int, str]]:
+        told = [f"data.path={shapes}", "data.hold_out=0", "monitor.validation_samples=10", *overrides]
+        data = open_data(load_recipe("emoji-64", smoke=True, overrides=told), cache=tmp_path, console=Console(quiet=True))
+        return [row for batch in data.held_out for row in zip(batch.indices.tolist(), batch.inputs["text"], strict=True)]
+
+    monkeypatch.setattr("tonggan.training.sources.HELD_OUT_BATCH", 4)
+    rows = judged("schedule.batch_size=3")
+    assert rows == judged("schedule.batch_size=8") == judged("seed=7")
+    assert len(rows) == len({row for row, _ in rows}) == 10
+
+
+def test_every_held_out_row_counts_alike_under_the_same_noise(small_recipe: Recipe, tmp_path: Path) -> None:
+    run = Run(small_recipe, tmp_path / "run", resume=False, console=Console(quiet=True))
+    two = replace(run.data.held_out[0], indices=np.arange(2))
+    drawn = []
+
+    def loss(batch: Batch, randomness: torch.Generator) -> LossTerms:
+        drawn.append(randomness.initial_seed())
+        return LossTerms({"rows": torch.tensor(float(len(batch.indices)))})
+
+    object.__setattr__(run.learner.players[0], "loss", loss)
+    for seed in (0, 4):
+        run.learner.recipe = run.recipe.model_copy(update={"seed": seed})
+        assert run.learner.held_out_loss([two, replace(two, indices=two.indices[:1])])["loss"] == pytest.approx((2 * 2 + 1 * 1) / 3)
+    assert drawn[:2] == drawn[2:]

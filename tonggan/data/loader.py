@@ -200,9 +200,9 @@ class Loader:
         if shifts is not None:
             shifts.check_room(pack, indices)
 
-    def batch(self, position: int) -> Batch:
-        """Return samples number `position` to `position + batch_size - 1`."""
-        positions = np.arange(position, position + self.batch_size, dtype=np.int64)
+    def batch(self, position: int, *, size: int | None = None) -> Batch:
+        """Return samples number `position` to `position + size - 1`; `batch_size` of them unless a size is given."""
+        positions = np.arange(position, position + (size or self.batch_size), dtype=np.int64)
         indices = np.asarray(self.rows[self._places(positions)])
         with np.errstate(over="ignore"):
             draws = mix(positions.astype(np.uint64) * np.uint64(2) + mix(np.asarray([self.seed], dtype=np.uint64))) >> np.uint64(1)

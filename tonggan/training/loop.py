@@ -24,6 +24,7 @@ from tonggan.players import Player, players
 from tonggan.training.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
 from tonggan.training.optimizer import MovingAverage, build_optimizers, learning_rate_factor, set_learning_rate, statistics
 from tonggan.training.recipe import Recipe
+from tonggan.training.sources import HELD_OUT_SEED
 
 
 def step_randomness(seed: int, step: int) -> torch.Generator:
@@ -217,15 +218,18 @@ class Learner:
 
     @torch.no_grad()
     def held_out_loss(self, batches: list[Batch]) -> dict[str, float]:
-        """Return the first player's losses, of the averaged model, on fixed batches with fixed noise and times: the same grid at every call."""
-        sums: dict[str, float] = {}
+        """Return the first player's losses, of the averaged model, on fixed batches with fixed noise and times: the same grid in every run.
+
+        Every row counts alike, though the last batch may be smaller.
+        """
+        sums, rows = dict[str, float](), sum(len(batch.indices) for batch in batches)
         with self.averaged():
             for index, batch in enumerate(batches):
-                randomness = step_randomness(self.recipe.seed + 1, index)
+                randomness = step_randomness(HELD_OUT_SEED, index)
                 with self.autocast():
                     terms = self.players[0].loss(to_device(batch, self.device), randomness)
                 for name, value in terms.detached().items():
-                    sums[name] = sums.get(name, 0.0) + value / len(batches)
+                    sums[name] = sums.get(name, 0.0) + value * len(batch.indices) / rows
         return sums
 
     @torch.no_grad()

@@ -21,6 +21,10 @@ from tonggan.training.recipe import Recipe
 
 FEW_HELD = 8
 """Rows below which a held-out loss is said to be of little worth."""
+HELD_OUT_BATCH = 32
+"""Rows of a held-out batch: a size of its own, for an alignment grows with the rows that it tells apart, and losses of two runs are to compare."""
+HELD_OUT_SEED = 1
+"""Of the order, captions, times and noise of held-out batches: the same whatever seed is trained with."""
 
 
 @dataclass(frozen=True)
@@ -122,22 +126,21 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console, seen: Rows | Non
         balance=recipe.data.loader_balance(),
     )
     fixed = held if len(held) else train
-    size = recipe.schedule.batch_size
     watched = Loader(
         pack,
         fixed,
-        batch_size=size,
-        seed=recipe.seed,
+        batch_size=HELD_OUT_BATCH,
+        seed=HELD_OUT_SEED,
         phrasings=phrasings,
         target_phrasings=said,
         preferences=watched_pairs,
         shifts=recipe.objectives.shifts(),
     )
-    batches = max(1, min(recipe.monitor.validation_samples, len(fixed)) // size)
+    judged = min(recipe.monitor.validation_samples, len(fixed if watched_pairs is None else watched_pairs))
     chosen = fixed[:: max(1, len(fixed) // recipe.monitor.previews)][: recipe.monitor.previews]
     captions = [chosen_caption(pack.row(int(i)), phrasings, 0) for i in chosen]
     few = fixed[:: max(1, len(fixed) // recipe.monitor.evaluate_rows)][: recipe.monitor.evaluate_rows]
-    fixed_batches = [watched.batch(i * size) for i in range(batches)]
+    fixed_batches = [watched.batch(begin, size=min(HELD_OUT_BATCH, judged - begin)) for begin in range(0, judged, HELD_OUT_BATCH)]
     return Data(
         pack,
         loader,
