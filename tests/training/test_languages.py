@@ -68,6 +68,7 @@ def test_the_card_says_which_languages_were_trained_on(mixed: Path, tmp_path: Pa
     assert Tonggan.from_pretrained(tmp_path / "run").config["trained"]["languages"] == {"en": 14, "zh": 1, "ko": 1}
     card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
     assert "| languages | en (14 captions), " in card
+    assert "| held-out loss | not measured |" in card  # nothing is held out
 
 
 def test_a_model_without_a_memory_tells_what_no_caption_had(shapes: Path, mixed: Path, tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ class Choice:
 
     by: str
     higher: bool
+    apart: bool = True
+    """Whether a loss is of what was kept apart, not of what is trained on."""
 
     @property
     def what(self) -> str:
         """The figure in words."""
-        return {"loss": "held-out loss", "latest": "step"}.get(self.by, self.by)
+        return {"loss": "held-out loss" if self.apart else "loss on what is trained on", "latest": "step"}.get(self.by, self.by)
 
     def score(self, figure: float) -> float:
         """Return the score of a figure."""

@@ -99,7 +99,7 @@ class Run:
         self.judge = judging(recipe, self.data) if judging and recipe.monitor.evaluate_every else None
         self._check_best_by(resume=resume)
         by = recipe.monitor.best_by
-        self.choice = Choice(by, higher=by == "latest" or bool(self.judge and self.judge.higher.get(by)))
+        self.choice = Choice(by, higher=by == "latest" or bool(self.judge and self.judge.higher.get(by)), apart=self.data.apart)
         self._hold()  # nothing is written before: what is refused leaves no folder
         self.before: dict[str, Any] | None = None
         self.code = code_of(recipe.plugins)
@@ -253,7 +253,7 @@ class Run:
             self._keep_best(losses["loss"] if best_by == "loss" else learner.step)
 
     def _held_out_losses(self) -> dict[str, float]:
-        """Return the average's losses on held-out rows, measured once a step."""
+        """Return the average's losses on held-out rows (trained on, where none are), measured once a step."""
         if self._measured[0] != self.learner.step:
             self._measured = (self.learner.step, self.learner.held_out_loss(self.data.held_out))
         return self._measured[1]
@@ -320,7 +320,7 @@ class Run:
             "samples": learner.samples,
             "hours": round(learner.trained_seconds / 3600, 3),
             "dtype": learner.dtype,
-            "held_out_loss": loss if math.isfinite(loss) and not self._unmeasured() else None,
+            "held_out_loss": loss if self.data.apart and math.isfinite(loss) and not self._unmeasured() else None,
             "rows": self.data.count,
             "languages": dict(self.data.languages),
         } | {name: found for _, name, found in self.read_from}

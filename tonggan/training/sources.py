@@ -45,6 +45,8 @@ class Data:
     """All preferences, those that are held out included."""
     languages: Mapping[str, int] = field(default_factory=dict)
     """How many captions in each language are trained on, most first."""
+    apart: bool = True
+    """Whether what is judged was kept apart; where nothing is held out it is trained on, too."""
 
 
 def check_there(recipe: Recipe) -> None:
@@ -141,6 +143,7 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console, seen: Rows | Non
     captions = [chosen_caption(pack.row(int(i)), phrasings, 0) for i in chosen]
     few = fixed[:: max(1, len(fixed) // recipe.monitor.evaluate_rows)][: recipe.monitor.evaluate_rows]
     fixed_batches = [watched.batch(begin, size=min(HELD_OUT_BATCH, judged - begin)) for begin in range(0, judged, HELD_OUT_BATCH)]
+    apart = len(held) > 0 if watched_pairs is None else watched_pairs is not learned
     return Data(
         pack,
         loader,
@@ -152,6 +155,7 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console, seen: Rows | Non
         held_rows,
         preferences,
         languages,
+        apart,
     )
 
 
