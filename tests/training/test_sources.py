@@ -78,3 +78,26 @@ def test_every_held_out_row_counts_alike_under_the_same_noise(small_recipe: Reci
         run.learner.recipe = run.recipe.model_copy(update={"seed": seed})
         assert run.learner.held_out_loss([two, replace(two, indices=two.indices[:1])])["loss"] == pytest.approx((2 * 2 + 1 * 1) / 3)
     assert drawn[:2] == drawn[2:]
+
+
+@pytest.mark.parametrize(
+    ("phrasings", "said"),
+    [
+        ("{en: {templates: ['{caption}', '{labl.zh}']}}", "no row fills the phrasing '{labl.zh}': .*No row has a 'labl.zh'. Did you mean 'label.zh'"),
+        ("{en: {templates: ['{caption}', 'a {label.zh}']}, fr: {templates: ['{none}']}}", None),  # no row has French
+    ],
+)
+def test_a_phrasing_that_no_row_fills_is_told_in_one_line(phrasings: str, said: str | None, shapes: Path, tmp_path: Path) -> None:
+    console = Console(file=StringIO(), width=600)
+    recipe = load_recipe("emoji-64", smoke=True, overrides=[f"data.path={shapes}", f"data.phrasings={phrasings}"])
+    open_data(recipe, cache=tmp_path, console=console)
+    lines = [line for line in console.file.getvalue().splitlines() if "no row fills" in line]
+    assert len(lines) == (said is not None)
+    assert said is None or re.search(said, lines[0])
+
+
+def test_other_data_is_told_once_that_a_recipes_phrasings_are_not_for_it(shapes: Path, tmp_path: Path) -> None:
+    console = Console(file=StringIO(), width=600)
+    open_data(load_recipe("emoji-64", smoke=True, overrides=[f"data.path={shapes}"]), cache=tmp_path, console=console)
+    (line,) = [line for line in console.file.getvalue().splitlines() if "no row fills" in line]
+    assert "(nor 7 others)" in line

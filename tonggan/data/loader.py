@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -109,6 +109,24 @@ def all_phrasings(row: PackedRow, phrasings: Phrasings | None) -> list[str]:
     spoken = offered(row, phrasings)
     told = (text for language, each in spoken.items() for caption in row.captions[language] for text in _phrased(row, caption, each.templates))
     return list(dict.fromkeys(told))
+
+
+def unfilled(pack: Pack, indices: np.ndarray, phrasings: Phrasings, *, languages: Container[str]) -> list[str]:
+    """Return the templates of `languages` that no row of `indices` with a caption in the language fills: misspelt, or made for other data."""
+    left = [(language, template) for language, each in phrasings.items() if language in languages for template in each.templates]
+    for index in indices:
+        if not left:
+            break
+        row = pack.row(int(index))
+        left = [(name, template) for name, template in left if not row.captions.get(name) or fill(template, row, row.captions[name][0]) is None]
+    return list(dict.fromkeys(template for _, template in left))
+
+
+def fields_of(tags: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the dotted names that a template has for a row's tags."""
+    return [
+        name for key, value in tags.items() for name in (fields_of(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [f"{prefix}{key}"])
+    ]
 
 
 def batch_of(

@@ -1,7 +1,7 @@
 """What a run trains on: the pack of a recipe's data set, parted into rows to train on and rows held out."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,17 +10,19 @@ import numpy.typing as npt
 from rich.console import Console
 
 from tonggan.data.forms import FORMS
-from tonggan.data.loader import Batch, Loader, Phrasings, batch_of, chosen_caption, hold_out, offered
+from tonggan.data.loader import FIELD, Batch, Loader, Phrasings, batch_of, chosen_caption, fields_of, hold_out, offered, unfilled
 from tonggan.data.pack import Pack, ensure_pack
 from tonggan.data.preferences import Preferences, read_preferences
 from tonggan.data.seen_rows import Rows
-from tonggan.errors import UserError
+from tonggan.errors import UserError, nearest
 from tonggan.model import ends
 from tonggan.progress import counted, progress_bars
 from tonggan.training.recipe import Recipe
 
 FEW_HELD = 8
 """Rows below which a held-out loss is said to be of little worth."""
+ROWS_LOOKED_AT = 100
+"""Rows whose tags are named where a phrasing asks for one that there is not."""
 HELD_OUT_BATCH = 32
 """Rows of a held-out batch: a size of its own, for an alignment grows with the rows that it tells apart, and losses of two runs are to compare."""
 HELD_OUT_SEED = 1
@@ -114,6 +116,8 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console, seen: Rows | Non
     said = recipe.data.loader_target_phrasings()
     check_languages(recipe, pack, np.sort(np.concatenate([train, held])))
     languages = {language: count for language, (count, _) in _spoken(pack, train, phrasings).items()}
+    if told := _unphrased(pack, train, [each for each in (phrasings, said) if each], languages):
+        console.print(told)
     preferences, learned, watched_pairs = open_preferences(recipe, console=console)
     loader = Loader(
         pack,
@@ -168,6 +172,18 @@ def _spoken(pack: Pack, rows: npt.NDArray[np.int64], phrasings: Phrasings | None
             counts[language] += len(row.captions[language])
             first.setdefault(language, row.file_name)
     return {language: (count, first[language]) for language, count in counts.most_common()}
+
+
+def _unphrased(pack: Pack, rows: npt.NDArray[np.int64], phrasings: Sequence[Phrasings], languages: Collection[str]) -> str:
+    """Say which templates no row fills and what the first of them may have meant; nothing where all are filled."""
+    templates = list(dict.fromkeys(template for each in phrasings for template in unfilled(pack, rows, each, languages=languages)))
+    if not templates:
+        return ""
+    known = {"caption", *(name for index in rows[:ROWS_LOOKED_AT] for name in fields_of(pack.row(int(index)).tags))}
+    strange = next((name for template in templates for name in FIELD.findall(template) if name not in known), None)
+    others = f" (nor {counted(len(templates) - 1, 'others')})" if len(templates) > 1 else ""
+    why = f" No row has a '{strange}'.{nearest(strange, known)}" if strange else ""
+    return f"data: no row fills the phrasing '{templates[0]}'{others}: where it has no other, its caption stands as it is.{why}"
 
 
 def check_languages(recipe: Recipe, pack: Pack, rows: npt.NDArray[np.int64]) -> None:
