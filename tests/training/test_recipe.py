@@ -82,6 +82,8 @@ def test_a_section_that_is_left_empty_is_one_line(tmp_path: Path) -> None:
         ("emoji-64", "data.augment={scale: 40}", "scale: .*less than or equal to 2"),
         ("emoji-64", "schedule={samples: 5, epochs: 2}", r"both set: leave one out, or set it to null \(schedule\.epochs=null\)"),
         ("emoji-64", "schedule.samples=null", r"set either samples or epochs, such as schedule\.epochs=20"),
+        ("emoji-64", "data.phrasings={en: {templates: []}}", "templates: .*at least 1 item"),
+        ("emoji-64", "data.phrasings={en: {weight: -1}}", "weight: .*greater than or equal to 0"),
         ("emoji-64", "bogus=3", r"unknown key 'bogus'\. Known: data, device, "),
         ("emoji-64", "model.encoders=3", r": model\.encoders is a section: "),
     ],

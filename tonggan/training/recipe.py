@@ -17,15 +17,15 @@ from tonggan.goals import ObjectivesConfig
 from tonggan.modalities import Framing
 from tonggan.model import ModelConfig
 from tonggan.plugins import beside, import_plugins
-from tonggan.strict import LARGEST_SEED, Strict, explain
+from tonggan.strict import LARGEST_SEED, NotNegative, Strict, explain
 
 
 class LanguageConfig(Strict):
     """How often a language is drawn and in which phrasings."""
 
-    weight: float = 1.0
+    weight: NotNegative = 1.0
     """How often it is drawn, relative to the other languages that a row has."""
-    templates: tuple[str, ...] = ("{caption}",)
+    templates: tuple[str, ...] = Field(default=("{caption}",), min_length=1)
     """`{caption}` is one of the row's captions in this language; any other name is looked up in the row's tags (`{label.en}`, `{style}`)."""
 
 
