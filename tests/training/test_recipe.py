@@ -84,6 +84,7 @@ def test_a_section_that_is_left_empty_is_one_line(tmp_path: Path) -> None:
         ("emoji-64", "schedule.samples=null", r"set either samples or epochs, such as schedule\.epochs=20"),
         ("emoji-64", "data.phrasings={en: {templates: []}}", "templates: .*at least 1 item"),
         ("emoji-64", "data.phrasings={en: {weight: -1}}", "weight: .*greater than or equal to 0"),
+        ("emoji-64", "data.balance={by: style}", r"data\.balance\.by: 'style' is the same for every row\. .*: '\{style\}'"),
         ("emoji-64", "bogus=3", r"unknown key 'bogus'\. Known: data, device, "),
         ("emoji-64", "model.encoders=3", r": model\.encoders is a section: "),
     ],

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tonggan.data.augment import Augmentation
-from tonggan.data.loader import Balance, Language, Phrasings
+from tonggan.data.loader import FIELD, Balance, Language, Phrasings
 from tonggan.errors import UserError, nearest
 from tonggan.goals import ObjectivesConfig
 from tonggan.modalities import Framing
@@ -61,6 +61,13 @@ class BalanceConfig(Strict):
     """A template over the row's tags, as in phrasings: rows that fill it the same are one group. Rows that cannot are each their own."""
     alpha: float = Field(default=0.5, ge=0, le=1)
     """A group's share of the samples goes by its number of rows to this power: 1 leaves the data as it is, 0 gives every group as many samples."""
+
+    @field_validator("by")
+    @classmethod
+    def _asks_for_a_tag(cls, by: str) -> str:
+        if not FIELD.search(by):
+            raise ValueError(f"'{by}' is the same for every row. Write the tag in braces: '{{{by}}}'.")
+        return by
 
 
 OF_DATA = ("size", "frames_per_second", "clip_seconds", "sample_rate_hz")
