@@ -60,7 +60,8 @@ def test_a_section_that_is_left_empty_is_one_line(tmp_path: Path) -> None:
         ("emoji-64", "model.decoders.image.stem_blocks=0", "stem_blocks: .*greater than or equal to 1"),
         ("emoji-64", "model.decoders.image.stem_channels=[0, 8]", r"stem_channels\.0: .*greater than or equal to 1"),
         ("emoji-64", "model.decoders.image.look_every=-1", "look_every: .*greater than or equal to 0"),
-        ("emoji-64", "model.space.condition_dropout=10", "condition_dropout: .*less than or equal to 1"),
+        ("emoji-64", "model.space.condition_dropout=10", "condition_dropout: .*less than 1"),
+        ("emoji-64", "model.space.condition_dropout=1", "condition_dropout: .*less than 1"),
         ("emoji-64", "model.memory.dropout=3", "dropout: .*less than or equal to 1"),
         ("spoken-digits", "model.decoders.text.label_smoothing=3", "label_smoothing: .*less than or equal to 1"),
         ("emoji-64-gan", "objectives.adversarial.features={blocks: []}", "blocks: .*at least 1 item"),
@@ -92,6 +93,13 @@ def test_a_section_that_is_left_empty_is_one_line(tmp_path: Path) -> None:
 def test_settings_that_do_not_go_together_are_said_before_anything_runs(recipe: str, override: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         load_recipe(recipe, overrides=[override])
+
+
+def test_a_rate_of_muon_is_refused_where_nothing_is_moved_by_it() -> None:
+    with pytest.raises(UserError, match=r"optimizer\.muon_learning_rate=0\.1: optimizer\.kind is adamw, .* Set optimizer\.learning_rate"):
+        load_recipe("emoji-64", overrides=["optimizer.kind=adamw", "optimizer.muon_learning_rate=0.1"])
+    assert load_recipe("emoji-64", overrides=["optimizer.kind=adamw"]).optimizer.kind == "adamw"  # the recipe has a rate of Muon
+    assert load_recipe("emoji-64", overrides=["optimizer.muon_learning_rate=0.1"]).optimizer.muon_learning_rate == 0.1
 
 
 def test_two_lengths_asked_for_at_once_are_an_error() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,7 +19,7 @@ class SpaceConfig(Strict):
     width: Count = 320
     variational: bool = False
     """Sample tokens and points from N(mean, variance) in training and offer the KL term (Kingma & Welling 2014, arXiv:1312.6114, equation 10)."""
-    condition_dropout: Share = 0.1
+    condition_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of samples whose condition is replaced by the learned "nothing" (Ho & Salimans 2022, arXiv:2207.12598, algorithm 1)."""
     prompt_dropout: Share = 0.5
     """Share of samples whose prompt alone is replaced by "nothing", for decoders that take one: so that it may be left out."""

@@ -283,6 +283,9 @@ class Recipe(Strict):
         return {f"{where}.{name}": getattr(owner, name) for where, owner in owners if name in type(owner).model_fields}
 
 
+MUON_RATE = "optimizer.muon_learning_rate"
+
+
 def recipe_files() -> dict[str, Path]:
     """Return the recipes that ship with the package, by name."""
     folder = Path(str(resources.files("tonggan") / "recipes"))
@@ -333,7 +336,11 @@ def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False
     _forget_source(settings, given)
     _forget_other_length(settings, given)
     import_plugins(settings.get("plugins", []))
-    return parse_recipe(settings, where=str(path), overrides=overrides)
+    recipe = parse_recipe(settings, where=str(path), overrides=overrides)
+    if MUON_RATE in given and recipe.optimizer.kind != "muon":
+        asked = next(override for override in overrides if override.startswith(f"{MUON_RATE}="))
+        raise UserError(f"{asked}: optimizer.kind is {recipe.optimizer.kind}, which has no such rate. Set optimizer.learning_rate, or kind to muon.")
+    return recipe
 
 
 def _settings(path: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
