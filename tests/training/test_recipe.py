@@ -137,3 +137,22 @@ def test_an_arrow_without_a_weight_is_not_trained() -> None:
     for arrows, named in (({"text->image": 1.0, "image->text": 1.0}, "text->image, image->text"), ({"text->image": 0.0}, "none")):
         with pytest.raises(ValidationError, match=f"distil trains the decoder of one arrow, and .* there are: {named}"):
             ObjectivesConfig.model_validate({"arrows": arrows, "align": 0.1} | distil)
+
+
+def test_a_key_that_stands_twice_is_an_error_that_names_the_line(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("base: emoji-64\nschedule:\n  samples: 5\n  batch_size: 2\n  samples: 50\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"mine\.yaml, line 5: 'samples' stands in a section that has it already, in line 3"):
+        load_recipe(str(recipe))
+    with pytest.raises(UserError, match=r"'schedule=\{.*\}', line 1: 'samples'"):
+        load_recipe("emoji-64", overrides=["schedule={samples: 5, samples: 6}"])
+
+
+def test_whole_numbers_may_be_written_with_an_exponent(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("base: emoji-64\nschedule: {samples: 1e5}\n", encoding="utf-8")
+    assert load_recipe(str(recipe)).schedule.samples == 100_000
+    read = load_recipe("emoji-64", overrides=["schedule.samples=2e5", "schedule.warmup_samples=1.5e3", "optimizer.learning_rate=1e-3"])
+    assert (read.schedule.samples, read.schedule.warmup_samples, read.optimizer.learning_rate) == (200_000, 1500, 0.001)
+    with pytest.raises(UserError, match=r"schedule\.samples=1e-1: "):
+        load_recipe("emoji-64", overrides=["schedule.samples=1e-1"])

@@ -18,6 +18,7 @@ from tonggan.modalities import Framing
 from tonggan.model import ModelConfig
 from tonggan.plugins import beside, import_plugins
 from tonggan.strict import LARGEST_SEED, NotNegative, Strict, explain
+from tonggan.training.reading import read_yaml
 
 
 class LanguageConfig(Strict):
@@ -329,7 +330,7 @@ def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False
         if not separator:
             raise UserError(f"'{override}' is not an override. Write it as a.b=c, for example schedule.batch_size=64.")
         try:
-            set_dotted(settings, key, yaml.safe_load(text))
+            set_dotted(settings, key, read_yaml(text, where=f"'{override}'"))
         except yaml.YAMLError as error:
             raise UserError(f"'{override}': the value is not YAML that can be read: {' '.join(str(error).split())}") from error
     given = {override.partition("=")[0] for override in overrides}
@@ -348,7 +349,7 @@ def _settings(path: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path in above:
         raise UserError(f"{path}: base leads back to the recipe itself. Name another.")
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = read_yaml(path.read_text(encoding="utf-8"), where=str(path))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML that can be read: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
