@@ -42,6 +42,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "literal_error":
         known = re.findall(r"'([^']+)'", first["ctx"]["expected"])
         return f"{key} '{first['input']}' is not known.{nearest(str(first['input']), known)}"
+    if first["type"] in ("tuple_type", "list_type") and isinstance(first["input"], (str, int, float)):
+        return f"{key} is a list: write {key}=[{first['input']}]."
     if first["type"] == "missing":
         return f"key '{key}' is missing."
     return f"{key or 'recipe'}: {first['msg']} (got {first['input']!r})." if key else f"{first['msg']}."
