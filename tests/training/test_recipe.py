@@ -86,6 +86,7 @@ def test_a_section_that_is_left_empty_is_one_line(tmp_path: Path) -> None:
         ("emoji-64", "data.phrasings={en: {templates: []}}", "templates: .*at least 1 item"),
         ("emoji-64", "data.phrasings={en: {weight: -1}}", "weight: .*greater than or equal to 0"),
         ("emoji-64", "data.balance={by: style}", r"data\.balance\.by: 'style' is the same for every row\. .*: '\{style\}'"),
+        ("emoji-64", "frozen=encoders.text", r"frozen is a list: write frozen=\[encoders\.text\]"),
         ("emoji-64", "bogus=3", r"unknown key 'bogus'\. Known: data, device, "),
         ("emoji-64", "model.encoders=3", r": model\.encoders is a section: "),
     ],
@@ -156,3 +157,15 @@ def test_whole_numbers_may_be_written_with_an_exponent(tmp_path: Path) -> None:
     assert (read.schedule.samples, read.schedule.warmup_samples, read.optimizer.learning_rate) == (200_000, 1500, 0.001)
     with pytest.raises(UserError, match=r"schedule\.samples=1e-1: "):
         load_recipe("emoji-64", overrides=["schedule.samples=1e-1"])
+
+
+def test_a_base_is_sought_beside_the_file_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, seed in ((tmp_path / "mine", 3), (tmp_path, 4)):
+        folder.mkdir(exist_ok=True)
+        (folder / "above.yaml").write_text(f"base: emoji-64\nseed: {seed}\n", encoding="utf-8")
+    recipe = tmp_path / "mine" / "below.yaml"
+    recipe.write_text("base: above.yaml\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe("mine/below.yaml").seed == 3
+    (tmp_path / "mine" / "above.yaml").unlink()
+    assert load_recipe("mine/below.yaml").seed == 4

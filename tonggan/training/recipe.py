@@ -300,14 +300,14 @@ def recipe_head(path: Path) -> str:
     return "\n".join(head)
 
 
-def find_recipe(name: str) -> Path:
-    """Return the file of a recipe given by name or path; raises `UserError` with the nearest name."""
+def find_recipe(name: str, *, beside: Path = Path()) -> Path:
+    """Return the file of a recipe given by name or path, sought in the folder `beside` first; raises `UserError` with the nearest name."""
     shipped = recipe_files()
     if name in shipped:
         return shipped[name]
-    path = Path(name)
-    if path.is_file():
-        return path
+    for path in (beside / name, Path(name)):
+        if path.is_file():
+            return path
     raise UserError(f"recipe '{name}' is neither a file nor a recipe that ships.{nearest(name, shipped)}")
 
 
@@ -358,7 +358,7 @@ def _settings(path: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         settings["plugins"] = beside(settings["plugins"], path.parent)
     if "base" not in settings:
         return settings
-    merged = _merged(_settings(find_recipe(str(settings.pop("base"))), above=(*above, path)), settings)
+    merged = _merged(_settings(find_recipe(str(settings.pop("base")), beside=path.parent), above=(*above, path)), settings)
     data = settings.get("data")
     _forget_source(merged, {f"data.{name}" for name in data} if isinstance(data, dict) else ())
     schedule = settings.get("schedule")
