@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from tonggan.errors import UserError
 from tonggan.modalities.image import square
+from tonggan.objectives.terms import LossTerms
 from tonggan.pipeline import Tonggan
 from tonggan.training.checkpoint import checkpoint_folders
 from tonggan.training.recipe import Recipe, parse_recipe, set_dotted
@@ -56,7 +57,7 @@ def test_a_non_finite_loss_changes_nothing(small_recipe: Recipe, tmp_path: Path)
     object.__setattr__(run.learner.players[0], "loss", lambda batch, randomness: type(real(batch, randomness))({"bad": torch.tensor(float("nan"))}))
     report = run.learner.advance(run.data.loader)
     assert report.dropped
-    with pytest.raises(UserError, match="the last good state kept"):
+    with pytest.raises(UserError, match=r"not finite\. Try a lower .*nothing was learned that another could begin from"):
         run.train()
     kept = checkpoint_folders(run.checkpoints)[-1]
     assert load_file(kept / "state.safetensors")["model.space.null_point"].equal(before["space.null_point"])
@@ -64,6 +65,18 @@ def test_a_non_finite_loss_changes_nothing(small_recipe: Recipe, tmp_path: Path)
     journal = (tmp_path / "run" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(journal[0], parse_constant=pytest.fail)["gradient_norm"] == "nan"
     assert all(torch.equal(before[name], tensor) for name, tensor in run.model.state_dict().items())
+
+
+def test_a_run_that_breaks_leaves_its_last_good_average_to_begin_from(small_recipe: Recipe, tmp_path: Path) -> None:
+    run = Run(small_recipe, tmp_path / "run", resume=False, console=QUIET)
+    run.learner.advance(run.data.loader)
+    good = {name: tensor.clone() for name, tensor in run.learner.average.state().items()}
+    object.__setattr__(run.learner.players[0], "loss", lambda batch, randomness: LossTerms({"bad": torch.tensor(float("nan"))}))
+    with pytest.raises(UserError, match=rf"last good average is in .*: another run begins from it with initial={tmp_path / 'run'}"):
+        run.train()
+    again = Run(small_recipe.model_copy(update={"initial": str(tmp_path / "run")}), tmp_path / "again", resume=False, console=QUIET)
+    begun = again.model.state_dict()
+    assert all(torch.equal(begun[name], tensor) for name, tensor in good.items() if name.startswith("encoders"))
 
 
 @pytest.mark.usefixtures("one_thread")

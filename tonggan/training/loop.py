@@ -161,8 +161,7 @@ class Learner:
             beside = {player.name for player in self.beside}.intersection(self.dropped_by)
             lower = f"objectives.adversarial.learning_rate or a higher penalty (the {beside.pop()} broke)" if beside else "optimizer.learning_rate"
             raise UserError(
-                f"{self.dropped} of {self.step} steps had a loss that is not finite: the run ends with the last good state kept. "
-                f"Begin another from it (initial=RUN) with a lower {lower}, or with dtype=float32."
+                f"{self.dropped} of {self.step} steps had a loss that is not finite. Try a lower {lower}{'' if self.dtype == 'float32' else ', or dtype=float32'}."
             )
 
     def snapshot(self) -> Checkpoint:

@@ -211,9 +211,19 @@ class Run:
     def _check_dropped(self) -> None:
         try:
             self.learner.check_dropped()
-        except UserError:
+        except UserError as error:
             self._checkpoint()  # whose loss was not finite did not move: this is the last good state
-            raise
+            raise UserError(f"{error} The run ends here; {self._to_begin_from()}.") from error
+
+    def _to_begin_from(self) -> str:
+        """Say what another run can begin from where this one broke: the best average so far, or the last, which is kept then."""
+        learner, folder = self.learner, self.out / "model"
+        if folder.is_dir():
+            return f"its best average so far is in {folder}: another run begins from it with initial={self.out}"
+        if learner.dropped == learner.step or not all(each.isfinite().all() for each in learner.average.average):
+            return "nothing was learned that another could begin from"
+        self.export(folder)
+        return f"its last good average is in {folder}: another run begins from it with initial={self.out}"
 
     def _finish(self) -> None:
         learner = self.learner
@@ -324,7 +334,7 @@ class Run:
             "rows": self.data.count,
             "languages": dict(self.data.languages),
         } | {name: found for _, name, found in self.read_from}
-        if best_by not in UNMEASURED and self.judge is not None:
+        if best_by not in UNMEASURED and math.isfinite(learner.best):
             trained["best"] = {best_by: self.choice.figure(learner.best)}
         if self.before is not None:
             trained["before"] = self.before
