@@ -124,13 +124,14 @@ def train(
 
     read = load_recipe(recipe, overrides=overrides or [], smoke=smoke)
     folder = out or Path("runs") / read.name
+    judging = Watch if read.monitor.evaluate_every else None
     if dry_run:
-        measure(read, cache=folder.parent / "packs", console=console)
+        measure(read, cache=folder.parent / "packs", console=console, judging=judging)
     elif overfit:
         passed = learn_by_heart(read, count=overfit, out=folder.with_name(folder.name + "-overfit"), cache=folder.parent / "packs", console=console)
         raise typer.Exit(0 if passed else 1)
     else:
-        Run(read, folder, resume=resume, console=console, judging=Watch if read.monitor.evaluate_every else None).train()
+        Run(read, folder, resume=resume, console=console, judging=judging).train()
 
 
 def _check_drawing(context: typer.Context) -> None:

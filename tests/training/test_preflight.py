@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tonggan.training.preflight import overfit
+from tonggan.errors import UserError
+from tonggan.training.preflight import dry_run, overfit
 from tonggan.training.recipe import load_recipe
 
 QUIET = Console(quiet=True)
@@ -36,3 +37,9 @@ def test_every_arrow_is_judged_by_heart(shapes: Path, tmp_path: Path, monkeypatc
     assert all(arrow in lines[3] for arrow in ("text->image closeness", "image->text closeness"))
     assert lines[4].startswith("overfit FAILED: 2 samples, 6 steps")
     assert {"text-to-image-made.png", "text-to-image-truth.png", "image-to-text-made.txt"} <= {each.name for each in (tmp_path / "out").iterdir()}
+
+
+def test_a_dry_run_refuses_a_figure_that_is_not_measured(shapes: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("emoji-64", smoke=True, overrides=[f"data.path={shapes}", "dtype=float32", "monitor.best_by=nonsense"])
+    with pytest.raises(UserError, match=r"monitor\.best_by: 'nonsense' is not measured"):
+        dry_run(recipe, cache=tmp_path, console=QUIET)

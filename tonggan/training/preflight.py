@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,9 +16,10 @@ from tonggan.modalities import Framing, modalities
 from tonggan.model import ends
 from tonggan.progress import Bars, progress_bars
 from tonggan.training.beginning import ENDLESS, total_samples, trial
+from tonggan.training.choice import Judge, check_best_by
 from tonggan.training.loop import Learner, StepReport
 from tonggan.training.recipe import Recipe
-from tonggan.training.sources import open_data, open_pack
+from tonggan.training.sources import Data, open_data, open_pack
 
 STEPS_BETWEEN_LOOKS = 50
 STEPS_MEASURED = 3
@@ -129,10 +131,11 @@ def _one_of(phrasings: Phrasings | None) -> Phrasings | None:
     return {language: Language(1.0, each.templates[:1])}
 
 
-def dry_run(recipe: Recipe, *, cache: Path, console: Console, steps: int = 3) -> None:
-    """Print parameters, peak memory and time, as measured by a few steps."""
+def dry_run(recipe: Recipe, *, cache: Path, console: Console, steps: int = 3, judging: Callable[[Recipe, Data], Judge] | None = None) -> None:
+    """Print parameters, peak memory and time, as measured by a few steps; raises `UserError` for what a run of the recipe refuses."""
     choose_device(recipe.device)
     data = open_data(recipe, cache=cache, console=console)
+    check_best_by(recipe, judging(recipe, data) if judging and recipe.monitor.evaluate_every else None)
     learner = trial(recipe, data.loader)
     learner.advance(data.loader)
     began = time.perf_counter()

@@ -3,11 +3,11 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -15,7 +15,7 @@ from rich.console import Console
 from tonggan import __version__
 from tonggan.arithmetic import choose_device
 from tonggan.data.seen_rows import HELD, joined, load_rows, save_rows
-from tonggan.errors import UserError, nearest
+from tonggan.errors import UserError
 from tonggan.latent.seen_words import load_words, save_words
 from tonggan.modalities import modalities
 from tonggan.model import CrossModalModel, ends
@@ -38,7 +38,7 @@ from tonggan.training.beginning import (
     words_known,
 )
 from tonggan.training.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint
-from tonggan.training.choice import Choice
+from tonggan.training.choice import UNMEASURED, Choice, Judge, check_best_by
 from tonggan.training.journal import Journal
 from tonggan.training.loop import StepReport
 from tonggan.training.recipe import Recipe, recipe_files
@@ -46,25 +46,12 @@ from tonggan.training.recorded import check_resumed, held_before, record, record
 from tonggan.training.revision import commit
 from tonggan.training.sources import Data, check_there, open_data
 
-UNMEASURED = ("loss", "latest")
-"""What the best average can be chosen by without outputs being measured."""
 VOCABULARY_SAMPLES = 40_000
 """Samples of the training stream that parts see before training (the BPE vocabulary)."""
 
 
 class InterruptedRunError(UserError):
     """The user stopped the run; a checkpoint was written."""
-
-
-class Judge(Protocol):
-    """Measures what a model makes, cheaply, while it is trained; `tonggan.evaluation.watching` has one."""
-
-    higher: Mapping[str, bool]
-    """The figures that it measures, and whether more of each is better."""
-
-    def __call__(self, model: CrossModalModel) -> dict[str, float]:
-        """Return the figures of a model in evaluation mode; the same for the same weights."""
-        ...
 
 
 class Run:
@@ -97,7 +84,7 @@ class Run:
         seen = None if begun is None else seen_before(begun, beside)
         self.data = open_data(recipe, cache=cache or out.parent / "packs", console=console, seen=seen, kept=held_before(out) if resume else None)
         self.judge = judging(recipe, self.data) if judging and recipe.monitor.evaluate_every else None
-        self._check_best_by(resume=resume)
+        check_best_by(recipe, self.judge, resume=resume)
         by = recipe.monitor.best_by
         self.choice = Choice(by, higher=by == "latest" or bool(self.judge and self.judge.higher.get(by)), apart=self.data.apart)
         self._hold()  # nothing is written before: what is refused leaves no folder
@@ -295,18 +282,6 @@ class Run:
         elif score < self.learner.best:
             self.learner.best = score
             self.export(self.out / "model")
-
-    def _check_best_by(self, *, resume: bool) -> None:
-        """Raise `UserError` where the best average is to be chosen by something that is not measured."""
-        best_by, measured = self.recipe.monitor.best_by, list(self.judge.higher) if self.judge else []
-        objectives = self.recipe.objectives
-        if best_by == "loss" and objectives.adversarial is not None and objectives.distil is None and not resume:  # what began so may end so
-            raise UserError(
-                "monitor.best_by: the held-out loss says nothing of a game with a discriminator. Set it to latest, or to a figure that is measured."
-            )
-        if best_by not in (*UNMEASURED, *measured):
-            every = "" if self.judge else " Set monitor.evaluate_every, so that outputs are measured."
-            raise UserError(f"monitor.best_by: '{best_by}' is not measured in this run.{nearest(best_by, [*UNMEASURED, *measured])}{every}")
 
     def _evaluate(self, judge: Judge) -> None:
         """Measure what the average makes; nothing that is trained notices."""
