@@ -1,6 +1,7 @@
 """Files that are either whole or not there: written beside their final name, then renamed."""
 
 import errno
+import glob
 import os
 import re
 import shutil
@@ -75,6 +76,27 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
         else:
             beside.unlink(missing_ok=True)
+
+
+def clear_left(path: Path) -> None:
+    """Remove what processes of this machine that are gone, killed, left beside `path` when they were `replacing` it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        process = left.name.removeprefix(f".{path.name}.").removesuffix(".partial")
+        if process.isdecimal() and _gone(int(process)):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _gone(process: int) -> bool:
+    """Whether no process has this number; never where asking would end it (Windows)."""
+    if os.name != "posix":
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -251,6 +253,16 @@ def test_runs_that_begin_at_once_share_one_pack(shapes: Path, tmp_path: Path) ->
     with ThreadPoolExecutor(4) as runs:
         made = {each.result() for each in [runs.submit(begin) for _ in range(4)]}
     assert [path for path in (tmp_path / "packs").iterdir() if path.is_dir()] == list(made)
+
+
+def test_what_a_killed_process_left_of_a_pack_is_removed_by_the_next(shapes: Path, tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left, running, other = (tmp_path / f".{name}.partial" for name in (f"pack.{ended.pid}", f"pack.{os.getppid()}", f"pack.b.{ended.pid}"))
+    for folder in (left, running, other):
+        folder.mkdir()
+    pack(shapes, out=tmp_path / "pack")
+    assert {path.name for path in tmp_path.iterdir()} == {"pack", running.name, other.name}
 
 
 def test_a_cache_that_may_not_be_written_to_is_said(shapes: Path, tmp_path: Path) -> None:

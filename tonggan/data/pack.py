@@ -16,7 +16,7 @@ from tonggan.data.forms import FORMS, Column
 from tonggan.data.layouts import recognise
 from tonggan.data.records import Row
 from tonggan.errors import UserError, nearest
-from tonggan.files import one_at_a_time, replacing
+from tonggan.files import clear_left, one_at_a_time, replacing
 from tonggan.modalities import AS_PACKED, Framing
 from tonggan.progress import Show
 
@@ -218,6 +218,7 @@ def pack(
     columns = form.columns(framing)
     splits = [row.split for row in dataset.rows()]
     _split_names(path, splits)  # too many are said before hours of packing
+    clear_left(out)
     skipped: dict[str, str] = {}
     known_without = set(dataset.uncaptioned)
     uncaptioned = len(dataset.uncaptioned)
