@@ -319,6 +319,8 @@ def test_doctor_and_recipes_say_what_there_is(tonggan: Tonggan) -> None:
     listed = tonggan("recipes").out
     assert all(name in listed for name in ("article", "coco-64", "emoji-64", "command:", "hardware:", "scores:"))
     assert yaml.safe_load(tonggan("recipes", "article").out)["name"] == "article"
+    assert yaml.safe_load(tonggan("recipes", "article-gan", "--resolved").out)["model"]["encoders"]["text"]["kind"]
+    assert "name it" in tonggan("recipes", "--resolved").err
     assert "Did you mean 'article'" in tonggan("recipes", "artikle").err
 
 

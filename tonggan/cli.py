@@ -347,11 +347,19 @@ app.command()(compare)
 
 @app.command()
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="One of them, to be printed as it is: the start of a recipe of your own.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="One of them, or a YAML file, to be printed as it is: the start of a recipe of your own.")
+    ] = None,
+    resolved: Annotated[bool, typer.Option("--resolved", help="Print it with all that it has of its base, and with every default.")] = False,
 ) -> None:
     """List the recipes that ship, with their heads, or print one."""
-    from tonggan.training.recipe import find_recipe, recipe_files, recipe_head
+    from tonggan.training.recipe import find_recipe, recipe_files, recipe_head, resolved_yaml
 
+    if resolved and name is None:
+        raise UserError("--resolved prints one recipe: name it.")
+    if name is not None and resolved:
+        print(resolved_yaml(name), end="")
+        return
     if name is not None:
         print(find_recipe(name).read_text(encoding="utf-8"), end="")
         return

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from tonggan.errors import UserError
 from tonggan.goals import ObjectivesConfig
-from tonggan.training.recipe import load_recipe
+from tonggan.training.recipe import load_recipe, recipe_files, resolved_yaml
 
 
 def test_other_data_is_not_said_to_come_from_where_the_recipes_own_does(tmp_path: Path) -> None:
@@ -169,3 +169,9 @@ def test_a_base_is_sought_beside_the_file_that_names_it(tmp_path: Path, monkeypa
     assert load_recipe("mine/below.yaml").seed == 3
     (tmp_path / "mine" / "above.yaml").unlink()
     assert load_recipe("mine/below.yaml").seed == 4
+
+
+@pytest.mark.parametrize("name", sorted(recipe_files()))
+def test_a_resolved_recipe_stands_alone_and_is_the_same(name: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(resolved_yaml(name), encoding="utf-8")
+    assert load_recipe(str(tmp_path / "mine.yaml")) == load_recipe(name)

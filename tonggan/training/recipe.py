@@ -344,6 +344,11 @@ def load_recipe(name: str, *, overrides: Sequence[str] = (), smoke: bool = False
     return recipe
 
 
+def resolved_yaml(name: str) -> str:
+    """Return a recipe, given by name or path, as YAML that stands alone: with what its bases say and every default; raises as `load_recipe` does."""
+    return yaml.safe_dump(load_recipe(name).model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
 def _settings(path: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return what a file says, upon what its `base` says, and that one's; `above` are the files that led here."""
     if path in above:
