@@ -87,8 +87,8 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console, seen: Rows | Non
     if kept is None:
         train, held = hold_out(pack, rows, share=recipe.data.hold_out, seed=recipe.data.hold_out_seed, seen=seen)
     else:
-        apart = np.isin(pack.digests(rows), kept)
-        train, held = rows[~apart], rows[apart]
+        is_held = np.isin(pack.digests(rows), kept)
+        train, held = rows[~is_held], rows[is_held]
     if len(train) == 0:
         raise UserError(f"split '{recipe.data.train_split}' of {recipe.data.path} has no rows to train on.")
     held_rows = pack.digests(held)
