@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tonggan.data.pack import ensure_pack
 from tonggan.data.synthesis.foley import make_foley
 from tonggan.data.synthesis.materials import BAR_RATIOS, MATERIALS, Voice
 from tonggan.data.synthesis.scene import Scene, compose, frames, sound
@@ -84,3 +85,11 @@ def test_metal_rings_longer_than_wood_and_large_things_are_lower() -> None:
     lengths = {name: len(voice(name, 1.0).struck(sample_rate_hz=16_000, strength=1.0, random=np.random.default_rng(0))) for name in ("metal", "wood")}
     assert lengths["metal"] > 5 * lengths["wood"]
     assert voice("wood", 2.0).frequencies[0] < voice("wood", 1.0).frequencies[0]
+
+
+def test_clips_made_again_are_known_as_the_same_rows(clips: Path, tmp_path: Path) -> None:
+    make_foley(tmp_path / "foley", clips=10, seed=2)
+    packs = [ensure_pack(folder, framing=Framing(), cache=tmp_path) for folder in (clips, tmp_path / "foley")]
+    before, again = (packed.digests(np.arange(len(packed))).tolist() for packed in packs)
+    assert before == again
+    assert len(set(before)) == 10

@@ -92,13 +92,14 @@ class Pack:
     def digests(self, indices: np.ndarray) -> np.ndarray:
         """Return a number for each row (rows,), uint64: the same for the same picture, clip or sound in whatever pack of this form.
 
-        What is longer than `LOOKED_AT` blocks is told by blocks from all over it.
+        What is longer than `LOOKED_AT` blocks is told by blocks from all over it. Of a clip the first frame is looked at, and the sound: what follows a first
+        frame differs from one encoding of the same pictures to the next.
         """
         found = np.empty(len(indices), np.uint64)
         for place, index in enumerate(indices):
             digest = hashlib.blake2b(digest_size=8)
             for name, column in self._columns.items():
-                items = self._values[name][index] if column.single else self.items(name, int(index))
+                items = self._values[name][index] if column.single else self.items(name, int(index))[: column.told_by]
                 flat = items.reshape(-1).view(np.uint8)
                 digest.update(len(flat).to_bytes(8, "little"))
                 if len(flat) <= LOOKED_AT * BLOCK:
