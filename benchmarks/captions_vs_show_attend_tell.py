@@ -51,8 +51,9 @@ def main(
     said = data.loader_target_phrasings() or data.loader_phrasings()
     only: Phrasings | None = {language: said[language]} if said else None
     pack = ensure_pack(Path(data.path), framing=data.framing, cache=cache)
-    rows, held = hold_out(pack, pack.indices(data.train_split), share=data.hold_out, seed=data.hold_out_seed, seen=ours.rows)
-    loader, watched = (Loader(pack, each, batch_size=BATCH, seed=seed, phrasings=only) for each in (rows, held))
+    rows = pack.indices(data.train_split)
+    held = hold_out(pack.digests(rows), share=data.hold_out, seed=data.hold_out_seed, seen=ours.rows)
+    loader, watched = (Loader(pack, each, batch_size=BATCH, seed=seed, phrasings=only) for each in (rows[~held], rows[held]))
     seconds = 60 * minutes
     began = now()
     vocabulary = Vocabulary.train(

@@ -36,7 +36,8 @@ def main(
     loaded, net = Tonggan.from_pretrained(model, device="cpu"), FeatureNet.load()
     data = loaded.recipe.data
     pack = ensure_pack(Path(data.path), framing=data.framing, cache=cache)
-    _, held = hold_out(pack, pack.indices(data.train_split), share=data.hold_out, seed=data.hold_out_seed, seen=loaded.rows)
+    trained = pack.indices(data.train_split)
+    held = trained[hold_out(pack.digests(trained), share=data.hold_out, seed=data.hold_out_seed, seen=loaded.rows)]
     rows = [int(row) for row in np.random.default_rng(0).permutation(held)[:captions]]
     asked = [first_caption(pack.row(row), "en", loaded.phrasings) or "" for row in rows]
     truths = net.features(pack.pictures[rows])

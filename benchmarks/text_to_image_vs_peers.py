@@ -145,8 +145,9 @@ def _arena(data: Path | None, out: Path, *, minutes: float, clock: str, smoke: b
 def make_arena(recipe: Recipe, pack: Pack, *, dtype: str, budget_seconds: float, smoke: bool, console: Console) -> Arena:
     """Return what all competitors share: the rows that `recipe` would train on and hold out, from `pack`."""
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": str(pack.path)})})
-    rows, held = hold_out(pack, pack.indices(recipe.data.train_split), share=recipe.data.hold_out, seed=recipe.data.hold_out_seed)
-    return Arena(recipe, pack, rows, held, dtype, budget_seconds, smoke, console)
+    rows = pack.indices(recipe.data.train_split)
+    held = hold_out(pack.digests(rows), share=recipe.data.hold_out, seed=recipe.data.hold_out_seed)
+    return Arena(recipe, pack, rows[~held], rows[held], dtype, budget_seconds, smoke, console)
 
 
 def main(*defaults: str) -> None:

@@ -136,9 +136,11 @@ def test_links_that_lead_nowhere_or_back_are_passed_over(shapes: Path, tmp_path:
 
 def test_held_out_rows_are_apart(shapes: Path, tmp_path: Path) -> None:
     packed = pack(shapes, out=tmp_path / "pack")
-    train, held = hold_out(packed, packed.indices("train"), share=0.3, seed=0)
-    assert sorted([*train, *held]) == packed.indices("train").tolist()
-    assert len(held) > 0
+    rows = packed.digests(packed.indices("train"))
+    assert 0 < hold_out(rows, share=0.3, seed=0).sum() < len(rows)
+    assert hold_out(rows, share=1e-9, seed=0).sum() == 1
+    assert not hold_out(rows, share=0.0, seed=0).any()
+    assert not hold_out(rows[:1], share=0.3, seed=0).any()
 
 
 def test_rows_are_held_out_by_what_is_in_them(shapes: Path, tmp_path: Path) -> None:
@@ -149,22 +151,23 @@ def test_rows_are_held_out_by_what_is_in_them(shapes: Path, tmp_path: Path) -> N
     twin = json.dumps({"file_name": "twin.png", "text": "a twin", "split": "train"})
     (tmp_path / "more" / "metadata.jsonl").write_text("\n".join([twin, *reversed(lines)]), encoding="utf-8")
     one, more = pack(shapes, out=tmp_path / "a"), pack(tmp_path / "more", out=tmp_path / "b")
+
+    def held(packed: Pack, seed: int) -> set[str]:
+        rows = packed.indices("train")
+        return {packed.row(int(index)).file_name for index in rows[hold_out(packed.digests(rows), share=0.3, seed=seed)]}
+
     for seed in range(8):
-        held = [{each.row(int(index)).file_name for index in hold_out(each, each.indices("train"), share=0.3, seed=seed)[1]} for each in (one, more)]
-        assert held[1] == held[0] | ({"twin.png"} if "red-bar.png" in held[0] else set())
-    assert len(hold_out(one, one.indices("train"), share=0.0, seed=0)[1]) == 0
+        assert held(more, seed) == held(one, seed) | ({"twin.png"} if "red-bar.png" in held(one, seed) else set())
 
 
 def test_rows_that_were_seen_before_are_not_held_out_while_there_are_others(shapes: Path, tmp_path: Path) -> None:
     packed = pack(shapes, out=tmp_path / "pack")
-    rows = packed.indices("train")
-    seen, new = packed.digests(rows[:8]), rows[8:]
-    for share, count in ((0.2, 2), (0.9, len(new))):
-        _, held = hold_out(packed, rows, share=share, seed=0, seen=seen)
-        assert set(held) <= set(new)
-        assert len(held) == count
-    everything = hold_out(packed, rows, share=0.3, seed=0, seen=packed.digests(rows))[1]
-    assert everything.tolist() == hold_out(packed, rows, share=0.3, seed=0)[1].tolist()
+    rows = packed.digests(packed.indices("train"))
+    for share, count in ((0.2, 2), (0.9, 4)):
+        held = hold_out(rows, share=share, seed=0, seen=rows[:8])
+        assert held.sum() == count
+        assert not held[:8].any()
+    assert hold_out(rows, share=0.3, seed=0, seen=rows).tolist() == hold_out(rows, share=0.3, seed=0).tolist()
 
 
 def test_broken_pictures_are_named_and_above_the_rate_refused(shapes: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from tonggan.data.augment import LABELS, Augmentation
@@ -148,24 +149,21 @@ def _pictures(pack: Pack, indices: np.ndarray) -> dict[str, Any]:
     return {"image": to_float(torch.from_numpy(pictures))}
 
 
-def hold_out(pack: Pack, indices: np.ndarray, *, share: float, seed: int, seen: Rows | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Part rows into (train, held out): a `share` of them, one at least of two or more, chosen by a hash of what is in them.
+def hold_out(rows: Rows, *, share: float, seed: int, seen: Rows | None = None) -> npt.NDArray[np.bool_]:
+    """Return which of `rows` (`Pack.digests`) are held out: a `share` of them, one at least of two or more, chosen by a hash of what is in them.
 
     So a row is held out or not whatever else the pack holds and wherever it stands, and rows that are alike go together. Where some of the rows were `seen` before, by a
     model that is begun from, say, the others alone are held out: all of them if they are fewer than the share.
     """
-    digests = pack.digests(indices)
+    if share <= 0 or len(rows) < 2:
+        return np.zeros(len(rows), dtype=bool)
     with np.errstate(over="ignore"):
-        drawn = uniform(mix(digests + np.uint64(seed) * np.uint64(1_000_003)))
-    new = np.ones(len(indices), dtype=bool) if seen is None else ~np.isin(digests, seen)
-    if share <= 0 or len(indices) < 2:
-        held = np.zeros(len(indices), dtype=bool)
-    elif new.all() or not new.any():
-        held = (drawn < share) | ((drawn == drawn.min()) & ~(drawn < share).any())
-    else:
-        count = max(int((drawn[new] < share).sum()), round(share * len(indices)), 1)
-        held = new & (drawn <= np.sort(drawn[new])[:count][-1])
-    return indices[~held], indices[held]
+        drawn = uniform(mix(rows + np.uint64(seed) * np.uint64(1_000_003)))
+    new = np.ones(len(rows), dtype=bool) if seen is None else ~np.isin(rows, seen)
+    if new.all() or not new.any():
+        return np.asarray(drawn <= max(np.nextafter(share, 0), drawn.min()))
+    count = max(int((drawn[new] < share).sum()), round(share * len(rows)), 1)
+    return np.asarray(new & (drawn <= np.sort(drawn[new])[:count][-1]))
 
 
 @dataclass(frozen=True)

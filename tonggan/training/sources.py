@@ -1,7 +1,7 @@
 """What a run trains on: the pack of a recipe's data set, parted into rows to train on and rows held out."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,35 +83,15 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console, seen: Rows | Non
     Rows that were `seen` by what the run begins from are not held out while there are others; `kept` are the rows held out so far by a run that goes on.
     """
     pack = open_pack(recipe, cache=cache)
-    rows = pack.indices(recipe.data.train_split)
-    if kept is None:
-        train, held = hold_out(pack, rows, share=recipe.data.hold_out, seed=recipe.data.hold_out_seed, seen=seen)
-    else:
-        is_held = np.isin(pack.digests(rows), kept)
-        train, held = rows[~is_held], rows[is_held]
+    indices = pack.indices(recipe.data.train_split)
+    rows = pack.digests(indices)
+    is_held = hold_out(rows, share=recipe.data.hold_out, seed=recipe.data.hold_out_seed, seen=seen) if kept is None else np.isin(rows, kept)
+    train, held = indices[~is_held], indices[is_held]
     if len(train) == 0:
         raise UserError(f"split '{recipe.data.train_split}' of {recipe.data.path} has no rows to train on.")
-    held_rows = pack.digests(held)
     console.print(f"data: {counted(len(train), 'rows')} to train on, {len(held):,} held out, of {len(pack):,} in {pack.path}")
-    if skipped := pack.facts.get("skipped"):
-        console.print(
-            f"data: left out, {counted(len(skipped), 'files')} that cannot be read: {', '.join(list(skipped)[:5])}{', ...' if len(skipped) > 5 else ''}"
-        )
-    for note in pack.facts.get("notes", ()):
-        console.print(f"data: {note}")
-    if FORMS[pack.modality].captioned and (left_out := pack.facts.get("uncaptioned", 0)):
-        console.print(f"data: {left_out:,} without a caption are left out")
-    if 0 < len(held) < FEW_HELD:
-        console.print(
-            f"data: a held-out loss over {counted(len(held), 'rows')} says little of which average is best; data.hold_out is the share that is kept apart"
-        )
-    if seen is not None and (again := int(np.isin(held_rows, seen).sum())):
-        console.print(
-            f"data: what this run begins from learned from {again:,} of the {len(held):,} rows held out, for it learned from all that are here: "
-            "the held-out loss says how well it remembers them"
-        )
-    if not len(held):
-        console.print("data: nothing is held out (data.hold_out): what is called held-out loss here is measured on rows that are trained on")
+    for line in [*_left_out(pack), *_doubts(rows[is_held], seen)]:
+        console.print(f"data: {line}")
     phrasings = recipe.data.loader_phrasings()
     said = recipe.data.loader_target_phrasings()
     check_languages(recipe, pack, np.sort(np.concatenate([train, held])))
@@ -155,12 +135,34 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console, seen: Rows | Non
         batch_of(pack, chosen, captions),
         len(train),
         np.asarray(few),
-        pack.digests(train),
-        held_rows,
+        rows[~is_held],
+        rows[is_held],
         preferences,
         languages,
         apart,
     )
+
+
+def _left_out(pack: Pack) -> Iterator[str]:
+    """Say what of a data set is not in its pack."""
+    if skipped := pack.facts.get("skipped"):
+        yield f"left out, {counted(len(skipped), 'files')} that cannot be read: {', '.join(list(skipped)[:5])}{', ...' if len(skipped) > 5 else ''}"
+    yield from pack.facts.get("notes", ())
+    if FORMS[pack.modality].captioned and (count := pack.facts.get("uncaptioned", 0)):
+        yield f"{count:,} without a caption are left out"
+
+
+def _doubts(held: Rows, seen: Rows | None) -> Iterator[str]:
+    """Say why a loss over the rows `held` out may be worth little: none, few, or what the run begins from has `seen` them."""
+    if not len(held):
+        yield "nothing is held out (data.hold_out): what is called held-out loss here is measured on rows that are trained on"
+    elif len(held) < FEW_HELD:
+        yield f"a held-out loss over {counted(len(held), 'rows')} says little of which average is best; data.hold_out is the share that is kept apart"
+    if seen is not None and (again := int(np.isin(held, seen).sum())):
+        yield (
+            f"what this run begins from learned from {again:,} of the {len(held):,} rows held out, for it learned from all that are here: "
+            "the held-out loss says how well it remembers them"
+        )
 
 
 def _spoken(pack: Pack, rows: npt.NDArray[np.int64], phrasings: Phrasings | None) -> dict[str, tuple[int, str]]:
