@@ -22,13 +22,13 @@ FULL_SCALE = 32_767
 class Column:
     """One array of a pack: items of one dtype and shape, one after the other; `single` where every row has exactly one.
 
-    `told_by` is how many of a row's items tell it from others, None for all.
+    `tells` is whether a row is told from others by it: what is encoded lossily is not the same twice.
     """
 
     dtype: str
     shape: tuple[int, ...] = ()
     single: bool = False
-    told_by: int | None = None
+    tells: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ FORMS: Mapping[str, Form] = {
         lambda framing: {"pictures": Column("uint8", (3, framing.size, framing.size), single=True)}, _read_picture, ("size", "fit"), captioned=True
     ),
     "video": Form(
-        lambda framing: {"frames": Column("uint8", (3, framing.size, framing.size), told_by=1), "samples": Column("int16")},
+        lambda framing: {"frames": Column("uint8", (3, framing.size, framing.size), tells=False), "samples": Column("int16")},
         _read_clip,
         ("size", "fit", *TIMES),
     ),

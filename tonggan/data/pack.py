@@ -92,23 +92,25 @@ class Pack:
     def digests(self, indices: np.ndarray) -> np.ndarray:
         """Return a number for each row (rows,), uint64: the same for the same picture, clip or sound in whatever pack of this form.
 
-        What is longer than `LOOKED_AT` blocks is told by blocks from all over it. Of a clip the first frame is looked at, and the sound: what follows a first
-        frame differs from one encoding of the same pictures to the next.
+        What is longer than `LOOKED_AT` blocks is told by blocks from all over it. A clip is told by its sound, by its frames only where it is silent: frames
+        differ from one encoding of the same pictures to the next.
         """
-        found = np.empty(len(indices), np.uint64)
-        for place, index in enumerate(indices):
-            digest = hashlib.blake2b(digest_size=8)
-            for name, column in self._columns.items():
-                items = self._values[name][index] if column.single else self.items(name, int(index))[: column.told_by]
-                flat = items.reshape(-1).view(np.uint8)
-                digest.update(len(flat).to_bytes(8, "little"))
-                if len(flat) <= LOOKED_AT * BLOCK:
-                    digest.update(flat.tobytes())
-                    continue
-                for begin in np.linspace(0, len(flat) - BLOCK, LOOKED_AT).astype(int):
-                    digest.update(flat[begin : begin + BLOCK].tobytes())
-            found[place] = int.from_bytes(digest.digest(), "little")
-        return found
+        return np.asarray([self._digest(int(index)) for index in indices], dtype=np.uint64)
+
+    def _digest(self, index: int) -> int:
+        bytes_of = {
+            name: (self._values[name][index] if column.single else self.items(name, index)).reshape(-1).view(np.uint8)
+            for name, column in self._columns.items()
+        }
+        telling = [name for name, column in self._columns.items() if column.tells and bytes_of[name].any()]
+        digest = hashlib.blake2b(digest_size=8)
+        for name in telling or bytes_of:
+            flat = bytes_of[name]
+            digest.update(len(flat).to_bytes(8, "little"))
+            whole = len(flat) <= LOOKED_AT * BLOCK
+            for begin in [0] if whole else np.linspace(0, len(flat) - BLOCK, LOOKED_AT).astype(int):
+                digest.update(flat[begin : None if whole else begin + BLOCK].tobytes())
+        return int.from_bytes(digest.digest(), "little")
 
     def _column(self, name: str) -> np.ndarray:
         if name not in self._values:
