@@ -168,15 +168,21 @@ def main(
     out: Path = Path("runs/ablation"),
     whole: Annotated[bool, typer.Option("--whole", help="The recipe's own sizes.")] = False,
     clock: Annotated[str, typer.Option(help="wall, or processor (over threads) where other work runs beside.")] = "wall",
+    only: Annotated[list[str] | None, typer.Option(help="This variant; may be given several times. Else all of the study.")] = None,
 ) -> None:
     """Train each variant of a study, print the table."""
     if study not in STUDIES:
         raise UserError(f"no study is called '{study}'.{nearest(study, STUDIES)}")
     console, asked = Console(soft_wrap=True, highlight=False), STUDIES[study]
+    for each in only or ():
+        if each not in asked.variants:
+            raise UserError(f"'{study}' has no variant '{each}'.{nearest(each, asked.variants)}")
     columns = COLUMNS if asked.tolerance_seconds is None else SOUND_COLUMNS
     columns += tuple(f"kernel distance at {share:.0%}" for share in asked.marks) + (("augmented at the end",) if asked.marks else ())
     console.print(f"| {study} | {' | '.join(columns)} |\n{'|---' * (len(columns) + 1)}|")
     for number, (name, own) in enumerate(asked.variants.items()):
+        if only and name not in only:
+            continue
         overrides = [*ALWAYS, *asked.overrides, *own, *(() if whole else asked.smaller)]
         question = hashlib.sha256(json.dumps([asked.recipe, overrides, asked.split, limit, clock]).encode()).hexdigest()[:8]
         folder = out / f"{study}-{minutes:g}" / f"{number}-{question}"
