@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tonggan.errors import UserError
-from tonggan.training.recipe import OptimizerConfig, ScheduleConfig
+from tonggan.training.sections import OptimizerConfig, ScheduleConfig
 
 
 class Muon(torch.optim.Muon):
