@@ -17,7 +17,7 @@ LEVELS = [
     {"alt_text", "searching", "sound_of_words"},
     {"describing", "drawing", "doctor", "evaluation", "sounding"},
     {"pipeline"},
-    {"choosing", "completion", "sound_windows", "training"},
+    {"choosing", "completion", "inputs", "sound_windows", "training"},
     {"model_folder", "model_card", "players"},
     {"judges"},
     {"model", "plugins"},

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from operator import index
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,8 +13,8 @@ from tonggan.choosing import Candidate, best, ranking
 from tonggan.completion import Completion
 from tonggan.data.loader import Phrasings
 from tonggan.data.pack import Pack
-from tonggan.data.records import ENDINGS
 from tonggan.errors import UserError, nearest
+from tonggan.inputs import listed, opened, seeds_of
 from tonggan.latent.lexical import unknown_words
 from tonggan.latent.record import Latent, blend, stack
 from tonggan.modalities import Framing, Modality, modalities
@@ -25,8 +24,6 @@ from tonggan.parts import Decoder
 from tonggan.training.recipe import parse_recipe
 
 MORPH_BATCH = 16
-LONGEST_NAME = 255
-"""Characters of the name of a file; systems raise for longer ones."""
 AT_ONCE = 64
 """Outputs that are made, or ranked, in one batch; more of them take their turn, so that memory does not grow with what is asked for."""
 
@@ -175,9 +172,7 @@ class Tonggan:
         target = modalities().get(to)
         if target is None:
             raise UserError(f"'{to}' is not a modality.{nearest(to, modalities())}")
-        chosen = _seeds(seed, seeds, count=len(given) * n)
-        if len(chosen) != len(given) * n:
-            raise UserError(f"{len(chosen)} seeds for {len(given) * n} outputs: give one seed for each.")
+        chosen = seeds_of(seed, seeds, count=len(given) * n)
         given_as_is = start is None or isinstance(start, torch.Tensor)
         begin = start if given_as_is else target.to_inputs([self._opened(start)] * len(chosen), self.framing)
         if references is not None and not isinstance(references, (list, tuple)):
@@ -188,19 +183,25 @@ class Tonggan:
         if negative is not None:
             self._check_led(to, how)
         away = None if negative is None else self._led_from(negative, latent, source=kind.name, to=to)
+        return target, self._decoded(latent, to, seeds=chosen, settings=how, away=away, begin=begin), latent, chosen
+
+    def _decoded(
+        self, latent: Latent, to: str, *, seeds: Sequence[int], settings: Mapping[str, Any], away: Latent | None, begin: torch.Tensor | None
+    ) -> Any:
+        """Return what the decoder of `to` makes of each row, batch after batch, led `away` from one row and from where each is to `begin`."""
         parts = []
-        for part in _turns(len(chosen)):
-            own = chosen[part]
+        for part in _turns(len(seeds)):
+            own = list(seeds[part])
             made = self.model.decode(
-                latent.rows(torch.arange(len(chosen))[part]),
+                latent.rows(torch.arange(len(seeds))[part]),
                 target=to,
                 seeds=own,
-                settings=how,
+                settings=settings,
                 against=None if away is None else away.repeat(len(own)),
                 start=None if begin is None else begin[part],
             )
             parts.append(made)
-        return target, torch.cat(parts) if isinstance(parts[0], torch.Tensor) else [each for some in parts for each in some], latent, chosen
+        return torch.cat(parts) if isinstance(parts[0], torch.Tensor) else [each for some in parts for each in some]
 
     @torch.no_grad()
     def _led_from(self, negative: Any, latent: Latent, *, source: str, to: str) -> Latent:
@@ -244,7 +245,7 @@ class Tonggan:
         """
         if frames < 2:
             raise UserError(f"a walk of {frames} frames has no two ends: frames must be at least 2.")
-        seeds = _seeds(seed, None, count=1) * frames
+        seeds = seeds_of(seed, None, count=1) * frames
         one, two = (self._latent(each, to) for each in (first, second))
         chosen_settings = self._overriding(to) | dict(settings or {})
         made = []
@@ -368,31 +369,12 @@ class Tonggan:
         return self.model.part(self.model.encoders, kind.name, "encoder").notices(given)
 
     def _given(self, inputs: Any) -> tuple[list[Any], Modality]:
-        """Return one input, or a list of them, as a list, files opened, and the modality that all are of; raises `UserError` where there is no such one."""
-        given = [self._opened(each) for each in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
-        if not given:
-            raise UserError("there is nothing to begin with: give at least one input.")
-        kinds = {kind.name: kind for kind in map(modality_of, given)}
-        if len(kinds) > 1:
-            raise UserError(f"a list of {' and '.join(kinds)}: inputs of one call are of one kind. Call once for each.")
-        return given, next(iter(kinds.values()))
+        """Return inputs as `listed` does."""
+        return listed(inputs, framing=self.framing, known=set(self.model.encoders))
 
     def _opened(self, value: Any) -> Any:
-        """Return what a `Path` leads to, and other values as they are; raises `UserError` for a string that names a file, which was hardly meant as a caption."""
-        if not isinstance(value, (str, Path)):
-            return value
-        kinds = [name for name, endings in ENDINGS.items() if Path(value).suffix.lower() in endings]
-        if isinstance(value, str):
-            if kinds and len(value) < LONGEST_NAME and Path(value).is_file():
-                raise UserError(f"'{value}' is a file, and a string is a caption. Give Path('{value}') for what the file holds.")
-            return value
-        kind = next((name for name in kinds if name in self.model.encoders), kinds[0] if kinds else None)
-        reader = None if kind is None else modalities()[kind].open
-        if reader is None:
-            raise UserError(
-                f"{value}: no kind of file that is known. Known: {', '.join(ending for endings in ENDINGS.values() for ending in endings)}."
-            )
-        return reader(value, self.framing)
+        """Return a value, or what is in its file, as `opened` does."""
+        return opened(value, framing=self.framing, known=set(self.model.encoders))
 
     def save_pretrained(self, folder: str | Path, *, dtype: Storage = "float32") -> None:
         """Write the model into a folder: config.json, model.safetensors, vocabulary, README.md. `dtype` is how weights are stored."""
@@ -401,26 +383,6 @@ class Tonggan:
         save_model(Path(folder), self.model, config=config, card=card, dtype=dtype, words=self.words, rows=self.rows, code=self.code)
 
 
-def _seeds(seed: int, seeds: Sequence[int] | None, *, count: int) -> list[int]:
-    """Return `seeds`, or the `count` that count up from `seed`; raises `UserError` for what PyTorch's generator does not take as one."""
-    try:
-        chosen = list(range(seed, seed + count)) if seeds is None else [index(each) for each in seeds]
-    except TypeError as error:
-        raise UserError(f"{f'seed={seed!r}' if seeds is None else f'seeds={seeds!r}'}: seeds are whole numbers.") from error
-    wrong = next((each for each in chosen if not -(2**63) <= each < 2**64), None)
-    if wrong is not None:
-        raise UserError(f"seed {wrong} has more than 64 bits; the largest is {2**64 - 1}.")
-    return chosen
-
-
 def _turns(count: int) -> list[slice]:
     """Return the batches that so many outputs are made in."""
     return [slice(first, first + AT_ONCE) for first in range(0, count, AT_ONCE)]
-
-
-def modality_of(value: Any) -> Modality:
-    """Return the modality that a value is of; raises `UserError` where it is of none."""
-    for modality in modalities().values():
-        if modality.holds(value):
-            return modality
-    raise UserError(f"{type(value).__name__} is no input of a modality. Give {', '.join(modalities())}.")
