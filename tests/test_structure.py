@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"cli"},
-    {"cli_votes", "cli_data", "cli_describe", "cli_evaluate"},
+    {"cli_votes", "cli_data", "cli_describe", "cli_draw", "cli_evaluate", "cli_sound"},
     {"cli_options"},
     {"serving"},
     {"feedback"},

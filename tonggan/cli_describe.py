@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tonggan.cli_options import TrustCode
+from tonggan.cli_options import ModelName, TrustCode
 from tonggan.errors import DiskFullError, UserError
 from tonggan.progress import counted, progress_bars, warn
 from tonggan.strict import LARGEST_SEED
@@ -18,7 +18,7 @@ def describe(
     language: Annotated[str | None, typer.Option(help="Language of the sentences (default: the model's first).")] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Sentences a file: the likeliest, then others.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the others.")] = 0,
-    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+    model: ModelName = "emoji-64",
     trust_code: TrustCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
 ) -> None:
@@ -48,7 +48,7 @@ def label(
     folder: Annotated[Path, typer.Argument(help="A folder of pictures, or of sounds where the model knows them.")],
     out: Annotated[Path | None, typer.Option(help="The table to write (default: metadata.jsonl in the folder).")] = None,
     language: Annotated[str | None, typer.Option(help="Language of the sentences.")] = None,
-    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+    model: ModelName = "emoji-64",
     trust_code: TrustCode = False,
 ) -> None:
     """Make a data set of a folder: a sentence for each file in metadata.jsonl. Called again it goes on where it stopped."""
@@ -87,7 +87,7 @@ def alt_text(
     path: Annotated[Path, typer.Argument(help="A page, or a folder of pages.")],
     write: Annotated[bool, typer.Option("--write", help="Write them into the pages; a backup of each is kept.")] = False,
     language: Annotated[str | None, typer.Option(help="Language of the texts.")] = None,
-    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+    model: ModelName = "emoji-64",
     trust_code: TrustCode = False,
 ) -> None:
     """Find pictures without alternative text in HTML pages and write one; an empty alt="" means decoration and stays."""
@@ -117,7 +117,7 @@ def alt_text(
 
 def index(
     source: Annotated[Path, typer.Argument(help="A folder of pictures, or a text file with a caption a line.")],
-    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+    model: ModelName = "emoji-64",
     trust_code: TrustCode = False,
 ) -> None:
     """Make a folder or a file ready for searching, or bring its index up to date; `search` does so, too."""
@@ -138,7 +138,7 @@ def search(
     like: Annotated[Path | None, typer.Option(help="A picture that what is sought is like, instead of words.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many are shown.")] = 10,
     sheet: Annotated[Path | None, typer.Option(help="A PNG of the pictures found, too.")] = None,
-    model: Annotated[str, typer.Option(help="A model that ships, a model folder, or a run.")] = "emoji-64",
+    model: ModelName = "emoji-64",
     trust_code: TrustCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
 ) -> None:
