@@ -1,12 +1,13 @@
 """The verbs `evaluate` and `compare`."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tonggan.cli_options import TrustCode
+from tonggan.cli_options import TrustCode, given_options, given_settings
 from tonggan.errors import UserError
 from tonggan.progress import progress_bars
 from tonggan.strict import LARGEST_SEED
@@ -23,6 +24,8 @@ OPTIONS_OF_ARROWS = {
 """Options that mean something for some arrows only."""
 OF_MODELS = ("seed", "guidance_scale", "num_inference_steps", "dtype", "references", "smoothing", "best_of")
 """Options that say how outputs are made."""
+BESIDE_REPEAT = ("repeat", "out", "download", "trust_code", "overwrite")
+"""Options that go with `--repeat`; a card says the rest."""
 
 
 def evaluate(
@@ -84,23 +87,21 @@ def evaluate(
     from tonggan.evaluation.folder import check_unused
     from tonggan.evaluation.request import Request, judge
 
+    given = given_options(context)
     if out is not None and not overwrite:
         check_unused(out)
     if repeat is not None:
-        given = [name for name in context.params if _is_given(context, name) and name not in ("repeat", "out", "download", "trust_code", "overwrite")]
-        if given:
-            raise UserError(f"--repeat takes {' and '.join(name.replace('_', '-') for name in given)} from the card: leave that out.")
+        if of_card := [name.replace("_", "-") for name in given if name not in BESIDE_REPEAT]:
+            raise UserError(f"--repeat takes {' and '.join(of_card)} from the card: leave that out.")
         _repeat(repeat, out=out, download=download, trust_code=trust_code)
         return
-    judged = _judged(context, model, pictures, captions)
+    judged = _judged(given, model, pictures, captions)
     if judged is None or data is None or out is None:
         missing = [name for name, value in (("a model", judged), ("--data", data), ("--out", out)) if value is None]
         raise UserError(f"{' and '.join(missing)} must be given, or a card with --repeat.")
-    if captions is not None and not _is_given(context, "arrow"):
+    if captions is not None and "arrow" not in given:
         arrow = "image->text"
-    for name, arrows in OPTIONS_OF_ARROWS.items():
-        if _is_given(context, name) and arrow not in arrows:
-            raise UserError(f"--{name.replace('_', '-')} is for {' and '.join(arrows)}; {arrow} has no use for it. Leave it out.")
+    _check_of_arrow(given, arrow)
     if truth not in ("events", "sound"):
         raise UserError(f"--truth '{truth}' is not known. Known: events, sound.")
     wishes: dict[str, object] = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "dtype": dtype}
@@ -113,7 +114,7 @@ def evaluate(
         language=language,
         seed=seed,
         limit=limit,
-        settings={name: value for name, value in wishes.items() if value is not None},
+        settings=given_settings(wishes),
         best_of=best_of,
         features=tuple(features or ()),
         java=tuple(java or ()),
@@ -129,22 +130,24 @@ def evaluate(
     _tell(card, out)
 
 
-def _judged(context: typer.Context, model: str | None, pictures: Path | None, captions: Path | None) -> str | Path | None:
+def _check_of_arrow(given: Sequence[str], arrow: str) -> None:
+    """Raise `UserError` for an option that was given and means nothing for `arrow`."""
+    for name, arrows in OPTIONS_OF_ARROWS.items():
+        if name in given and arrow not in arrows:
+            raise UserError(f"--{name.replace('_', '-')} is for {' and '.join(arrows)}; {arrow} has no use for it. Leave it out.")
+
+
+def _judged(given: Sequence[str], model: str | None, pictures: Path | None, captions: Path | None) -> str | Path | None:
     """Return what is judged; raises `UserError` where it is not one thing, and for options that go with the other kind of it."""
     named = [each for each in (model, pictures, captions) if each is not None]
     if len(named) > 1:
         raise UserError("a model, --pictures and --captions name what is judged: give one of them. --like names a model to compare with.")
     if pictures is None and captions is None:
-        if _is_given(context, "like"):
+        if "like" in given:
             raise UserError("--like is for --pictures and --captions. Leave it out.")
-    elif given := [f"--{name.replace('_', '-')}" for name in OF_MODELS if _is_given(context, name)]:
-        raise UserError(f"{' and '.join(given)} say how a model makes its outputs; those of another system are made. Leave that out.")
+    elif of_models := [f"--{name.replace('_', '-')}" for name in OF_MODELS if name in given]:
+        raise UserError(f"{' and '.join(of_models)} say how a model makes its outputs; those of another system are made. Leave that out.")
     return named[0] if named else None
-
-
-def _is_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _repeat(path: Path, *, out: Path | None, download: bool, trust_code: bool) -> None:
