@@ -5,7 +5,7 @@ What is seen is brought to the tokens by its seconds, not found by attention: a 
 What is said (a caption, alone or beside a clip) has no time and is looked at.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
@@ -17,9 +17,10 @@ from tonggan.decoders.flow_sampling import SETTINGS, FlowConfig, FlowNetwork, Se
 from tonggan.decoders.vocoder import Vocoder, VocoderConfig, corrected, griffin_lim
 from tonggan.errors import UserError
 from tonggan.latent.record import Latent, at_instants
+from tonggan.layers.bands import WithBands
 from tonggan.layers.embeddings import TimeEmbedding
 from tonggan.layers.transformer import KeysValues, ModulatedBlock, RMSNorm, mask_bias, temporal_angles
-from tonggan.modalities.spectrogram import Mel, band_statistics, frames_to_tokens, log_mel, token_seconds
+from tonggan.modalities.spectrogram import Mel, frames_to_tokens, token_seconds
 from tonggan.objectives import flow
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, Distilling, Played, learns
@@ -146,15 +147,13 @@ class SoundNetwork(FlowNetwork):
         return self.out(tokens).unflatten(2, (self.config.frames_a_token, -1)).flatten(1, 2).transpose(1, 2)
 
 
-class AudioFlow(Decoder[AudioFlowConfig]):
+class AudioFlow(WithBands, Decoder[AudioFlowConfig]):
     """`Latent` -> waveforms (batch, samples) in [-1, 1] of `clip_seconds`."""
 
     modality = "audio"
     Config = AudioFlowConfig
     taken_over = 0.125
     """Share of the whole over which, at the end of what a sound begins with, the new takes over from it little by little: an edge there would be heard."""
-    mean: Tensor
-    deviation: Tensor
 
     def __init__(self, config: AudioFlowConfig) -> None:
         super().__init__(config)
@@ -169,14 +168,7 @@ class AudioFlow(Decoder[AudioFlowConfig]):
         self.prompt = config.prompt
         self.network = SoundNetwork(config)
         self.vocoder = None if config.vocoder is None else Vocoder(config.vocoder, config.mel)
-        self.register_buffer("mean", torch.zeros(config.mel.bands, 1))
-        self.register_buffer("deviation", torch.ones(config.mel.bands, 1))
-
-    def fit(self, examples: Iterable[Any]) -> None:
-        """Take mean and deviation of every band from the first examples (waveforms)."""
-        mean, deviation = band_statistics(examples, self.config.mel)
-        self.mean.copy_(mean)
-        self.deviation.copy_(deviation)
+        self.know_bands(config.mel)
 
     @property
     def listens(self) -> bool:
@@ -213,7 +205,7 @@ class AudioFlow(Decoder[AudioFlowConfig]):
         assert isinstance(teacher, AudioFlow)
         if not (torch.equal(self.mean, teacher.mean) and torch.equal(self.deviation, teacher.deviation)):
             raise UserError("objectives.distil.teacher: its statistics of the bands are others. Let the run begin from it (initial), without refit.")
-        levels = self._levels(target)
+        levels = self.levels(target)
         return distilled(
             self.network,
             teacher.network,
@@ -229,7 +221,7 @@ class AudioFlow(Decoder[AudioFlowConfig]):
     def _terms(self, latent: Latent, target: Tensor, randomness: torch.Generator) -> tuple[LossTerms, Played | None]:
         """Return the flow's terms, through which what leads to the latent learns even where the network is frozen, and what a vocoder that learns played."""
         self._check_length(target)
-        loss = velocity_loss(self.network, self._levels(target), self.network.prepare(latent), config=self.config, randomness=randomness)
+        loss = velocity_loss(self.network, self.levels(target), self.network.prepare(latent), config=self.config, randomness=randomness)
         return LossTerms({"flow": loss}), self.audition(target, randomness=randomness)
 
     def _check_length(self, target: Tensor) -> None:
@@ -263,7 +255,7 @@ class AudioFlow(Decoder[AudioFlowConfig]):
         """Return a field that leads the first frames straight to those of `start`, and the next ones partly; those that see what is behind its end are free."""
         hop = self.config.mel.hop_length
         seen_beyond = self.config.mel.window_length // hop // 2
-        held = self._levels(start[..., : self.samples])[..., : -seen_beyond or None]
+        held = self.levels(start[..., : self.samples])[..., : -seen_beyond or None]
         frames, count = start.shape[-1] // hop, held.shape[-1]
         fading = max(1, min(round(self.taken_over * self.samples / hop), frames // 2))
         share = ((frames - torch.arange(count, device=held.device)) / fading).clamp(0, 1)
@@ -274,10 +266,6 @@ class AudioFlow(Decoder[AudioFlowConfig]):
             return torch.cat([torch.lerp(free[..., :count], straight, share), free[..., count:]], dim=-1)
 
         return led
-
-    def _levels(self, sound: Tensor) -> Tensor:
-        """Return normalised log-mel frames (batch, bands, frames) of waveforms (batch, samples)."""
-        return (log_mel(sound, self.config.mel) - self.mean) / self.deviation
 
     def voice(self, levels: Tensor) -> Tensor:
         """Return the waveform (batch, samples) of log-mel frames (batch, bands, frames)."""

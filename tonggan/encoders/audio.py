@@ -1,15 +1,14 @@
 """Audio encoder: log-mel frames, a few a token, then a transformer over time."""
 
-from collections.abc import Iterable
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from tonggan.encoders.temporal import through_time
 from tonggan.latent.record import Latent
+from tonggan.layers.bands import WithBands
 from tonggan.layers.transformer import Block, RMSNorm
-from tonggan.modalities.spectrogram import Mel, band_statistics, frames_to_tokens, log_mel, token_seconds
+from tonggan.modalities.spectrogram import Mel, frames_to_tokens, token_seconds
 from tonggan.parts import Encoder, PartConfig
 from tonggan.strict import Count
 
@@ -26,7 +25,7 @@ class AudioTransformerConfig(PartConfig):
     heads: Count = 4
 
 
-class AudioTransformer(Encoder[AudioTransformerConfig]):
+class AudioTransformer(WithBands, Encoder[AudioTransformerConfig]):
     """Waveforms (batch, samples) in [-1, 1], of any length -> a token for every `frames_a_token` frames, `seconds` its middle, `pooled` their mean.
 
     Behind the last sample a token is filled with silence.
@@ -35,8 +34,6 @@ class AudioTransformer(Encoder[AudioTransformerConfig]):
     modality = "audio"
     timed = True
     Config = AudioTransformerConfig
-    mean: Tensor
-    deviation: Tensor
 
     def __init__(self, config: AudioTransformerConfig) -> None:
         super().__init__(config)
@@ -46,20 +43,12 @@ class AudioTransformer(Encoder[AudioTransformerConfig]):
         self.stem = nn.Sequential(nn.Linear(values, 2 * config.width), nn.SiLU(), nn.Linear(2 * config.width, config.width))
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.layers))
         self.norm = RMSNorm(config.width)
-        self.register_buffer("mean", torch.zeros(config.mel.bands, 1))
-        self.register_buffer("deviation", torch.ones(config.mel.bands, 1))
-
-    def fit(self, examples: Iterable[Tensor]) -> None:
-        """Take mean and deviation of every band from the first examples (waveforms)."""
-        mean, deviation = band_statistics(examples, self.config.mel)
-        self.mean.copy_(mean)
-        self.deviation.copy_(deviation)
+        self.know_bands(config.mel)
 
     def forward(self, inputs: Tensor) -> Latent:
         """Encode a batch of waveforms."""
         step = self.config.mel.hop_length * self.config.frames_a_token
         whole = nn.functional.pad(inputs, (0, -inputs.shape[-1] % step))
-        levels = (log_mel(whole, self.config.mel) - self.mean) / self.deviation
-        x = self.stem(frames_to_tokens(levels, self.config.frames_a_token))
+        x = self.stem(frames_to_tokens(self.levels(whole), self.config.frames_a_token))
         seconds = token_seconds(self.config.mel, x.shape[1], frames_a_token=self.config.frames_a_token, device=x.device)
         return through_time(x, seconds, blocks=self.blocks, norm=self.norm, head_width=self.config.width // self.config.heads)
