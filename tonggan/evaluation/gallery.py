@@ -9,6 +9,7 @@ from PIL import Image
 
 from tonggan.data.pack import Pack
 from tonggan.evaluation.drawing import Chosen, Drawn
+from tonggan.evaluation.intervals import Numbers
 from tonggan.evaluation.measure import Measured
 from tonggan.modalities.audio import Sound
 
@@ -66,6 +67,12 @@ class Gallery:
     best: tuple[Specimen, ...]
     worst: tuple[Specimen, ...]
     nearest: tuple[Specimen, ...]
+
+
+def picked(scores: Sequence[float] | Numbers, *, first: int, extremes: int) -> list[int]:
+    """Return the rows that a report shows, in order: the `first` ones, and as many as `extremes` of the lowest and of the highest score."""
+    order = np.argsort(scores, kind="stable").tolist()
+    return sorted({*range(min(first, len(order))), *order[:extremes], *order[-extremes:]})
 
 
 def gallery(chosen: Chosen, drawn: Drawn, measured: Measured, *, pack: Pack) -> Gallery:

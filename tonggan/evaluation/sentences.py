@@ -18,7 +18,7 @@ from tonggan.evaluation.described import Described, Pictures, Sounds
 from tonggan.evaluation.drawing import Chosen, choose
 from tonggan.evaluation.features import FeatureExtractor
 from tonggan.evaluation.folder import check_folder, remove_earlier, save_evaluation
-from tonggan.evaluation.gallery import EXTREMES, Told
+from tonggan.evaluation.gallery import EXTREMES, Told, picked
 from tonggan.evaluation.intervals import RESAMPLES, Numbers, mean_interval, percentiles, resample_weights, share_interval
 from tonggan.evaluation.java_metrics import JAVA_METRICS, check_java
 from tonggan.evaluation.new_card import new_card
@@ -244,14 +244,12 @@ def _told(
 ) -> list[Told]:
     """Return the rows that a report shows: the first, the worst and the best by CIDEr-D."""
     scores, right = by_row["cider_d"], by_row["exact"]
-    order = np.argsort(scores, kind="stable")
-    picked = sorted({*range(min(SHOWN, len(scores))), *order[:EXTREMES].tolist(), *order[-EXTREMES:].tolist()})
 
     def told(i: int) -> Told:
         seen, heard = source.shown(chosen.samples[i].index)
         return Told(seen, sentences[i], rows[i].references[0], nearest[i], bool(right[i]), float(scores[i]), heard)
 
-    return [told(i) for i in picked]
+    return [told(i) for i in picked(scores, first=SHOWN, extremes=EXTREMES)]
 
 
 def _describe(

@@ -13,7 +13,7 @@ from tonggan.evaluation.card import Card, Column, NetFacts
 from tonggan.evaluation.curves import training_sections
 from tonggan.evaluation.drawing import Chosen, choose
 from tonggan.evaluation.folder import check_folder, remove_earlier, save_evaluation
-from tonggan.evaluation.gallery import Heard
+from tonggan.evaluation.gallery import Heard, picked
 from tonggan.evaluation.hearing import Judge, Judgement, Truth, Windows, class_means, f1, nearest_windows
 from tonggan.evaluation.made_sounds import other_rows, save_sounds, sound_path, sound_warnings, training_rows
 from tonggan.evaluation.new_card import new_card
@@ -127,7 +127,6 @@ def _floors(pack: Pack, rows: np.ndarray, real: Windows, shuffled: torch.Tensor,
 def _shown(chosen: Chosen, judge: Judge, judged: Judgement, made: torch.Tensor) -> list[Heard]:
     """Return the clips that a report shows: the first, the worst and the best."""
     scores = [f1(each) for each in judged.agreements]
-    order = sorted(range(len(scores)), key=scores.__getitem__)
     rate, real = judge.framing.sample_rate_hz, judge.real
 
     def heard(i: int) -> Heard:
@@ -143,7 +142,7 @@ def _shown(chosen: Chosen, judge: Judge, judged: Judgement, made: torch.Tensor) 
             f"F1 of the onsets {100 * scores[i]:.0f} %",
         )
 
-    return [heard(i) for i in sorted({*range(min(SHOWN, len(scores))), *order[: SHOWN // 3], *order[-SHOWN // 3 :]})]
+    return [heard(i) for i in picked(scores, first=SHOWN, extremes=SHOWN // 3)]
 
 
 def _rows(chosen: Chosen, judge: Judge, judged: Judgement) -> Iterator[dict[str, Any]]:

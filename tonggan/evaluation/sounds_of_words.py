@@ -15,7 +15,7 @@ from tonggan.evaluation.card import Card, Column, Figure, NetFacts
 from tonggan.evaluation.curves import training_sections
 from tonggan.evaluation.drawing import Chosen, choose
 from tonggan.evaluation.folder import check_folder, remove_earlier, save_evaluation
-from tonggan.evaluation.gallery import Heard
+from tonggan.evaluation.gallery import Heard, picked
 from tonggan.evaluation.intervals import Numbers, share_interval
 from tonggan.evaluation.made_sounds import other_rows, save_sounds, sound_path, sound_warnings, training_rows
 from tonggan.evaluation.naming import HEARD_IN, PARTS, Namer, beginnings, namers
@@ -160,14 +160,13 @@ def _nets(judge: Judge, sample_rate_hz: int) -> list[NetFacts]:
 def _shown(chosen: Chosen, judged: Judgement, made: torch.Tensor, real: torch.Tensor, rate: int) -> list[Heard]:
     """Return the sounds that a report shows: the first, the worst and the best by how many of their tags are named."""
     scores = np.stack(list(judged.named.values())).mean(0) if judged.named else np.zeros(len(made))
-    order = np.argsort(scores, kind="stable").tolist()
 
     def heard(i: int) -> Heard:
         sounds = real[i].numpy(), made[i].numpy()
         verdict = ", ".join(f"{tag} {'named' if right[i] else 'not named'}" for tag, right in judged.named.items())
         return Heard(chosen.samples[i].caption, timeline([], list(sounds), rate), sounds[1], sounds[0], rate, float(scores[i]), verdict)
 
-    return [heard(i) for i in sorted({*range(min(SHOWN, len(order))), *order[:EXTREMES], *order[-EXTREMES:]})]
+    return [heard(i) for i in picked(scores, first=SHOWN, extremes=EXTREMES)]
 
 
 def _rows(chosen: Chosen, judged: Judgement) -> Iterator[dict[str, Any]]:
