@@ -68,8 +68,7 @@ def warnings(
     """Return what a reader must know before believing the figures, a sentence or two each."""
     count = len(chosen.samples)
     found = _size_warnings(count, inception=any(each.net.family == "inception" for each in by_net))
-    if chosen.without_caption:
-        found.append(f"{chosen.without_caption:,} rows of '{split}' have no caption in '{language}' and were left out.")
+    found += chosen.uncaptioned(split=split, language=language)
     found += _reference_warnings(measured, count, split=split, reference=reference)
     sizes = sorted({picture.size for picture in drawn.pictures})
     if sizes != [(pack.size, pack.size)]:

@@ -209,8 +209,7 @@ def _warnings(chosen: Chosen, *, noun: str, split: str, language: str, reference
     count, found = len(chosen.samples), []
     if count < SMALLEST_CORPUS:
         found.append(f"CIDEr-D needs {SMALLEST_CORPUS} {noun}s or more to weigh words by how rare they are; here are {count}.")
-    if chosen.without_caption:
-        found.append(f"{chosen.without_caption:,} rows of '{split}' have no caption in '{language}' and were left out.")
+    found += chosen.uncaptioned(split=split, language=language)
     if reference is None:
         found.append(f"There are fewer than two training {noun}s: the sentences of the nearest ones are left out.")
     elif reference == split:

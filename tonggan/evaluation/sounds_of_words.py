@@ -93,8 +93,7 @@ def evaluate_sounds_of_words(
     judge = Judge(pack, chosen, real, training, reference=reference)
     judged = judge(made)
     warnings = sound_warnings(training, len(rows), split=split, reference=reference, floors=FLOORS)
-    if chosen.without_caption:
-        warnings.append(f"{chosen.without_caption:,} rows of '{split}' have no caption in '{language}' and were left out.")
+    warnings += chosen.uncaptioned(split=split, language=language)
     card = new_card(
         model,
         arrow="text->audio",
