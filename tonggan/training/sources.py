@@ -98,49 +98,60 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console, seen: Rows | Non
     languages = {language: count for language, (count, _) in _spoken(pack, train, phrasings).items()}
     if told := _unphrased(pack, train, [each for each in (phrasings, said) if each], languages):
         console.print(told)
-    preferences, learned, watched_pairs = open_preferences(recipe, console=console)
-    loader = Loader(
+    preferences, learned, watched = open_preferences(recipe, console=console)
+    fixed = held if len(held) else train
+    previewed = _spread(fixed, recipe.monitor.previews)
+    captions = [chosen_caption(pack.row(int(i)), phrasings, 0) for i in previewed]
+    return Data(
         pack,
-        train,
+        loader=_training_loader(recipe, pack, train, preferences=learned),
+        held_out=_held_out_batches(recipe, pack, fixed, preferences=watched),
+        previews=batch_of(pack, previewed, captions),
+        count=len(train),
+        watched=np.asarray(_spread(fixed, recipe.monitor.evaluate_rows)),
+        train_rows=rows[~is_held],
+        held_rows=rows[is_held],
+        preferences=preferences,
+        languages=languages,
+        apart=len(held) > 0 if watched is None else watched is not learned,
+    )
+
+
+def _training_loader(recipe: Recipe, pack: Pack, rows: npt.NDArray[np.int64], *, preferences: Preferences | None) -> Loader:
+    """Return the loader of the rows and preferences that are learned from."""
+    return Loader(
+        pack,
+        rows,
         batch_size=recipe.schedule.batch_size,
         seed=recipe.seed,
-        phrasings=phrasings,
-        target_phrasings=said,
+        phrasings=recipe.data.loader_phrasings(),
+        target_phrasings=recipe.data.loader_target_phrasings(),
         augmentation=recipe.data.augmentation(),
-        preferences=learned,
+        preferences=preferences,
         shifts=recipe.objectives.shifts(),
         balance=recipe.data.loader_balance(),
     )
-    fixed = held if len(held) else train
-    watched = Loader(
+
+
+def _held_out_batches(recipe: Recipe, pack: Pack, rows: npt.NDArray[np.int64], *, preferences: Preferences | None) -> list[Batch]:
+    """Return the batches that a held-out loss is measured on: rows as often as they come, pictures as they are."""
+    loader = Loader(
         pack,
-        fixed,
+        rows,
         batch_size=HELD_OUT_BATCH,
         seed=HELD_OUT_SEED,
-        phrasings=phrasings,
-        target_phrasings=said,
-        preferences=watched_pairs,
+        phrasings=recipe.data.loader_phrasings(),
+        target_phrasings=recipe.data.loader_target_phrasings(),
+        preferences=preferences,
         shifts=recipe.objectives.shifts(),
     )
-    judged = min(recipe.monitor.validation_samples, len(fixed if watched_pairs is None else watched_pairs))
-    chosen = fixed[:: max(1, len(fixed) // recipe.monitor.previews)][: recipe.monitor.previews]
-    captions = [chosen_caption(pack.row(int(i)), phrasings, 0) for i in chosen]
-    few = fixed[:: max(1, len(fixed) // recipe.monitor.evaluate_rows)][: recipe.monitor.evaluate_rows]
-    fixed_batches = [watched.batch(begin, size=min(HELD_OUT_BATCH, judged - begin)) for begin in range(0, judged, HELD_OUT_BATCH)]
-    apart = len(held) > 0 if watched_pairs is None else watched_pairs is not learned
-    return Data(
-        pack,
-        loader,
-        fixed_batches,
-        batch_of(pack, chosen, captions),
-        len(train),
-        np.asarray(few),
-        rows[~is_held],
-        rows[is_held],
-        preferences,
-        languages,
-        apart,
-    )
+    count = min(recipe.monitor.validation_samples, len(rows if preferences is None else preferences))
+    return [loader.batch(begin, size=min(HELD_OUT_BATCH, count - begin)) for begin in range(0, count, HELD_OUT_BATCH)]
+
+
+def _spread(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """Return `count` rows from all over, or those that there are."""
+    return rows[:: max(1, len(rows) // count)][:count]
 
 
 def _left_out(pack: Pack) -> Iterator[str]:
