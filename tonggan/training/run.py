@@ -14,7 +14,7 @@ from rich.console import Console
 
 from tonggan import __version__
 from tonggan.arithmetic import choose_device
-from tonggan.data.seen_rows import HELD, joined, load_rows, save_rows
+from tonggan.data.seen_rows import HELD, Rows, joined, load_rows, save_rows
 from tonggan.errors import UserError
 from tonggan.latent.seen_words import load_words, save_words
 from tonggan.modalities import modalities
@@ -90,20 +90,9 @@ class Run:
         self._hold()  # nothing is written before: what is refused leaves no folder
         self.before: dict[str, Any] | None = None
         self.code = code_of(recipe.plugins)
-        if begun is None:
-            checkpoint = load_checkpoint(self.checkpoints)
-            dtype = checkpoint.facts["dtype"]
-            self.model = CrossModalModel(recipe.model.kept_in(out / "assets"))
-            self.model.load_assets(out / "assets")
-        else:
-            checkpoint = None
-            dtype = chosen_dtype(recipe)
-            console.print(
-                f"arithmetic: {dtype}" + (", measured to be the best here; dtype=float32 is the same everywhere" if recipe.dtype == "auto" else "")
-            )
-            self.model = self._fitted(begun)
-            save_rows(out / "assets", joined(seen, self.data.train_rows))
-            save_rows(out / "assets", self.data.held_rows, name=HELD)
+        checkpoint = load_checkpoint(self.checkpoints) if begun is None else None
+        dtype = self._chosen_dtype() if checkpoint is None else checkpoint.facts["dtype"]
+        self.model = self._unfinished() if begun is None else self._fitted(begun, seen)
         self.read_from = self._read_from(beside)
         self.learner = learner_of(self.model, recipe, beside=beside, total_samples=total_samples(recipe, self.data.count), dtype=dtype)
         if checkpoint is not None:
@@ -143,8 +132,21 @@ class Run:
             read.append((named or recipe.initial or "the reference", "companion", beside.weights_hash))
         return read
 
-    def _fitted(self, begun: Begun) -> CrossModalModel:
-        """Return the model as it starts, and write down what its parts learned without gradients."""
+    def _chosen_dtype(self) -> str:
+        """Return the arithmetic of a new run, and say which it is."""
+        dtype = chosen_dtype(self.recipe)
+        measured = ", measured to be the best here; dtype=float32 is the same everywhere" if self.recipe.dtype == "auto" else ""
+        self.console.print(f"arithmetic: {dtype}{measured}")
+        return dtype
+
+    def _unfinished(self) -> CrossModalModel:
+        """Return the model of a run that goes on; its weights are in the checkpoint."""
+        model = CrossModalModel(self.recipe.model.kept_in(self.out / "assets"))
+        model.load_assets(self.out / "assets")
+        return model
+
+    def _fitted(self, begun: Begun, seen: Rows | None) -> CrossModalModel:
+        """Return the model as it starts, and write down what its parts learned without gradients, and which rows are learned from, those `seen` before too."""
         fit(begun, self.recipe, self.data.loader, samples=min(VOCABULARY_SAMPLES, 8 * self.data.count))
         if begun.initial is not None:
             config = begun.initial.config
@@ -156,6 +158,8 @@ class Run:
         begun.model.save_assets(assets)
         save_words(assets, words_known(begun, self.data.loader))
         save_code(assets, self.code)
+        save_rows(assets, joined(seen, self.data.train_rows))
+        save_rows(assets, self.data.held_rows, name=HELD)
         return begun.model
 
     def train(self) -> None:
