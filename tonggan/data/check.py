@@ -173,23 +173,20 @@ def check(path: Path, *, progress: Show | None = None) -> Report:
         else:
             alike[found.digest].append((row.split, row.file_name))
     doubles = [same for same in alike.values() if len(same) > 1]
-    duplicates = tuple(tuple(name for _, name in same) for same in doubles if len({split for split, _ in same}) > 1)
-    repeated = tuple(tuple(name for _, name in same) for same in doubles if len({split for split, _ in same}) == 1)
-    languages = _languages(lengths)
     return Report(
         dataset.layout,
         dataset.description,
-        dict(splits),
-        languages,
-        problems,
-        dict(remarks),
-        dataset.missing_pictures,
-        (*dataset.uncaptioned, *empty),
-        duplicates,
-        repeated,
-        dataset.modality,
-        dataset.notes,
-        unusable,
+        splits=dict(splits),
+        languages=_languages(lengths),
+        problems=problems,
+        remarks=dict(remarks),
+        missing_pictures=dataset.missing_pictures,
+        uncaptioned=(*dataset.uncaptioned, *empty),
+        duplicates=tuple(tuple(name for _, name in same) for same in doubles if len({split for split, _ in same}) > 1),
+        repeated=tuple(tuple(name for _, name in same) for same in doubles if len({split for split, _ in same}) == 1),
+        modality=dataset.modality,
+        notes=dataset.notes,
+        unusable=unusable,
     )
 
 
@@ -209,4 +206,16 @@ def _of_pack(pack: Pack) -> Report:
     description = f"pack of {WHAT[pack.modality]} ({form}), made of: {facts['description']}"
     left_out = {"left out, unreadable": list(facts["skipped"])} if facts.get("skipped") else {}
     notes = (*facts.get("notes", ()), *([f"{facts['uncaptioned']:,} without a caption, when it was made"] if facts.get("uncaptioned") else []))
-    return Report("pack", description, dict(facts["splits"]), _languages(lengths), {}, left_out, (), (), (), modality=pack.modality, notes=notes)
+    return Report(
+        "pack",
+        description,
+        splits=dict(facts["splits"]),
+        languages=_languages(lengths),
+        problems={},
+        remarks=left_out,
+        missing_pictures=(),
+        uncaptioned=(),
+        duplicates=(),
+        modality=pack.modality,
+        notes=notes,
+    )
