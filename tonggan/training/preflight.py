@@ -19,7 +19,7 @@ from tonggan.training.beginning import ENDLESS, total_samples, trial
 from tonggan.training.choice import Judge, check_best_by
 from tonggan.training.loop import Learner, StepReport
 from tonggan.training.recipe import Recipe
-from tonggan.training.sources import Data, open_data, open_pack
+from tonggan.training.sources import Data, open_data, open_pack, spread
 
 STEPS_BETWEEN_LOOKS = 50
 STEPS_MEASURED = 3
@@ -36,20 +36,15 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
         raise UserError(f"--overfit: by objectives.{alone} a model does not follow its samples, so it has none to learn by heart. Try --dry-run.")
     if not recipe.objectives.trained():
         raise UserError("--overfit: no arrow is trained, so there is nothing to learn by heart. Give one in objectives.arrows a weight.")
-    space = recipe.model.space.model_copy(update={"condition_dropout": 0.0})
-    schedule = recipe.schedule.model_copy(
-        update={"samples": ENDLESS, "epochs": None, "batch_size": max(count, min(32, recipe.schedule.batch_size)), "warmup_samples": 1000}
-    )
-    recipe = recipe.model_copy(update={"schedule": schedule, "ema_decay": 0.9, "model": recipe.model.model_copy(update={"space": space})})
+    recipe = _by_heart(recipe, count)
     pack = open_pack(recipe, cache=cache)
-    rows = pack.indices(recipe.data.train_split)
-    rows = rows[:: max(1, len(rows) // count)][:count]
+    rows = spread(pack.indices(recipe.data.train_split), count)
     phrasings = _one_of(recipe.data.loader_phrasings())
     said = _one_of(recipe.data.loader_target_phrasings()) or phrasings
     loader = Loader(
         pack,
         rows,
-        batch_size=schedule.batch_size,
+        batch_size=recipe.schedule.batch_size,
         seed=recipe.seed,
         phrasings=phrasings,
         target_phrasings=said,
@@ -62,7 +57,7 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
     batch = batch_of(pack, rows, captions, sentences)
     arrows = _judged(recipe, batch)
     console.print(
-        f"overfit: {len(rows)} samples, batches of {schedule.batch_size}, at most {max_steps} steps; {', '.join(arrows)} judged every {STEPS_BETWEEN_LOOKS}"
+        f"overfit: {len(rows)} samples, batches of {recipe.schedule.batch_size}, at most {max_steps} steps; {', '.join(arrows)} judged every {STEPS_BETWEEN_LOOKS}"
     )
     if unjudged := [arrow for arrow in recipe.objectives.trained() if arrow not in arrows]:
         console.print(
@@ -77,6 +72,15 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
             console.print(f"step {learner.step}: loss {report.losses['loss']:.4f}, " + "; ".join(told for told, _ in looks))
     console.print(f"overfit {'passed' if passed else 'FAILED'}: {len(rows)} samples, {learner.step} steps; look at {out}")
     return passed
+
+
+def _by_heart(recipe: Recipe, count: int) -> Recipe:
+    """Return a recipe as `count` samples are learned by heart: no caption is dropped, no end is in sight, and the average is that of the last few steps."""
+    space = recipe.model.space.model_copy(update={"condition_dropout": 0.0})
+    schedule = recipe.schedule.model_copy(
+        update={"samples": ENDLESS, "epochs": None, "batch_size": max(count, min(32, recipe.schedule.batch_size)), "warmup_samples": 1000}
+    )
+    return recipe.model_copy(update={"schedule": schedule, "ema_decay": 0.9, "model": recipe.model.model_copy(update={"space": space})})
 
 
 def _judged(recipe: Recipe, batch: Batch) -> list[str]:

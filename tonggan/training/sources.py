@@ -100,7 +100,7 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console, seen: Rows | Non
         console.print(told)
     preferences, learned, watched = open_preferences(recipe, console=console)
     fixed = held if len(held) else train
-    previewed = _spread(fixed, recipe.monitor.previews)
+    previewed = spread(fixed, recipe.monitor.previews)
     captions = [chosen_caption(pack.row(int(i)), phrasings, 0) for i in previewed]
     return Data(
         pack,
@@ -108,7 +108,7 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console, seen: Rows | Non
         held_out=_held_out_batches(recipe, pack, fixed, preferences=watched),
         previews=batch_of(pack, previewed, captions),
         count=len(train),
-        watched=np.asarray(_spread(fixed, recipe.monitor.evaluate_rows)),
+        watched=np.asarray(spread(fixed, recipe.monitor.evaluate_rows)),
         train_rows=rows[~is_held],
         held_rows=rows[is_held],
         preferences=preferences,
@@ -149,7 +149,7 @@ def _held_out_batches(recipe: Recipe, pack: Pack, rows: npt.NDArray[np.int64], *
     return [loader.batch(begin, size=min(HELD_OUT_BATCH, count - begin)) for begin in range(0, count, HELD_OUT_BATCH)]
 
 
-def _spread(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+def spread(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
     """Return `count` rows from all over, or those that there are."""
     return rows[:: max(1, len(rows) // count)][:count]
 
