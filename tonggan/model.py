@@ -157,7 +157,7 @@ class CrossModalModel(nn.Module):
     def part(self, parts: nn.ModuleDict, name: str, what: str) -> Any:
         """Return the encoder or decoder of modality `name`; raises `UserError` with the ones there are."""
         if name not in parts:
-            raise UserError(f"this model has no {what} for '{name}'.{nearest(name, parts.keys())}")
+            raise UserError(f"this model has no {what} for '{name}'.{nearest(name, parts.keys())} Choose a model that has one.")
         return parts[name]
 
     def encode(self, inputs: Any, source: str, *, randomness: torch.Generator | None = None) -> Placed:

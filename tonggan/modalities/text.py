@@ -109,7 +109,7 @@ def check_caption(text: str) -> str:
     if any("\ud800" <= letter <= "\udfff" for letter in cleaned):
         raise UserError(f"the caption {cleaned!r} is not UTF-8 text. Write it again.")
     if not cleaned:
-        raise UserError("the caption is empty. Say what is to be made, for example: 'a red heart, noto style'.")
+        raise UserError("the caption is empty. Say in words what is to be made.")
     return cleaned
 
 
