@@ -239,6 +239,18 @@ def test_pictures_of_codecs_that_are_only_read_are_copied(codec: str, ending: st
     assert loudest(tmp_path / f"out{ending}") == pytest.approx(0.2, abs=0.01)
 
 
+def test_time_stamps_that_go_back_are_told(tmp_path: Path) -> None:
+    with av.open(filmed(tmp_path / "clip.mkv", "ffv1", frames=4)) as source, av.open(tmp_path / "back.mkv", "w") as target:
+        copy = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
+            packet.dts, packet.pts = 40 * number, (0, 160, 80, 200)[number]
+            packet.stream = copy
+            target.mux(packet)
+    with pytest.raises(UserError, match=r"back\.mkv: its time stamps go back \(frame 2 .* 0\.08 s after the first, the one before it 0\.16 s\)"):
+        open_clip(tmp_path / "back.mkv", FRAMING)
+    assert inspect_clip(tmp_path / "back.mkv").problems == ("unreadable or cut off",)
+
+
 @pytest.mark.parametrize("ending", [".mp4", ".mkv"])
 def test_frames_that_are_told_out_of_order_begin_when_the_first_is_shown(ending: str, tmp_path: Path) -> None:
     clip = filmed(tmp_path / "clip.avi", "mpeg4", sound_at=0.4, bf="2")

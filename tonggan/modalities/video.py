@@ -75,7 +75,9 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
         with av.open(path, metadata_errors="replace") as container:
             yield container
     except av.FFmpegError as error:
-        raise UserError(f"{path}: no video or sound that can be read, or cut off ({error.strerror}).") from error
+        raise UserError(
+            f"{path}: no video or sound that can be read, or cut off ({error.strerror}). Copy it again, or convert it to MP4 or WAV."
+        ) from error
 
 
 def video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
@@ -226,6 +228,9 @@ def _decoded(path: Path, *, shown_seconds: float) -> Iterator[tuple[float, av.Vi
             if frame.time is None:
                 raise UserError(f"{path}: frame {number} has no time stamp. Put the video into a container that has them, such as .mp4.")
             start = frame.time if start is None else start
+            if frame.time - start < second - TOLERANCE_SECONDS:
+                back = f"frame {number} is to be shown {frame.time - start:g} s after the first, the one before it {second:g} s"
+                raise UserError(f"{path}: its time stamps go back ({back}). Encode it again, which gives it new ones.")
             second, last = frame.time - start, frame
             shown = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else shown
             yield second, frame
