@@ -10,6 +10,7 @@ import pytest
 from full_disk import full_disk
 from PIL import Image
 
+from tonggan import sounding
 from tonggan.data.pack import ensure_pack
 from tonggan.data.synthesis.foley import encode
 from tonggan.errors import DiskFullError, UserError
@@ -21,7 +22,7 @@ from tonggan.modalities import Framing
 from tonggan.modalities.audio import Sound, open_sound
 from tonggan.modalities.inspecting import inspect_file
 from tonggan.modalities.provenance import Provenance
-from tonggan.modalities.sound_files import save_sound
+from tonggan.modalities.sound_files import UncopyableError, save_sound
 from tonggan.modalities.video import frames_at_rate, open_clip, timed_frames, video_facts
 from tonggan.pipeline import Tonggan
 from tonggan.sound_windows import FinishedWindows, ahead, joined, window_seed, windows
@@ -202,6 +203,30 @@ def test_a_share_of_the_own_sound_is_mixed_in(sounder: Tonggan, tmp_path: Path) 
     assert (tmp_path / "alone.png").read_bytes() != (tmp_path / "mixed.png").read_bytes()  # what is heard is what is shown
     own, alone, mixed = (open_sound(tmp_path / name).samples[0] for name in ("clip.mp4", "alone.wav", "mixed.wav"))
     assert np.abs(mixed - (0.75 * own + 0.25 * alone)).max() < 2e-3
+
+
+def test_what_cannot_be_copied_after_all_leaves_nothing(sounder: Tonggan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, lines = silent(tmp_path / "clip.mp4", 40), list[str]()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise UncopyableError("cannot be copied")
+
+    monkeypatch.setattr(sounding, "mux", refuse)
+    with pytest.raises(UserError, match="cannot be copied"):
+        sound_clip(sounder, clip, tmp_path / "out.mp4", request=Request(), warn=lines.append)
+    assert not any("are kept" in line for line in lines)
+    assert list(tmp_path.iterdir()) == [clip]
+
+
+def test_a_preview_does_not_take_the_place_of_the_clip(sounder: Tonggan, tmp_path: Path) -> None:
+    clip = tmp_path / "moves.png"
+    pictures = [Image.new("RGB", (64, 64), (number * 20, 0, 0)) for number in range(10)]
+    pictures[0].save(clip, save_all=True, append_images=pictures[1:], duration=100)
+    with pytest.raises(UserError, match=r"moves\.png is the clip itself\. Choose another name with --preview"):
+        sound_clip(sounder, clip, tmp_path / "out.wav", request=Request(), warn=print, preview=clip)
+    with pytest.raises(UserError, match=r"seen\.jpg: a preview is a PNG\. Give it a name that ends in \.png"):
+        sound_clip(sounder, clip, tmp_path / "out.wav", request=Request(), warn=print, preview=tmp_path / "seen.jpg")
+    assert list(tmp_path.iterdir()) == [clip]
 
 
 def clip_with_sound(

@@ -18,7 +18,7 @@ from tonggan.modalities import Framing
 from tonggan.modalities.audio import Sound, fitted, resampled, sound_blocks
 from tonggan.modalities.onsets import onsets
 from tonggan.modalities.provenance import Provenance
-from tonggan.modalities.sound_files import SOUND_FORMATS, check_copy, check_ending, most_channels, mux, save_sound
+from tonggan.modalities.sound_files import SOUND_FORMATS, UncopyableError, check_copy, check_ending, most_channels, mux, save_sound
 from tonggan.modalities.timeline import stacked, timeline
 from tonggan.modalities.video import Clip, VideoFacts, frames_at, frames_at_rate, video_facts
 from tonggan.pipeline import Tonggan
@@ -72,7 +72,7 @@ def sound_clip(
     if request.prompt is not None:
         for line in model.check_prompt(request.prompt, source="video", target="audio"):
             warn(line)
-    check_preview(preview)
+    check_preview(preview, clip)
     if not facts.moves:
         raise UserError(f"{clip}: there is one frame in it: nothing moves that could be heard.")
     with _alone(output):
@@ -80,10 +80,12 @@ def sound_clip(
     return paths
 
 
-def check_preview(preview: Path | None) -> None:
-    """Raise `UserError` where a preview is wanted and its name is not that of a PNG, or is that of a folder."""
+def check_preview(preview: Path | None, clip: Path | None = None) -> None:
+    """Raise `UserError` where a preview is wanted and its name is not that of a PNG, or is that of a folder or of the clip."""
     if preview is not None and preview.suffix.lower() != ".png":
-        raise UserError(f"{preview}: a preview is a PNG.")
+        raise UserError(f"{preview}: a preview is a PNG. Give it a name that ends in .png.")
+    if preview is not None and clip is not None and preview.exists() and preview.samefile(clip):
+        raise UserError(f"{preview} is the clip itself. Choose another name with --preview.")
     if preview is not None and preview.is_dir():
         raise UserError(f"{preview} is a folder. Name a file.")
 
@@ -155,6 +157,9 @@ def _make(
             _save_preview(
                 preview, clip, [resampled(sound, finished.sample_rate_hz) for sound in sounds], length=finished.samples, rate=finished.sample_rate_hz
             )
+    except UncopyableError:  # and never will be: what was made for it is of no use
+        finished.remove()
+        raise
     except (KeyboardInterrupt, UserError):
         if len(finished):
             warn(f"{len(finished)} finished windows are kept in {finished.folder}: the same command goes on with them.")

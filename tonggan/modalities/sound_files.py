@@ -32,6 +32,10 @@ MOST_CHANNELS = {".wav": 1024, ".flac": 8}
 """Most channels by ending; 2 in videos."""
 
 
+class UncopyableError(UserError):
+    """What is in a clip cannot be copied into a container of another kind."""
+
+
 def check_ending(path: Path) -> None:
     """Raise `UserError` where sound cannot be written into a file of this ending, or where it is the name of a folder."""
     if path.is_dir():
@@ -139,7 +143,7 @@ def _copying(video: Path, source: av.container.InputContainer, path: Path) -> It
             raise
         held = ", ".join(stream.codec_context.name for stream in source.streams if stream.codec_context)
         advice = " or ".join([*[ending for ending in (".mkv", ".mov") if _holds(source, ending, video)][:1], ".wav for the sound alone"])
-        raise UserError(f"{path}: what is in {video} ({held}) cannot be copied into {path.suffix} ({error}). Choose {advice}.") from error
+        raise UncopyableError(f"{path}: what is in {video} ({held}) cannot be copied into {path.suffix} ({error}). Choose {advice}.") from error
 
 
 def _holds(source: av.container.InputContainer, ending: str, video: Path) -> bool:
