@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -203,6 +204,21 @@ def test_a_share_of_the_own_sound_is_mixed_in(sounder: Tonggan, tmp_path: Path) 
     assert (tmp_path / "alone.png").read_bytes() != (tmp_path / "mixed.png").read_bytes()  # what is heard is what is shown
     own, alone, mixed = (open_sound(tmp_path / name).samples[0] for name in ("clip.mp4", "alone.wav", "mixed.wav"))
     assert np.abs(mixed - (0.75 * own + 0.25 * alone)).max() < 2e-3
+
+
+def test_a_sound_that_is_too_loud_is_mixed_in_without_being_cut_off(sounder: Tonggan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, softly = silent(tmp_path / "clip.mp4", 40), sounding._window
+
+    def loudly(*args: Any, **wishes: Any) -> np.ndarray:
+        made = softly(*args, **wishes)
+        return made * (4 / np.abs(made).max())
+
+    monkeypatch.setattr(sounding, "_window", loudly)
+    for name, mix in (("alone", 0.0), ("mixed", 0.25)):
+        sound_clip(sounder, clip, tmp_path / f"{name}.wav", request=Request(mix=mix), warn=print)
+    own, alone, mixed = (open_sound(tmp_path / name).samples[0] for name in ("clip.mp4", "alone.wav", "mixed.wav"))
+    assert np.abs(alone).max() == pytest.approx(sounding.LOUDEST, abs=1e-3)
+    assert np.abs(mixed - (0.25 * own + 0.75 * alone)).max() < 2e-3
 
 
 def test_what_cannot_be_copied_after_all_leaves_nothing(sounder: Tonggan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

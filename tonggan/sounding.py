@@ -269,7 +269,7 @@ def _mixed(finished: FinishedWindows, index: int, clip: Path, share: float, outp
     """Yield what was made under the clip's own sound, at the rate of the latter and with its channels, or as many as `output` takes."""
     first = _own_sound(clip, output)
     rate, channels = first.sample_rate_hz, len(first.samples)
-    ours, theirs = _Feed(resampled(finished.sound(index), rate)), _Feed(sound_blocks(clip, most_channels=most_channels(output)))
+    ours, theirs = _Feed(resampled(_levelled(finished, index), rate)), _Feed(sound_blocks(clip, most_channels=most_channels(output)))
     left = round(finished.samples / finished.sample_rate_hz * rate)
     while left:
         count = min(rate, left)
