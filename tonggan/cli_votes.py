@@ -51,8 +51,8 @@ def arena(
     if len(names) < 2 or len(set(names)) < len(names):
         raise UserError("an arena needs two different models or more: --models A B.")
     asked = read_prompts(prompts, modalities_of(arrow)[0])
-    waiting = listen(host, port)
     loaded = {name: Tonggan.from_pretrained(name, trust_code=trust_code) for name in names}
+    waiting = listen(host, port)  # before outputs are made, which may take long
     store = _new_store(out, votes)
     contest = Contest(loaded, asked, out, store, arrow=arrow, seed=seed)
     if not on_demand:
