@@ -394,6 +394,7 @@ def test_a_picture_becomes_others_by_way_of_its_sentence(tonggan: Tonggan, tmp_p
     assert provenance["references"][0] == picture.name
     assert tonggan("morph", picture, first, "-o", tmp_path / "walk.gif", "--frames", "2").status == 0
     assert "looks at its picture alone" in tonggan("draw", "--variations", picture, "--reference", picture).err
+    assert "emoji-64-fast does not describe pictures. Name another model" in tonggan("draw", "--variations", picture, "--model", "emoji-64-fast").err
     assert "was not trained on image->image" in tonggan("morph", picture, first, "--model", "emoji-64-fast").err
 
 

@@ -20,7 +20,7 @@ class Painter:
         self.drawn: list[str] = []
 
     def settings(self) -> dict[str, Any]:
-        return {"references": 2}
+        return {"references": 2, "strength": 0.6}
 
     def completed(self, caption: str) -> str:
         return caption
@@ -179,7 +179,7 @@ def test_captions_are_drawn_in_the_language_that_is_asked_for(tmp_path: Path) ->
         draw_file(painter, tmp_path / "rows.jsonl", tmp_path / "out", request=Request(), warn=print, language="fr")
 
 
-def test_what_has_no_effect_is_refused_or_said(tmp_path: Path) -> None:
+def test_what_has_no_effect_is_refused_or_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture, painter = ("mine.png", Image.new("RGB", (8, 8))), Painter()
     with pytest.raises(UserError, match="pictures to look at: 1, and there is room for 0"):
         draw_one(painter, "fish", tmp_path / "a.png", n=1, request=Request(shown=[picture], settings={"references": 0}), warn=print)
@@ -188,3 +188,9 @@ def test_what_has_no_effect_is_refused_or_said(tmp_path: Path) -> None:
         said = list[str]()
         draw_one(painter, "fish", tmp_path / "a.png", n=1, request=Request(start=picture, settings={"strength": strength}), warn=said.append)
         assert [wanted in line for line in said] == ([True] if wanted else [])
+    drawn = list(painter.drawn)
+    monkeypatch.setattr(painter, "settings", lambda: {"references": 2})
+    for settings in ({}, {"strength": 0.5}):
+        with pytest.raises(UserError, match=r"painter draws in one pass and cannot start from a picture\. Leave out --from"):
+            draw_one(painter, "fish", tmp_path / "a.png", n=1, request=Request(start=picture, settings=settings), warn=print)
+    assert painter.drawn == drawn

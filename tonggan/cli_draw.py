@@ -144,6 +144,10 @@ def draw(
     if captions is not None:
         return _draw_rows(loaded, captions, out, request, language=language, sheet=sheet)
     if variations is not None:
+        if "image->text" not in loaded.recipe.objectives.arrows:
+            raise UserError(
+                f"--variations goes by what the model says of the picture, and {loaded.name} does not describe pictures. Name another model, such as emoji-64."
+            )
         caption = loaded.generate(shown[0][1], to="text")[0]
         warn(f"{variations}: {caption}")
     for path in draw_one(loaded, str(caption), output, n=n, request=request, warn=warn):

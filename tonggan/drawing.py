@@ -64,11 +64,14 @@ def _looked_at(model: Tonggan, caption: str, request: Request) -> list[str]:
 
 
 def _check_request(model: Tonggan, request: Request, warn: Callable[[str], None]) -> None:
-    """Raise `UserError` for pictures to look at that the model has no room for; say where the picture to start from, or its strength, has no effect."""
+    """Raise `UserError` for pictures to look at that the model has no room for, and for one to start from that it cannot; say where that, or its strength, has
+    no effect."""
     settings = model.settings() | dict(request.settings)
     room, shown = settings.get("references"), len(request.shown)
     if room is not None and shown > int(room):
         raise UserError(f"pictures to look at: {shown}, and there is room for {room}. Give fewer, or more room with --references.")
+    if request.start is not None and "strength" not in model.settings():
+        raise UserError(f"{model.name} draws in one pass and cannot start from a picture. Leave out --from, or name another model, such as emoji-64.")
     if request.start is not None and settings.get("strength") in USELESS_STRENGTHS:
         warn(f"strength {settings['strength']:g} {USELESS_STRENGTHS[settings['strength']]}")
 
