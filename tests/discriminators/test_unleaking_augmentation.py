@@ -1,4 +1,5 @@
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -131,3 +132,13 @@ def test_ada_follows_how_sure_the_discriminator_is() -> None:
     other = Augment(AugmentConfig(kind="ada"))
     other.load_state_dict(augment.state_dict())
     assert float(other.sign) == float(augment.sign)
+
+
+@pytest.mark.parametrize(("kind", "share"), [("none", 0.0), ("ada", 0.0), ("diffaugment", 1.0)])
+def test_what_is_told_of_the_changes_is_the_share_that_is_changed(kind: Literal["none", "ada", "diffaugment"], share: float) -> None:
+    augment, pictures = Augment(AugmentConfig(kind=kind)), some(4)
+    assert float(augment.probability) == share
+    assert (augment(pictures, generator()) != pictures).flatten(1).any(1).float().mean() == share
+    for _ in range(20):  # the sign that it goes by is a running mean
+        augment.adapt(torch.ones(4))
+    assert (float(augment.probability) > share) == (kind == "ada")

@@ -40,7 +40,7 @@ class Augment(nn.Module):
     def __init__(self, config: AugmentConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("probability", torch.zeros(()))
+        self.register_buffer("probability", torch.full((), 1.0 if config.kind == "diffaugment" else 0.0))
         self.register_buffer("sign", torch.zeros(()))
 
     def forward(self, pictures: Tensor, randomness: torch.Generator) -> Tensor:
