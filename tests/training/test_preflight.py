@@ -43,3 +43,14 @@ def test_a_dry_run_refuses_a_figure_that_is_not_measured(shapes: Path, tmp_path:
     recipe = load_recipe("emoji-64", smoke=True, overrides=[f"data.path={shapes}", "dtype=float32", "monitor.best_by=nonsense"])
     with pytest.raises(UserError, match=r"monitor\.best_by: 'nonsense' is not measured"):
         dry_run(recipe, cache=tmp_path, console=QUIET)
+
+
+def test_a_check_refuses_what_a_run_would_before_anything_is_packed(shapes: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("emoji-64-words", smoke=True, overrides=[f"data.path={shapes}", "dtype=float32", "objectives.adversarial={}"])
+    for check in (
+        lambda: dry_run(recipe, cache=tmp_path, console=QUIET),
+        lambda: overfit(recipe, count=2, out=tmp_path / "out", cache=tmp_path, console=QUIET),
+    ):
+        with pytest.raises(UserError, match="there is no discriminator for text, only for image, audio"):
+            check()
+    assert not list(tmp_path.iterdir())

@@ -15,11 +15,11 @@ from tonggan.errors import UserError
 from tonggan.modalities import Framing, modalities
 from tonggan.model import ends
 from tonggan.progress import Bars, progress_bars
-from tonggan.training.beginning import ENDLESS, total_samples, trial
+from tonggan.training.beginning import ENDLESS, begin, total_samples, trial
 from tonggan.training.choice import Judge, check_best_by
 from tonggan.training.loop import Learner, StepReport
 from tonggan.training.recipe import Recipe
-from tonggan.training.sources import Data, open_data, open_pack, spread
+from tonggan.training.sources import Data, check_there, open_data, open_pack, spread
 
 STEPS_BETWEEN_LOOKS = 50
 STEPS_MEASURED = 3
@@ -37,6 +37,8 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
     if not recipe.objectives.trained():
         raise UserError("--overfit: no arrow is trained, so there is nothing to learn by heart. Give one in objectives.arrows a weight.")
     recipe = _by_heart(recipe, count)
+    check_there(recipe)
+    begun = begin(recipe)  # as in a run, what is wrong with weights and objectives is said before anything is packed
     pack = open_pack(recipe, cache=cache)
     rows = spread(pack.indices(recipe.data.train_split), count)
     phrasings = _one_of(recipe.data.loader_phrasings())
@@ -51,7 +53,7 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
         windows="first",
         shifts=recipe.objectives.shifts(),
     )
-    learner = trial(recipe, loader)
+    learner = trial(recipe, begun, loader)
     packed = [pack.row(int(row)) for row in rows]
     captions, sentences = ([chosen_caption(row, each, 0) for row in packed] for each in (phrasings, said))
     batch = batch_of(pack, rows, captions, sentences)
@@ -138,9 +140,11 @@ def _one_of(phrasings: Phrasings | None) -> Phrasings | None:
 def dry_run(recipe: Recipe, *, cache: Path, console: Console, steps: int = 3, judging: Callable[[Recipe, Data], Judge] | None = None) -> None:
     """Print parameters, peak memory and time, as measured by a few steps; raises `UserError` for what a run of the recipe refuses."""
     choose_device(recipe.device)
+    check_there(recipe)
+    begun = begin(recipe)
     data = open_data(recipe, cache=cache, console=console)
     check_best_by(recipe, judging(recipe, data) if judging and recipe.monitor.evaluate_every else None)
-    learner = trial(recipe, data.loader)
+    learner = trial(recipe, begun, data.loader)
     learner.advance(data.loader)
     began = time.perf_counter()
     for _ in range(steps):
