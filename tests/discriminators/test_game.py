@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tonggan.decoders.image_deconv import ImageDeconv, ImageDeconvConfig
-from tonggan.discriminators.game import AdversarialConfig, Game
+from tonggan.discriminators.game import FEW_LOOKED_AT, AdversarialConfig, Game
 from tonggan.discriminators.image import ImageDiscriminator, ImageDiscriminatorConfig
 from tonggan.discriminators.vitals import REFERENCE, WARM_UP
 from tonggan.errors import UserError
@@ -157,3 +157,15 @@ def test_seeds_that_are_alike_are_no_trouble_where_outputs_are_matched() -> None
         found = played.look(real, latent, torch.stack([real, real]), seeded=True)
         assert found.figures["diversity_seeds"] == pytest.approx(0, abs=1e-6)
         assert found.suspected == suspected
+
+
+@pytest.mark.parametrize(("rows", "suspected"), [(FEW_LOOKED_AT, True), (FEW_LOOKED_AT - 1, False)])
+def test_few_rows_do_not_say_that_the_others_are_known_by_heart(rows: int, suspected: bool) -> None:
+    played, real = game(), pictures(rows)
+    for _ in range(WARM_UP + REFERENCE):
+        played.vitals.judged(torch.full((4,), 5.0), torch.full((4,), -5.0))
+        for player in range(2):
+            played.vitals.moved(player, 0.3)
+    found = played.look(real, some(rows), torch.stack([real, real.roll(1, 0)]), seeded=True)
+    assert found.figures["memorised"] == pytest.approx(1)
+    assert found.suspected == suspected

@@ -12,9 +12,11 @@ from rich.console import Console
 
 from tonggan.data.loader import Batch
 from tonggan.data.pack import ensure_pack
+from tonggan.discriminators.game import FEW_LOOKED_AT
 from tonggan.errors import UserError
 from tonggan.modalities import Framing
 from tonggan.objectives.terms import LossTerms
+from tonggan.progress import counted
 from tonggan.training.recipe import Recipe, load_recipe
 from tonggan.training.run import Run
 from tonggan.training.sources import open_data, open_pack
@@ -33,6 +35,15 @@ def test_a_folder_without_english_is_previewed_by_the_captions_it_has(shapes: Pa
     previews = open_data(recipe, cache=tmp_path, console=console).previews
     assert "a held-out loss over 7 rows says little" in console.file.getvalue()
     assert set(previews.inputs["text"]) <= {row["text"]["zh"] for row in chinese}
+
+
+@pytest.mark.parametrize(("recipe", "share", "judged"), [("emoji-64-gan", 0.2, True), ("emoji-64-gan", 0, True), ("emoji-64", 0.2, False)])
+def test_too_few_rows_to_look_at_a_game_by_are_told(recipe: str, share: float, judged: bool, shapes: Path, tmp_path: Path) -> None:
+    console = Console(file=StringIO(), width=400)
+    found = open_data(load_recipe(recipe, smoke=True, overrides=[f"data.path={shapes}", f"data.hold_out={share}"]), cache=tmp_path, console=console)
+    assert len(found.held_rows) < FEW_LOOKED_AT
+    told = f"by {counted(len(found.held_rows), 'rows')} held out it cannot be seen whether the discriminator learns the others by heart"
+    assert (told in console.file.getvalue()) == judged
 
 
 def test_a_pack_of_another_form_than_the_recipes_is_refused(shapes: Path, tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ class Vitals(nn.Module):
             "seeds": figures.get("diversity_seeds", 1.0) < ALIKE_SEEDS,
             "exploding": max(growths) > GROWN,
             "vanishing": min(growths) < 1 / GROWN or float(self.norms[GENERATOR, 2]) < math.log(DEAD),
-            "memorising": figures["memorised"] > MEMORISED and figures["told_apart"] > CERTAIN,
+            "memorising": figures.get("memorised", 0.0) > MEMORISED and figures["told_apart"] > CERTAIN,
             "idle": bool(self.verdicts.any()) and max(figures["told_apart"], figures["own_told"]) < BY_CHANCE,
         }
         ready = self.norms[:, 0].max() >= WARM_UP + REFERENCE  # one of the two may rest all the time

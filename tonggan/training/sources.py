@@ -14,6 +14,7 @@ from tonggan.data.loader import FIELD, Batch, Loader, Phrasings, batch_of, chose
 from tonggan.data.pack import Pack, ensure_pack
 from tonggan.data.preferences import Preferences, read_preferences
 from tonggan.data.seen_rows import Rows
+from tonggan.discriminators.game import FEW_LOOKED_AT
 from tonggan.errors import UserError, nearest
 from tonggan.model import ends
 from tonggan.progress import counted, progress_bars
@@ -90,7 +91,7 @@ def open_data(recipe: Recipe, *, cache: Path, console: Console, seen: Rows | Non
     if len(train) == 0:
         raise UserError(f"split '{recipe.data.train_split}' of {recipe.data.path} has no rows to train on.")
     console.print(f"data: {counted(len(train), 'rows')} to train on, {len(held):,} held out, of {len(pack):,} in {pack.path}")
-    for line in [*_left_out(pack), *_doubts(rows[is_held], seen)]:
+    for line in [*_left_out(pack), *_doubts(rows[is_held], seen, judged=recipe.objectives.judged() is not None)]:
         console.print(f"data: {line}")
     phrasings = recipe.data.loader_phrasings()
     said = recipe.data.loader_target_phrasings()
@@ -163,12 +164,19 @@ def _left_out(pack: Pack) -> Iterator[str]:
         yield f"{count:,} without a caption are left out"
 
 
-def _doubts(held: Rows, seen: Rows | None) -> Iterator[str]:
-    """Say why a loss over the rows `held` out may be worth little: none, few, or what the run begins from has `seen` them."""
+def _doubts(held: Rows, seen: Rows | None, *, judged: bool) -> Iterator[str]:
+    """Say why a loss over the rows `held` out may be worth little: none, few, or what the run begins from has `seen` them; and, where a discriminator
+    `judged` what is made, what a look at them cannot see."""
     if not len(held):
         yield "nothing is held out (data.hold_out): what is called held-out loss here is measured on rows that are trained on"
     elif len(held) < FEW_HELD:
         yield f"a held-out loss over {counted(len(held), 'rows')} says little of which average is best; data.hold_out is the share that is kept apart"
+    if judged and len(held) < FEW_LOOKED_AT:
+        collapsed = ", nor, with one alone, whether what is made is alike for all captions" if len(held) == 1 else ""
+        yield (
+            f"by {counted(len(held), 'rows')} held out it cannot be seen whether the discriminator learns the others by heart{collapsed}: "
+            f"raise data.hold_out until there are {FEW_LOOKED_AT}"
+        )
     if seen is not None and (again := int(np.isin(held, seen).sum())):
         yield (
             f"what this run begins from learned from {again:,} of the {len(held):,} rows held out, for it learned from all that are here: "
