@@ -102,6 +102,7 @@ def test_help_does_not_import_torch() -> None:
         (["draw", "--captions", "x.jsonl", "-o", "x.png"], "give their folder with --out"),
         (["draw", "--variations", "x.png", "--reference", "x.png"], "looks at its picture alone"),
         (["draw", "a heart", "--sheet", "x.png"], "give one with --captions"),
+        (["draw", "a heart", "--negative-prompt", " "], "--negative-prompt is empty"),
         (["draw", "a heart", "--out", "x"], "name the picture of one caption with -o"),
         (["draw", "a heart", "--reward", "x"], "say among how many with --best-of"),
         (["draw", "a heart", "--reward", "x", "--best-of", "1"], "say among how many with --best-of"),
