@@ -57,7 +57,7 @@ def main(
             long, out = Path(folder) / "long.mp4", Path(folder) / "out.mp4"
             repeated(clip, long, seconds=length)
             began = awake_seconds()
-            process = subprocess.Popen([sys.executable, "-m", "tonggan.cli", "sound", str(long), "-o", str(out), "--model", model, *wishes])
+            process = subprocess.Popen([sys.executable, "-m", "tonggan", "sound", str(long), "-o", str(out), "--model", model, *wishes])
             _, status, usage = os.wait4(process.pid, 0)
             took = awake_seconds() - began
             if status:

@@ -59,7 +59,7 @@ def spawn(*arguments: str | Path, limit: int | None = None) -> subprocess.Popen[
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit or resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
-    command = [sys.executable, "-m", "tonggan.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "tonggan", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=narrow if limit else None)
 
 

@@ -68,7 +68,7 @@ def trained(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tonggan(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "tonggan.cli", *words], cwd=cwd, capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, "-m", "tonggan", *words], cwd=cwd, capture_output=True, text=True, check=False)
 
 
 def plugin(folder: Path, code: str, *, name: str = "mine.py") -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = [
+    {"__main__"},
     {"cli"},
     {"cli_votes", "cli_data", "cli_describe", "cli_draw", "cli_evaluate", "cli_sound"},
     {"cli_options"},

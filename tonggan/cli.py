@@ -150,6 +150,3 @@ def doctor() -> None:
 
 
 app.command()(arena)
-
-if __name__ == "__main__":
-    main()

@@ -19,7 +19,7 @@ from tonggan.feedback.votes import VoteStore
 @pytest.fixture
 def server(sketchers: tuple[Path, Path], prompts_file: Path, votes_url: str, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """`tonggan arena` as a user starts it, and its port."""
-    command = [sys.executable, "-m", "tonggan.cli", "arena", "--models", *map(str, sketchers), "--prompts", str(prompts_file)]
+    command = [sys.executable, "-m", "tonggan", "arena", "--models", *map(str, sketchers), "--prompts", str(prompts_file)]
     command += ["--out", str(tmp_path / "arena"), "--votes", votes_url, "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert process.stdout is not None
