@@ -62,9 +62,9 @@ def main(
     prepared = now() - began
     rate = LEARNING_RATES[0]
     if pilot_minutes:
-        found = {each: _trained(vocabulary, loader, watched, rate=each, seconds=60 * pilot_minutes, now=now)[1] for each in LEARNING_RATES}
-        rate = min(found, key=lambda each: found[each] if math.isfinite(found[each]) else math.inf)
-        console.print("pilots: " + ", ".join(f"{each:g} gives {loss:.3f}" for each, loss in found.items()))
+        losses = {each: _trained(vocabulary, loader, watched, rate=each, seconds=60 * pilot_minutes, now=now)[1] for each in LEARNING_RATES}
+        rate = min(losses, key=lambda each: losses[each] if math.isfinite(losses[each]) else math.inf)
+        console.print("pilots: " + ", ".join(f"{each:g} gives {loss:.3f}" for each, loss in losses.items()))
     peer, loss, samples = _trained(vocabulary, loader, watched, rate=rate, seconds=seconds - prepared, now=now)
     console.print(f"Show, Attend and Tell: {samples:,} samples in {seconds / 60:.1f} min at {rate:g}, held-out loss {loss:.3f}")
     chosen = choose(pack, split=split, language=language, phrasings=only, seed=0, limit=None)
@@ -82,7 +82,7 @@ def main(
 
 def _trained(
     vocabulary: Vocabulary, loader: Loader, watched: Loader, *, rate: float, seconds: float, now: Callable[[], float]
-) -> tuple[Descent, float, int]:
+) -> tuple[Descent[ShowAttendTell], float, int]:
     """Return the peer after so many seconds, its held-out loss, and the samples it saw."""
     torch.manual_seed(0)
     descent = Descent(ShowAttendTell(vocabulary, pieces=PIECES), OptimizerConfig(learning_rate=rate), dtype=choose_dtype().dtype)
@@ -105,7 +105,7 @@ def _ours(model: Tonggan, pack: Pack, indices: Sequence[int], language: str) -> 
     return [text for part in parts for text in model.generate([packed_picture(pack, index) for index in part], to="text", settings=settings)]
 
 
-def _theirs(peer: Descent, pack: Pack, indices: Sequence[int]) -> list[str]:
+def _theirs(peer: Descent[ShowAttendTell], pack: Pack, indices: Sequence[int]) -> list[str]:
     parts = (indices[start : start + BATCH] for start in range(0, len(indices), BATCH))
     with peer.averaged():
         return [text for part in parts for text in peer.module.describe(to_float(torch.from_numpy(pack.pictures[list(part)])))]

@@ -7,12 +7,14 @@ evaluations a picture, the kernel distance and R@1/R@5 on EfficientNet-Lite0 fea
 import itertools
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
+import PIL.Image
 import typer
 import yaml
 from rich.console import Console
+from torch import nn
 
 from tonggan.data.loader import first_caption, hold_out
 from tonggan.data.pack import ensure_pack
@@ -43,8 +45,8 @@ def main(
     truths = net.features(pack.pictures[rows])
     names, choices = zip(*(_parsed(each) for each in setting or ["num_inference_steps=4,8,12"]), strict=True)
     evaluations = [0]
-    network = loaded.model.decoders["image"].network
-    network.register_forward_pre_hook(lambda _, inputs: evaluations.__setitem__(0, evaluations[0] + len(inputs[0])))  # type: ignore[operator,union-attr]
+    network = cast(nn.Module, loaded.model.decoders["image"].network)
+    network.register_forward_pre_hook(lambda _, inputs: evaluations.__setitem__(0, evaluations[0] + len(inputs[0])))
     loaded.generate(asked[:BATCH], to="image", settings={"num_inference_steps": 1})  # what is slow the first time is not the first setting's
     console.print(f"{len(rows)} held-out captions\n{'settings':60} evaluations  kernel distance x1000   R@1   R@5  pictures/s")
     for values in itertools.product(*choices):
@@ -52,7 +54,7 @@ def main(
         best_of = chosen.get("best_of", 1)
         loaded.overrides = {name: value for name, value in chosen.items() if name != "best_of"}
         evaluations[0], began = 0, time.perf_counter()
-        drawn = []
+        drawn: list[PIL.Image.Image] = []
         for start in range(0, len(asked), BATCH):
             part = asked[start : start + BATCH]
             drawer = loaded if best_of == 1 else BestOf(loaded, best_of)

@@ -8,6 +8,7 @@ its weights untrained: its speed does not depend on them.
 
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,7 +58,7 @@ def main(
             inputs = _inputs(ours, source, batch)
             ours.generate(inputs, to=target, settings=settings)
             runs[0] = 0
-            median = _median(lambda given=inputs, how=settings: ours.generate(given, to=target, settings=how), repeats)
+            median = _median(partial(ours.generate, inputs, to=target, settings=settings), repeats)
             print(f"| {name} | {batch} | {median:.3f} | {batch / median:.1f} | {f'{runs[0] / batch / repeats:g}' if runs[0] else '-'} |", flush=True)
     if unet:
         _measure_unet(dtype, repeats)
@@ -107,7 +108,7 @@ def _measure_unet(dtype: str, repeats: int) -> None:
         steps, peer.steps = peer.steps, 1
         peer.draw(captions, seeds)
         peer.steps = steps
-        median = _median(lambda given=captions, its=seeds: peer.draw(given, its), repeats)
+        median = _median(partial(peer.draw, captions, seeds), repeats)
         print(f"| diffusers' small UNet, {peer.steps} guided steps | {batch} | {median:.3f} | {batch / median:.2f} | {2 * peer.steps} |", flush=True)
 
 

@@ -18,6 +18,7 @@ import typer
 
 from tonggan.data.synthesis.foley import FRAMING, write_clip
 from tonggan.data.synthesis.scene import Scene
+from tonggan.decoders.audio_flow import AudioFlow
 from tonggan.errors import UserError
 from tonggan.evaluation.synchrony import agree
 from tonggan.modalities.audio import open_sound
@@ -117,7 +118,7 @@ def main(
 ) -> None:
     """Measure and print a table."""
     ours = Tonggan.from_pretrained(model)
-    mel = ours.model.decoders["audio"].config.mel
+    mel = cast(AudioFlow, ours.model.decoders["audio"]).config.mel
     found: list[Measured] = []
     with tempfile.TemporaryDirectory() as folder, progress_bars() as show:
         for number in range(clips):

@@ -24,11 +24,11 @@ from tonggan.modalities.video import video_facts, video_stream
 def repeated(clip: Path, path: Path, *, seconds: float) -> None:
     """Write the pictures of a clip again and again, copied, until they last `seconds` or a little longer."""
     with av.open(path, "w") as target:
-        copy, shift = None, 0
-        while copy is None or float(shift * copy.time_base) < seconds:
+        copy, shift, lasted = None, 0, 0.0
+        while lasted < seconds:
             with av.open(clip) as source:
                 stream = video_stream(source, clip)
-                if not stream.duration:
+                if not stream.duration or not stream.time_base:
                     raise UserError(f"{clip}: it does not say how long it is.")
                 copy = copy or target.add_stream_from_template(stream)
                 for packet in source.demux(stream):
@@ -38,6 +38,7 @@ def repeated(clip: Path, path: Path, *, seconds: float) -> None:
                     packet.stream = copy
                     target.mux(packet)
                 shift += stream.duration
+                lasted = float(shift * stream.time_base)
 
 
 def main(

@@ -64,7 +64,7 @@ class Taste:
 
     def logits(self, features: Features) -> npt.NDArray[np.float32]:
         """Return (pictures, styles)."""
-        return (features - self.mean) / self.deviation @ self.weights + self.bias
+        return np.asarray((features - self.mean) / self.deviation @ self.weights + self.bias, dtype=np.float32)
 
     def styles_of(self, features: Features) -> list[str]:
         """Return the likeliest style of each picture."""
@@ -109,8 +109,7 @@ def learn_taste(pack: Pack, liked: str, *, net: FeatureNet, cache: Path, split: 
         value.backward()
         return value
 
-    optimizer.step(loss)  # type: ignore[arg-type]
+    optimizer.step(loss)
     with torch.no_grad():
         accuracy = float(((seen[held] @ weights + bias).argmax(1) == truth[held]).float().mean())
-    numbers = (each.detach().numpy() for each in (mean, deviation, weights, bias))
-    return Taste(styles, liked, *numbers, accuracy)
+    return Taste(styles, liked, mean.numpy(), deviation.numpy(), weights.detach().numpy(), bias.detach().numpy(), accuracy)

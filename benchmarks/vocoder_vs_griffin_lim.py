@@ -53,7 +53,11 @@ def main(
     def as_it_is_used(given: torch.Tensor) -> torch.Tensor:
         return corrected(vocoder(given), given, mel, iterations=decoder.config.corrections)
 
-    voices = {"Griffin-Lim": lambda given: griffin_lim(given, mel, iterations=ITERATIONS), "vocoder alone": vocoder, "vocoder": as_it_is_used}
+    voices: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "Griffin-Lim": lambda given: griffin_lim(given, mel, iterations=ITERATIONS),
+        "vocoder alone": vocoder,
+        "vocoder": as_it_is_used,
+    }
     for name, voice in voices.items():
         made, took = _voiced(voice, levels, clock_called(clock))
         found[name] = (float((log_mel(made, mel) - levels).abs().mean()), float(spectral_distance(made, truth)), seconds / took)

@@ -11,7 +11,7 @@ from contextlib import chdir
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import typer
@@ -171,7 +171,7 @@ def record(game: vizdoom.DoomGame, player: Player) -> Recording | None:
         state = game.get_state()
         if tic % 2 == 1:  # the picture of the middle of its sound, as in the clips that this project is measured on
             clip.frames.append(state.screen_buffer[:, rows][:, :, columns])
-            clip.seen.update({label.object_name for label in state.labels if label.object_name in MONSTERS})
+            clip.seen.update({label.object_name for label in state.labels or () if label.object_name in MONSTERS})
         game.make_action(player.act(nearest(state), stuck=now == place))
         place = now
         if game.is_episode_finished() or (state := game.get_state()) is None:
@@ -184,7 +184,7 @@ def record(game: vizdoom.DoomGame, player: Player) -> Recording | None:
             happened += [what] if value > counts[what] else []
             counts[what] = value
         clip.events += [(round(tic / TICS, 2), what) for what in happened]
-        clip.sound.append(state.audio_buffer)
+        clip.sound.append(cast(np.ndarray, state.audio_buffer))
     return clip
 
 

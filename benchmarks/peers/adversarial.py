@@ -150,7 +150,7 @@ class AdversarialPeer:
         self.sentences = Sentences(dtype=arena.dtype, only_mean=True)
         torch.manual_seed(self.seed)
 
-        def player(network: nn.Module, rate: float) -> Descent:
+        def player(network: nn.Module, rate: float) -> Descent[nn.Module]:
             # The original does not clip gradients.
             config = OptimizerConfig(kind="adam", learning_rate=rate, betas=(0.0, 0.9), clip_norm=1e9)
             return Descent(network, config, dtype=arena.dtype, ema_decay=0.999)

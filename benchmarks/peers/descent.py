@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +13,13 @@ from tonggan.training.loop import arithmetic, strip
 from tonggan.training.optimizer import MovingAverage, build_optimizers, set_learning_rate
 from tonggan.training.recipe import OptimizerConfig
 
+Trained = TypeVar("Trained", bound=nn.Module)
 
-class Descent:
+
+class Descent(Generic[Trained]):
     """A module (convolutions channels-last) with a fused optimizer and a moving average; `autocast()` is the arithmetic of its losses."""
 
-    def __init__(self, module: nn.Module, config: OptimizerConfig, *, dtype: str, ema_decay: float = 0.998) -> None:
+    def __init__(self, module: Trained, config: OptimizerConfig, *, dtype: str, ema_decay: float = 0.998) -> None:
         self.module = module.to(memory_format=torch.channels_last).train()
         self.clip_norm = config.clip_norm
         self.optimizers = build_optimizers(self.module, config)
