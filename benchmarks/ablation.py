@@ -113,7 +113,7 @@ def _few(*overrides: str, split: str) -> Study:
     judged = "objectives.adversarial.augment"
     variants = {
         "as they are": (f"{judged}.kind=none",),
-        "ADA": (f"{judged}={{kind: ada, samples: 20000}}",),
+        "ADA": (f"{judged}={{kind: ada, target: 0.3, samples: 20000}}",),
         "DiffAugment": (f"{judged}.kind=diffaugment",),
     }
     return Study("emoji-64-gan", overrides, variants, split, smaller=SMALLER_GAME, marks=(0.25, 0.5, 0.75))
@@ -177,7 +177,7 @@ def main(
     for each in only or ():
         if each not in asked.variants:
             raise UserError(f"'{study}' has no variant '{each}'.{nearest(each, asked.variants)}")
-    columns = COLUMNS if asked.tolerance_seconds is None else SOUND_COLUMNS
+    columns: tuple[str, ...] = COLUMNS if asked.tolerance_seconds is None else SOUND_COLUMNS
     columns += tuple(f"kernel distance at {share:.0%}" for share in asked.marks) + (("augmented at the end",) if asked.marks else ())
     console.print(f"| {study} | {' | '.join(columns)} |\n{'|---' * (len(columns) + 1)}|")
     for number, (name, own) in enumerate(asked.variants.items()):
