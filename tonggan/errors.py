@@ -25,6 +25,6 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     known = sorted(choices)
     if not known:
         return ""
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    close = get_close_matches(name, known, n=1, cutoff=0.6)
     guess = f" Did you mean '{close[0]}'?" if close else ""
     return f"{guess} Known: {', '.join(known)}."

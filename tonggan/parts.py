@@ -216,6 +216,8 @@ class Decoder(Part[C]):
             type(self.config).model_validate(self.config.model_dump() | held)
         except ValidationError as error:
             raise UserError(explain(error, type(self.config))) from error
+        if chosen.get("references", 0) > self.references:
+            raise UserError(f"references={chosen['references']}: the {self.modality} decoder looks at {self.references} at the most.")
         return defaults | dict(chosen)
 
 

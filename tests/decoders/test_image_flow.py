@@ -45,6 +45,12 @@ def test_references_are_seen(decoder: ImageFlow) -> None:
     assert (seen - draw(decoder, swapped)).abs().max() > 1e-3
 
 
+def test_more_references_than_there_is_room_for_are_refused(decoder: ImageFlow) -> None:
+    assert decoder.settings_with({"references": 2})["references"] == 2
+    with pytest.raises(UserError, match="references=3: the image decoder looks at 2 at the most"):
+        decoder.settings_with({"references": 3})
+
+
 def test_no_references_are_the_same_as_absent_ones(decoder: ImageFlow) -> None:
     latent = some(2)
     without = Latent(latent.tokens, latent.mask, latent.pooled)
