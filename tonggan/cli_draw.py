@@ -92,7 +92,7 @@ def draw(
         int | None, typer.Option(min=0, help="How many recalled pictures the model looks at; 0 draws from the weights alone.")
     ] = None,
     truncation: Annotated[
-        float | None, typer.Option(help="Decoders in one pass: 0 the mean picture of a caption, 1 as varied as the noise (0 to 1).")
+        float | None, typer.Option(help="How far seeds may differ: 0 one picture a caption, 1 as varied as the noise (0 to 1).")
     ] = None,
     layer_seeds: Annotated[
         str | None, typer.Option(help="Decoders in one pass: a seed for each of the first layers, - for the picture's own (-,-,-,7).")

@@ -22,7 +22,7 @@ OPTIONS_OF_ARROWS = {
     "tolerance_seconds": ("video->audio",),
 }
 """Options that mean something for some arrows only."""
-OF_MODELS = ("seed", "guidance_scale", "num_inference_steps", "dtype", "references", "smoothing", "best_of")
+OF_MODELS = ("seed", "guidance_scale", "num_inference_steps", "dtype", "references", "smoothing", "truncation", "best_of")
 """Options that say how outputs are made."""
 BESIDE_REPEAT = ("repeat", "out", "download", "trust_code", "overwrite")
 """Options that go with `--repeat`; a card says the rest."""
@@ -61,6 +61,7 @@ def evaluate(
     dtype: Annotated[str | None, typer.Option(help="As in draw.")] = None,
     references: Annotated[int | None, typer.Option(min=0, help="As in draw.")] = None,
     smoothing: Annotated[float | None, typer.Option(min=0, help="As in draw.")] = None,
+    truncation: Annotated[float | None, typer.Option(help="As in draw.")] = None,
     best_of: Annotated[int, typer.Option(min=1, help="As in draw: so many pictures a caption, of which the nearest to it is measured.")] = 1,
     trust_code: TrustCode = False,
     pictures: Annotated[
@@ -105,7 +106,7 @@ def evaluate(
     if truth not in ("events", "sound"):
         raise UserError(f"--truth '{truth}' is not known. Known: events, sound.")
     wishes: dict[str, object] = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "dtype": dtype}
-    wishes |= {"references": references, "smoothing": smoothing}
+    wishes |= {"references": references, "smoothing": smoothing, "truncation": truncation}
     request = Request(
         model=model or "",
         data=str(data),

@@ -45,6 +45,19 @@ def test_references_are_seen(decoder: ImageFlow) -> None:
     assert (seen - draw(decoder, swapped)).abs().max() > 1e-3
 
 
+def test_truncation_makes_seeds_alike(decoder: ImageFlow) -> None:
+    latent = some(1).rows(torch.tensor([0, 0]))
+
+    def apart(**settings: object) -> float:
+        one, other = draw(decoder, latent, solver="ancestral", **settings)
+        return float((one - other).abs().mean())
+
+    none, half, whole = (apart(truncation=value) for value in (0.0, 0.5, 1.0))
+    assert none == 0 < half < whole == apart()
+    with pytest.raises(UserError, match=r"truncation: .*less than or equal to 1"):
+        decoder.settings_with({"truncation": 1.5})
+
+
 def test_more_references_than_there_is_room_for_are_refused(decoder: ImageFlow) -> None:
     assert decoder.settings_with({"references": 2})["references"] == 2
     with pytest.raises(UserError, match="references=3: the image decoder looks at 2 at the most"):
