@@ -1,3 +1,4 @@
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -110,3 +111,31 @@ def test_a_folder_of_the_kernels_takes_no_picture() -> None:
         replacing(Path("/proc/x.png")) as beside,
     ):
         Image.new("RGB", (2, 2)).save(beside, format="PNG")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("file/a.png", "file is a file, not a folder"),
+        ("file/b/a.png", "file is a file, not a folder"),
+        ("x" * 300 + ".png", "the name is too long"),
+        ("folder", "folder is a folder"),
+    ],
+)
+def test_a_path_that_no_file_can_have_is_named_and_not_what_is_written_beside_it(name: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=said) as raised, replacing(tmp_path / name) as beside:
+        beside.write_text("new")
+    assert "partial" not in str(raised.value)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+def test_a_disk_that_may_only_be_read_is_told_though_it_refuses_to_remove_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(UserError, match=r"a\.png may not be written to \(Read-only file system\)"), replacing(tmp_path / "a.png") as beside:
+        beside.write_text("new")

@@ -5,8 +5,8 @@ import glob
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -66,16 +66,17 @@ def replacing(path: Path) -> Iterator[Path]:
             ) from error
         if isinstance(error, IsADirectoryError):
             raise UserError(f"{path} is a folder. Name a file.") from error
+        if isinstance(error, (NotADirectoryError, FileExistsError)) and (file := _file_among(path.parents)):
+            raise UserError(f"{path}: {file} is a file, not a folder. Choose another folder.") from error
+        if number == errno.ENAMETOOLONG:
+            raise UserError(f"{path}: the name is too long for this disk. Choose a shorter one.") from error
         # Folders of the kernel's take no new file, and say that there is none.
         unmade = isinstance(error, FileNotFoundError) and str(error.filename) == str(beside)
         if unmade or number in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise UserError(f"{path} may not be written to ({os.strerror(number)}). Choose another folder.") from error
         raise
     finally:
-        if beside.is_dir():
-            shutil.rmtree(beside, ignore_errors=True)
-        else:
-            beside.unlink(missing_ok=True)
+        _remove(beside)
 
 
 def clear_left(path: Path) -> None:
@@ -84,6 +85,20 @@ def clear_left(path: Path) -> None:
         process = left.name.removeprefix(f".{path.name}.").removesuffix(".partial")
         if process.isdecimal() and _gone(int(process)):
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _remove(beside: Path) -> None:
+    """Remove what was written, if anything was; where nothing could be, a disk refuses this as well, and that is not what is to be told."""
+    with suppress(OSError):
+        if beside.is_dir():
+            shutil.rmtree(beside, ignore_errors=True)
+        else:
+            beside.unlink(missing_ok=True)
+
+
+def _file_among(folders: Iterable[Path]) -> Path | None:
+    """Return the first of `folders` that is a file; None where none is."""
+    return next((folder for folder in folders if folder.is_file()), None)
 
 
 def _gone(process: int) -> bool:
