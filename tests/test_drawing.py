@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tonggan.completion import Completion
 from tonggan.drawing import Request, draw_file, draw_morph, draw_one
 from tonggan.errors import UserError
 from tonggan.modalities.provenance import inspect_picture_file, read_provenance
@@ -14,16 +15,17 @@ from tonggan.modalities.provenance import inspect_picture_file, read_provenance
 class Painter:
     """What drawing asks of a model; it paints everything red, and recalls three rows named after each caption."""
 
-    name, weights_hash, completion = "painter", "0123456789", None
+    name, weights_hash = "painter", "0123456789"
 
     def __init__(self) -> None:
         self.drawn: list[str] = []
+        self.completion: Completion | None = None
 
     def settings(self) -> dict[str, Any]:
         return {"references": 2, "strength": 0.6}
 
     def completed(self, caption: str) -> str:
-        return caption
+        return caption if self.completion is None else self.completion.of(caption)
 
     def notices(self, caption: str) -> list[str]:
         return []
@@ -194,3 +196,20 @@ def test_what_has_no_effect_is_refused_or_said(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(UserError, match=r"painter draws in one pass and cannot start from a picture\. Leave out --from"):
             draw_one(painter, "fish", tmp_path / "a.png", n=1, request=Request(start=picture, settings=settings), warn=print)
     assert painter.drawn == drawn
+
+
+def test_of_a_long_caption_the_beginning_and_the_end_are_said(tmp_path: Path) -> None:
+    painter, said = Painter(), list[str]()
+    painter.completion = Completion(unless=("noto",), spaced="{caption}, noto style", unspaced="{caption}，noto 风格")
+    draw_one(painter, "a fish " * 5000, tmp_path / "a.png", n=1, request=Request(), warn=said.append)
+    assert said[0].startswith("drawn as 'a fish a fish")
+    assert "a fish , noto style'. Styles are noto; --as-written" in said[0]
+    assert len(said[0]) < 400
+
+
+def test_a_file_of_captions_of_another_kind_is_told_which_kinds_are_known(tmp_path: Path) -> None:
+    (tmp_path / "a.doc").write_text("a fish")
+    with pytest.raises(UserError, match=r"a\.doc: not a kind of table that is known\. Known: \.jsonl, \.csv, .*\.txt"):
+        draw_file(Painter(), tmp_path / "a.doc", tmp_path / "out", request=Request(), warn=print)
+    (tmp_path / "A.CSV").write_text("text\na fish\n")
+    assert draw_file(Painter(), tmp_path / "A.CSV", tmp_path / "out", request=Request(), warn=print) == 1

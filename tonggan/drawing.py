@@ -11,7 +11,7 @@ from PIL import Image
 from tonggan import __version__
 from tonggan.choosing import Candidate
 from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, captions_of, find_column, is_by_language
-from tonggan.data.layouts.tables import read_table
+from tonggan.data.layouts.tables import READERS, read_table
 from tonggan.errors import UserError
 from tonggan.files import inside, numbered
 from tonggan.modalities.image import ENDINGS, open_picture
@@ -25,6 +25,8 @@ from tonggan.strict import LARGEST_SEED
 BATCH = 32
 EXAMPLES = 5
 """Captions of a file of which it is said what is to be known; of the rest, how many they are."""
+LONGEST_SAID = 200
+"""Characters of a caption that are said of it in one line."""
 USELESS_STRENGTHS = {
     0: "leaves the picture of --from as it is: nothing is drawn.",
     1: "leaves nothing of the picture of --from: the caption alone is drawn.",
@@ -119,7 +121,12 @@ def _completion_notices(model: Tonggan, caption: str) -> list[str]:
     completed = model.completed(caption)
     if completed == caption or model.completion is None:
         return []
-    return [f"drawn as '{completed}'. Styles are {', '.join(model.completion.unless)}; --as-written leaves a caption as it is."]
+    return [f"drawn as '{_shortened(completed)}'. Styles are {', '.join(model.completion.unless)}; --as-written leaves a caption as it is."]
+
+
+def _shortened(caption: str) -> str:
+    """Return a caption as it is said in a line: of a long one the beginning and the end."""
+    return caption if len(caption) <= LONGEST_SAID else f"{caption[: LONGEST_SAID // 2]}…{caption[-(LONGEST_SAID // 2) :]}"
 
 
 def _reading_notices(model: Tonggan, caption: str) -> list[str]:
@@ -181,6 +188,8 @@ def _rows(captions: Path) -> dict[str, dict[str, Any]]:
     """Return the rows of a table, or a text file's lines as such, by what they are called."""
     if not captions.is_file():
         raise UserError(f"{captions}: no such file.")
+    if captions.suffix.lower() not in (TEXT_FILE, *READERS):
+        raise UserError(f"{captions}: not a kind of table that is known. Known: {', '.join((*READERS, TEXT_FILE))}.")
     if captions.suffix.lower() != TEXT_FILE:
         return {f"row {number}": row for number, row in enumerate(read_table(captions), 1)}
     try:

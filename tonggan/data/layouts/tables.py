@@ -231,11 +231,11 @@ def read_table(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table; raises `UserError` that names file and line where it is empty or broken."""
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty. It should hold one row a picture.")
-    if path.suffix not in READERS:
+    if path.suffix.lower() not in READERS:
         raise UserError(f"{path}: not a kind of table that is known. Known: {', '.join(READERS)}.")
     count = 0
     try:
-        for count, row in enumerate(READERS[path.suffix](path), 1):  # noqa: B007
+        for count, row in enumerate(READERS[path.suffix.lower()](path), 1):  # noqa: B007
             yield row
         if not count:
             raise UserError(f"{path}: there is no row in it. It should hold one row a picture.")
