@@ -365,6 +365,8 @@ def test_a_walk_between_captions_and_a_picture_to_start_from(tonggan: Tonggan, t
         assert tonggan("draw", caption, "-o", end, "--num-inference-steps", "1").status == 0
     both = [json.loads(tonggan("inspect", end).out)["provenance"]["references"] for end in (one, two)]
     assert provenance["references"] == list(dict.fromkeys(both[0] + both[1]))
+    assert tonggan("morph", "red heart", "red heart, noto style", "-o", walk, "--frames", "2", "--as-written", "--model", "emoji-64-fast").status == 0
+    assert json.loads(tonggan("inspect", walk).out)["provenance"]["prompt"] == "red heart -> red heart, noto style"
     assert "not written as '.jpg'" in tonggan("morph", "red heart", "蓝心", "-o", tmp_path / "walk.jpg", "--frames", "3").err
     assert tonggan("draw", "blue heart", "--from", walk, "--strength", "0.3", "-o", tmp_path / "b.png", "--num-inference-steps", "3").status == 0
     provenance = json.loads(tonggan("inspect", tmp_path / "b.png").out)["provenance"]
@@ -396,6 +398,9 @@ def test_a_picture_becomes_others_by_way_of_its_sentence(tonggan: Tonggan, tmp_p
     assert provenance["prompt"] in done.err
     assert provenance["references"][0] == picture.name
     assert tonggan("morph", picture, first, "-o", tmp_path / "walk.gif", "--frames", "2").status == 0
+    as_caption = tonggan("draw", picture, "-o", tmp_path / "no.png")
+    assert (as_caption.status, "is a picture: give it with --variations" in as_caption.err) == (2, True)
+    assert f"{tmp_path}: a folder, not a picture" in tonggan("draw", "a heart", "--from", tmp_path).err
     assert "looks at its picture alone" in tonggan("draw", "--variations", picture, "--reference", picture).err
     assert "emoji-64-fast does not describe pictures. Name another model" in tonggan("draw", "--variations", picture, "--model", "emoji-64-fast").err
     assert "was not trained on image->image" in tonggan("morph", picture, first, "--model", "emoji-64-fast").err

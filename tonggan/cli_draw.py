@@ -35,6 +35,11 @@ NEEDED = {
 """An option of `draw` and the one that it means nothing without -> what to say."""
 
 
+AsWritten = Annotated[
+    bool, typer.Option("--as-written", help="No style for a caption that names none, no words for emoji, where the model does that.")
+]
+
+
 def _check_drawing(context: typer.Context) -> None:
     """Raise `UserError` for options of `draw` that exclude each other, and for one that means nothing without another."""
     given = set(given_options(context))
@@ -102,9 +107,7 @@ def draw(
     reward: Annotated[
         Path | None, typer.Option(help="With --best-of: a reward head ('votes learn') chooses; without, closeness to the caption does.")
     ] = None,
-    as_written: Annotated[
-        bool, typer.Option("--as-written", help="No style for a caption that names none, no words for emoji, where the model does that.")
-    ] = False,
+    as_written: AsWritten = False,
     variations: Annotated[Path | None, typer.Option(help="A picture: others of what it shows, instead of a caption.")] = None,
     captions: Annotated[
         Path | None,
@@ -122,9 +125,12 @@ def draw(
     """Draw a caption, or a file of captions."""
     _check_drawing(context)
     from tonggan.drawing import Request, draw_one, parse_layer_seeds
-    from tonggan.modalities.image import open_picture
+    from tonggan.inputs import is_file
+    from tonggan.modalities.image import ENDINGS, open_picture
     from tonggan.pipeline import Tonggan
 
+    if caption is not None and is_file(caption, ENDINGS):
+        raise UserError(f"'{caption}' is a picture: give it with --variations, or beside a caption with --from or --reference.")
     wishes: dict[str, object] = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps, "dtype": dtype}
     wishes |= {"strength": strength, "references": references, "smoothing": smoothing, "truncation": truncation}
     wishes["layer_seeds"] = None if layer_seeds is None else parse_layer_seeds(layer_seeds)
@@ -164,11 +170,13 @@ def morph(
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="All pictures are drawn from this seed.")] = 0,
     model: ModelName = "emoji-64",
     trust_code: TrustCode = False,
+    as_written: AsWritten = False,
 ) -> None:
     """Draw a walk through the shared space from one caption or picture to another, and back, as an animation."""
     from tonggan.drawing import Request, draw_morph
     from tonggan.pipeline import Tonggan
 
-    print(
-        draw_morph(Tonggan.from_pretrained(model, trust_code=trust_code), first, second, output, frames=frames, request=Request(seed=seed), warn=warn)
-    )
+    loaded = Tonggan.from_pretrained(model, trust_code=trust_code)
+    if as_written:
+        loaded.completion = None
+    print(draw_morph(loaded, first, second, output, frames=frames, request=Request(seed=seed), warn=warn))

@@ -1,16 +1,14 @@
 """What is given to a model: captions, pictures, clips and sounds, as values or as the paths of their files; and seeds."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 from operator import index
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
 from tonggan.data.records import ENDINGS
 from tonggan.errors import UserError
 from tonggan.modalities import Framing, Modality, modalities
-
-LONGEST_NAME = 255
-"""Characters of the name of a file; systems raise for longer ones."""
 
 
 def listed(inputs: Any, *, framing: Framing, known: Container[str]) -> tuple[list[Any], Modality]:
@@ -33,7 +31,7 @@ def opened(value: Any, *, framing: Framing, known: Container[str]) -> Any:
         return value
     kinds = [name for name, endings in ENDINGS.items() if Path(value).suffix.lower() in endings]
     if isinstance(value, str):
-        if kinds and len(value) < LONGEST_NAME and Path(value).is_file():
+        if is_file(value, [ending for name in kinds for ending in ENDINGS[name]]):
             raise UserError(f"'{value}' is a file, and a string is a caption. Give Path('{value}') for what the file holds.")
         return value
     kind = next((name for name in kinds if name in known), kinds[0] if kinds else None)
@@ -41,6 +39,11 @@ def opened(value: Any, *, framing: Framing, known: Container[str]) -> Any:
     if reader is None:
         raise UserError(f"{value}: no kind of file that is known. Known: {', '.join(ending for endings in ENDINGS.values() for ending in endings)}.")
     return reader(value, framing)
+
+
+def is_file(text: str, endings: Collection[str]) -> bool:
+    """Whether a string is the name of a file that is there, with one of the endings."""
+    return Path(text).suffix.lower() in endings and isfile(text)  # `Path.is_file` raises for a name that is too long
 
 
 def seeds_of(seed: int, seeds: Sequence[int] | None, *, count: int) -> list[int]:

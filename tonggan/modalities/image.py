@@ -69,6 +69,8 @@ def open_unchanged(source: Path | bytes, *, name: str = "") -> Image.Image:
             picture = Image.open(io.BytesIO(data))
     except FileNotFoundError as error:
         raise UnusableFileError(f"{called}: no such file.", problem="missing") from error
+    except IsADirectoryError as error:
+        raise UnusableFileError(f"{called}: a folder, not a picture.") from error
     except Image.DecompressionBombError as error:
         raise UnusableFileError(f"{called}: a decompression-bomb (more than {MAX_PIXELS:,} pixels). Scale it down first.", problem=BOMB) from error
     except UserError:
