@@ -62,7 +62,7 @@ def replacing(path: Path) -> Iterator[Path]:
         number = _number_of(error, beside)
         if number in FULL:
             raise DiskFullError(
-                f"no space left on the disk while writing {path}. Free some space or choose another folder; nothing was changed."
+                f"no space left on the disk while writing {path}. Free some space or choose another folder; no part of it is left there."
             ) from error
         if isinstance(error, IsADirectoryError):
             raise UserError(f"{path} is a folder. Name a file.") from error
