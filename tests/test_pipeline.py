@@ -74,6 +74,7 @@ def test_overrides_are_for_the_decoders_that_have_them() -> None:
         ({"seeds": 7}, "seeds=7: seeds are whole numbers"),
         ({"references": Path("x.png")}, r"references are a list, not one \w*Path: put it in brackets"),
         ({"references": Image.new("RGB", (64, 64))}, "references are a list, not one Image"),
+        ({"start": [Image.new("RGB", (64, 64))]}, "all outputs start from one: give start an output or a Path, not a list"),
     ],
 )
 def test_what_is_no_seed_and_no_list_of_references_is_one_line(how: dict[str, object], said: str) -> None:
