@@ -174,7 +174,9 @@ class Tonggan:
             raise UserError(f"'{to}' is not a modality.{nearest(to, modalities())}")
         chosen = seeds_of(seed, seeds, count=len(given) * n)
         if isinstance(start, (list, tuple)):
-            raise UserError(f"all outputs start from one: give start an output or a Path, not a {type(start).__name__}; or a tensor with a row for each.")
+            raise UserError(
+                f"all outputs start from one: give start an output or a Path, not a {type(start).__name__}; or a tensor with a row for each."
+            )
         given_as_is = start is None or isinstance(start, torch.Tensor)
         begin = start if given_as_is else target.to_inputs([self._opened(start)] * len(chosen), self.framing)
         if references is not None and not isinstance(references, (list, tuple)):
