@@ -288,7 +288,9 @@ def test_captions_that_are_empty_or_too_long(tonggan: Tonggan, tmp_path: Path) -
     empty = tonggan("draw", "  ", "-o", tmp_path / "no.png")
     assert (empty.status, "caption is empty" in empty.err) == (2, True)
     long = tonggan("draw", "a very red heart " * 40, "-o", tmp_path / "long.png", "--num-inference-steps", "1")
-    assert (long.status, "is cut to 46" in long.err) == (0, True)
+    assert (long.status, ", fluent style', for the caption is cut where it is too long" in long.err, "is cut to 46" in long.err) == (0, True, False)
+    written = tonggan("draw", "a very red heart " * 40, "-o", tmp_path / "long.png", "--num-inference-steps", "1", "--as-written")
+    assert (written.status, "is cut to 46" in written.err) == (0, True)
     rows = [{"text": "red heart", "file_name": "a.png"}, {"text": "", "file_name": "b.png"}]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     row = tonggan("draw", "--captions", tmp_path / "rows.jsonl", "--out", tmp_path / "out", "--num-inference-steps", "1")

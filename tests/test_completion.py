@@ -44,6 +44,17 @@ def test_what_is_drawn_is_the_completed_caption() -> None:
     assert model.generate("horse", to="image", seed=3)[0].tobytes() != two
 
 
+@pytest.mark.parametrize("caption", ["a very " + "very " * 80 + "red heart", "很" * 200 + "红的心", "v" * 4000])
+def test_the_style_of_a_long_caption_is_read(caption: str) -> None:
+    model = Tonggan.from_pretrained("emoji-64-fast")
+    completed = model.completed(caption)
+    assert model.model.encoders["text"].read(completed) == completed
+    assert completed.endswith((", fluent style", "，fluent 风格"))
+    assert completed.startswith(caption[:10])
+    long = caption + ", noto style"
+    assert model.completed(long) == long
+
+
 def test_emoji_are_written_out_by_their_names() -> None:
     assert COMPLETION.of("\N{DOG FACE}") == "dog face, fluent style"
     assert COMPLETION.of("a \N{GIRAFFE FACE}, noto style") == "a giraffe, noto style"

@@ -121,7 +121,8 @@ def _completion_notices(model: Tonggan, caption: str) -> list[str]:
     completed = model.completed(caption)
     if completed == caption or model.completion is None:
         return []
-    return [f"drawn as '{_shortened(completed)}'. Styles are {', '.join(model.completion.unless)}; --as-written leaves a caption as it is."]
+    cut = "" if model.completion.of(caption) == completed else ", for the caption is cut where it is too long"
+    return [f"drawn as '{_shortened(completed)}'{cut}. Styles are {', '.join(model.completion.unless)}; --as-written leaves a caption as it is."]
 
 
 def _shortened(caption: str) -> str:
@@ -130,7 +131,7 @@ def _shortened(caption: str) -> str:
 
 
 def _reading_notices(model: Tonggan, caption: str) -> list[str]:
-    return [*model.guessed(caption), *model.notices(check_caption(caption))]
+    return [*model.guessed(caption), *model.notices(check_caption(model.completed(caption)))]
 
 
 def _notices(model: Tonggan, caption: str) -> list[str]:

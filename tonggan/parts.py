@@ -75,6 +75,10 @@ class Encoder(Part[C]):
         """Return what a user should know of these inputs (a caption that is cut, say), a line each."""
         return []
 
+    def read(self, text: str) -> str:
+        """Return what is read of a text: the beginning, where it is too long."""
+        return text
+
     def unknown(self, text: str) -> list[str]:
         """Return the words of a text in scripts that the encoder was not trained on, where it can tell."""
         return []

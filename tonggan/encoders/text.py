@@ -58,13 +58,22 @@ class TextTransformer(WithVocabulary, Encoder[TextTransformerConfig]):
 
     def notices(self, inputs: Sequence[str]) -> list[str]:
         """Name the captions that are longer than the encoder reads, and where they are cut."""
-        lines = []
-        room = self.config.max_tokens - 2
+        lines, room = [], self._room
         for caption in inputs:
             tokens, end = self.known_vocabulary().cut_at(caption, room)
             if tokens > room:
                 lines.append(f"caption of {tokens} tokens is cut to {room}, after '…{caption[max(0, end - 24) : end]}'")
         return lines
+
+    @property
+    def _room(self) -> int:
+        """Tokens of a caption that are read: start and end take two."""
+        return self.config.max_tokens - 2
+
+    def read(self, text: str) -> str:
+        """Return a caption as far as its tokens are read."""
+        tokens, end = self.known_vocabulary().cut_at(text, self._room)
+        return text if tokens <= self._room else text[:end]
 
     def unknown(self, text: str) -> list[str]:
         """Return the words of a text in scripts, and its signs, of which the vocabulary has no letter: its captions had none, or next to none."""
