@@ -7,7 +7,8 @@ so it stands in their config.json, not in the recipe: whoever trains on other da
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import emoji
@@ -57,10 +58,21 @@ class Completion(Strict):
     unspaced: str
     """The same for Chinese and Japanese."""
 
-    def of(self, caption: str) -> str:
-        """Return the caption, spelt out, and completed where none of the names is in it; an empty one stays empty."""
+    def of(self, caption: str, *, read: Callable[[str], str] = str) -> str:
+        """Return the caption, spelt out, and completed where none of the names is in it; an empty one stays empty.
+
+        `read` returns what is read of a text, all or its beginning: the end of a caption gives way to what completes it.
+        """
         caption = _respelt(spelt_out(caption), self.unless)
         plain = unicodedata.normalize("NFKC", caption).casefold()  # full-width letters are letters, as the tokenizer has them
         if not caption.strip() or any(re.search(rf"(?<![a-z]){re.escape(word)}(?![a-z])", plain) for word in self.unless):
             return caption
-        return (self.unspaced if UNSPACED.search(caption) else self.spaced).replace("{caption}", caption)
+        form = self.unspaced if UNSPACED.search(caption) else self.spaced
+
+        def completed(characters: int) -> str:
+            return form.replace("{caption}", caption[:characters])
+
+        def too_long(characters: int) -> bool:
+            return read(completed(characters)) != completed(characters)
+
+        return completed(max(1, bisect_left(range(1, len(caption) + 1), True, key=too_long)))

@@ -344,11 +344,7 @@ class Tonggan:
         """Return the caption that something is made of where this one is given; the end of one that is too long gives way to what completes it."""
         if self.completion is None:
             return caption
-        completed = self.completion.of(caption)
-        while completed != caption and (over := len(completed) - len(self.model.part(self.model.encoders, "text", "encoder").read(completed))):
-            caption = caption[:-over].rsplit(" ", 1)[0]
-            completed = self.completion.of(caption)
-        return completed
+        return self.completion.of(caption, read=self.model.part(self.model.encoders, "text", "encoder").read)
 
     def learned_from(self, pack: Pack, indices: np.ndarray) -> np.ndarray | None:
         """Return which rows of a pack (rows,), bool, this model learned from, or one that it began from or was taught by; None where that is not known.

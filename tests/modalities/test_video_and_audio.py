@@ -229,9 +229,8 @@ def filmed(path: Path, codec: str, *, frames: int = 20, sound_at: float | None =
             block.sample_rate, block.pts, block.time_base = 16_000, 0, Fraction(1, 16_000)
             file.mux(track.encode(block))
             file.mux(track.encode(None))
-    os.sched_setscheduler(
-        0, *usual
-    )  # SVT-AV1, run by root, gives its caller real-time priority, and all tests behind would starve what runs beside them
+    # SVT-AV1, run by root, gives its caller real-time priority, and all tests behind would starve what runs beside them.
+    os.sched_setscheduler(0, *usual)
     return path
 
 
