@@ -15,6 +15,7 @@ from tonggan.decoders.audio_flow import AudioFlow
 from tonggan.errors import UserError
 from tonggan.evaluation.card import Card
 from tonggan.files import replacing
+from tonggan.latent.seen_words import FILE as WORDS
 from tonggan.model_folder import MEMORY_OF
 from tonggan.pipeline import Tonggan
 
@@ -44,7 +45,8 @@ LICENSE = "apache-2.0"
 
 
 def share_memory(folder: Path) -> None:
-    """Leave a memory that another shipped model has to the byte there alone, and say so in config.json; captions are completed as they are there."""
+    """Leave a memory that another shipped model has to the byte there alone, with the words that it knows, and say so in config.json; captions are completed
+    as they are there."""
     for own in folder.glob("memory-*.safetensors"):
         for other in sorted(folder.parent.glob(f"*/{own.name}")):
             if other.parent != folder and filecmp.cmp(own, other, shallow=False):
@@ -54,6 +56,8 @@ def share_memory(folder: Path) -> None:
                 with replacing(file) as beside:
                     beside.write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
                 own.unlink()
+                if filecmp.cmp(folder / WORDS, other.parent / WORDS, shallow=False):
+                    (folder / WORDS).unlink()
                 break
 
 

@@ -22,6 +22,15 @@ def test_a_model_makes_what_it_makes_as_its_recipe_says(name: str) -> None:
     assert _otherwise(config["recipe"]["model"], config["model"]) == []
 
 
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_memory_lies_beside_the_words_that_it_knows(name: str) -> None:
+    model = Tonggan.from_pretrained(name)
+    for memory in model.model.memories.values():
+        assert model.words
+        assert len(memory.unknown(" ".join(model.words))) < 0.01 * len(model.words)
+        assert model.guessed("a red hart")[0].endswith("Did you mean 'heart'?")
+
+
 @pytest.mark.parametrize(("name", "settings"), [("emoji-64-fast", {"num_inference_steps": 1}), ("emoji-64-gan", {})])
 def test_a_walk_has_no_cut_in_it(name: str, settings: dict[str, Any]) -> None:
     ends = "red apple, fluent style", "frog, fluent style"

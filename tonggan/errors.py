@@ -20,11 +20,13 @@ class UnusableFileError(UserError):
         self.problem = problem
 
 
+def did_you_mean(name: str, choices: Iterable[str], *, likeness: float = 0.6) -> str:
+    """Return " Did you mean 'x'?" for the choice that resembles `name` most, by a ratio of `likeness` at least (`difflib`, to 1); empty where none does."""
+    close = get_close_matches(name, sorted(choices), n=1, cutoff=likeness)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" for the choice that resembles `name` most, followed by all choices; empty where there are none."""
+    """Return what `did_you_mean` does, followed by all choices; empty where there are none."""
     known = sorted(choices)
-    if not known:
-        return ""
-    close = get_close_matches(name, known, n=1, cutoff=0.6)
-    guess = f" Did you mean '{close[0]}'?" if close else ""
-    return f"{guess} Known: {', '.join(known)}."
+    return f"{did_you_mean(name, known)} Known: {', '.join(known)}." if known else ""

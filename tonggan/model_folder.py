@@ -39,7 +39,7 @@ class Loaded:
     config: Mapping[str, Any]
     weights_hash: str
     words: Collection[str] | None = None
-    """The words that its captions had; None where its folder has no list of them."""
+    """The words that its captions had; None where neither its folder nor that of its memory has a list of them."""
     rows: Rows | None = None
     """The rows that it learned from, whatever it began from included; None where its folder has no list of them."""
     code: Mapping[str, bytes] = field(default_factory=dict)
@@ -154,7 +154,8 @@ def load_model(name: str, *, device: str = "cpu", trust_code: bool = False) -> L
     remembered = (beside / memory.file for _, memory in sorted(model.memories.items()))
     digest = hashlib.sha256(b"".join(each.read_bytes() for each in (path, *remembered))).hexdigest()
     loaded = model.to(torch.device(device)).to(memory_format=torch.channels_last).eval()
-    return Loaded(loaded, config, digest, load_words(folder), load_rows(folder), code)
+    words = load_words(folder)
+    return Loaded(loaded, config, digest, load_words(beside) if words is None else words, load_rows(folder), code)
 
 
 def begin_from(model: CrossModalModel, name: str) -> tuple[Loaded, list[Part]]:

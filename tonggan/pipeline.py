@@ -13,7 +13,7 @@ from tonggan.choosing import Candidate, best, ranking
 from tonggan.completion import Completion
 from tonggan.data.loader import Phrasings
 from tonggan.data.pack import Pack
-from tonggan.errors import UserError, nearest
+from tonggan.errors import UserError, did_you_mean, nearest
 from tonggan.inputs import listed, opened, seeds_of
 from tonggan.latent.lexical import unknown_words
 from tonggan.latent.record import Latent, blend, stack
@@ -24,6 +24,8 @@ from tonggan.parts import Decoder
 from tonggan.training.recipe import parse_recipe
 
 MORPH_BATCH = 16
+MISSPELT = 0.8
+"""How alike a word that was never seen and one that was are, where the second may be what was meant."""
 AT_ONCE = 64
 """Outputs that are made, or ranked, in one batch; more of them take their turn, so that memory does not grow with what is asked for."""
 
@@ -329,16 +331,19 @@ class Tonggan:
         return self.model.part(self.model.encoders, "text", "encoder").unknown(caption)
 
     def guessed(self, caption: str, to: str = "image") -> list[str]:
-        """Return, in a line, what of a caption the model can only guess at, as it was not in what it learned from; nothing where all was."""
-        unknown = ", ".join(map(repr, self.unknown(self.completed(caption), to)))
+        """Return, in a line, what of a caption the model can only guess at, as it was not in what it learned from, and which words it may be that are misspelt;
+        nothing where all was."""
+        unknown = self.unknown(self.completed(caption), to)
         if not unknown:
             return []
+        named = ", ".join(map(repr, unknown))
         whose = (
-            f"no drawing that the model remembers has {unknown} in its captions"
+            f"no drawing that the model remembers has {named} in its captions"
             if to in self.model.memories
-            else f"no caption that the model learned from has {unknown}"
+            else f"no caption that the model learned from has {named}"
         )
-        return [f"{whose}: it can only guess at that."]
+        meant = (did_you_mean(word, self.words or (), likeness=MISSPELT) for word in unknown)
+        return [f"{whose}: it can only guess at that.{''.join(meant)}"]
 
     def completed(self, caption: str) -> str:
         """Return the caption that something is made of where this one is given; the end of one that is too long gives way to what completes it."""
