@@ -96,6 +96,7 @@ def test_help_does_not_import_torch() -> None:
         (["draw", "a heart", "--captions", "x.jsonl"], "Given were a caption and --captions."),
         (["draw", "a heart", "--language", "zh"], "--language is of a file's captions"),
         (["draw", "my caps.txt"], "'my caps.txt' names a file of captions: give it with --captions"),
+        (["draw", "--variations", f"{PICTURE}", "--references", "0"], "--variations looks at its picture, and --references 0 at none"),
         (["draw", "a heart", "--references", "0", "--reference", f"{PICTURE}"], "pictures to look at: 1, and there is room for 0"),
         (["draw", "--captions", "x.jsonl", "--from", "x.png"], "--from and --reference go with one caption"),
         (["draw", "--captions", "x.jsonl", "--reference", "x.png"], "--from and --reference go with one caption"),

@@ -57,6 +57,8 @@ def _check_drawing(context: typer.Context) -> None:
             raise UserError(said)
     if "negative_prompt" in given and not context.params["negative_prompt"].strip():
         raise UserError("--negative-prompt is empty: say what the picture is to be led away from, or leave it out.")
+    if "variations" in given and context.params["references"] == 0:
+        raise UserError("--variations looks at its picture, and --references 0 at none: give more, or leave it out.")
     if "reward" in given and context.params["best_of"] == 1:
         raise UserError("--reward chooses among several: say among how many with --best-of.")
 
