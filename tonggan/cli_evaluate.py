@@ -1,7 +1,8 @@
 """The verbs `evaluate` and `compare`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -126,9 +127,22 @@ def evaluate(
         like=like or "",
     )
     cards = [Card.load(_card_file(path)) for path in beside or []]
-    with progress_bars() as show:
+    with _going_on_later(out), progress_bars() as show:
         card = judge(request, out=out, beside=cards, download=download, trust_code=trust_code, progress=show)
     _tell(card, out)
+
+
+@contextmanager
+def _going_on_later(out: Path) -> Iterator[None]:
+    """Say how to go on where Ctrl-C stops an evaluation into `out`."""
+    from tonggan.evaluation.unfinished import UNFINISHED
+
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if not (out / UNFINISHED).is_dir():
+            raise
+        raise UserError(f"stopped. What was made is kept in {out / UNFINISHED}: the same command goes on.") from error
 
 
 def _check_of_arrow(given: Sequence[str], arrow: str) -> None:
@@ -162,7 +176,7 @@ def _repeat(path: Path, *, out: Path | None, download: bool, trust_code: bool) -
     if folder.resolve() == home:
         raise UserError(f"{folder} holds the card that is repeated: choose another folder with --out.")
     before = Card.load(file)
-    with progress_bars() as show:
+    with _going_on_later(folder), progress_bars() as show:
         card, count, strayed = repeat(before, out=folder, download=download, trust_code=trust_code, progress=show)
     _tell(card, folder)
     for name, (then, now) in differing([before, card], surroundings).items():

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,6 +13,7 @@ from PIL import Image
 from tonggan.data.loader import Phrasings, first_caption
 from tonggan.data.pack import Pack
 from tonggan.errors import UserError, nearest
+from tonggan.evaluation.unfinished import NOTHING_KEPT, Unfinished
 from tonggan.modalities.provenance import save_marked
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
@@ -160,22 +160,29 @@ def choose(pack: Pack, *, split: str, language: str | None, phrasings: Phrasings
 
 
 def draw(
-    model: Drawer, captions: Sequence[str], *, seeds: Sequence[int], batch_size: int, what: str = "drawing", progress: Show | None = None
+    model: Drawer,
+    captions: Sequence[str],
+    *,
+    seeds: Sequence[int],
+    batch_size: int,
+    what: str = "drawing",
+    kept: Unfinished = NOTHING_KEPT,
+    progress: Show | None = None,
 ) -> Drawn:
-    """Draw one picture a caption, in batches, picture i from `seeds[i]`. Raises `UserError` for a batch size below one."""
+    """Draw one picture a caption, in batches, picture i from `seeds[i]`, but those that are `kept`. Raises `UserError` for a batch size below one."""
     if batch_size < 1:
         raise UserError(f"a batch needs one caption or more; the batch size is {batch_size}.")
-    pictures: list[Image.Image] = []
-    start = time.perf_counter()
-    for first in range(0, len(captions), batch_size):
-        batch = list(captions[first : first + batch_size])
-        found = model.generate(batch, to="image", seeds=list(seeds[first : first + batch_size]))
+
+    def drawn(part: slice) -> list[np.ndarray]:
+        batch = list(captions[part])
+        found = model.generate(batch, to="image", seeds=list(seeds[part]))
         if len(found) != len(batch):
             raise ValueError(f"{model.name} drew {len(found)} pictures for {len(batch)} captions.")
-        pictures += [picture.convert("RGB") for picture in found]
-        if progress:
-            progress(what, len(pictures), len(captions))
-    return Drawn(pictures, time.perf_counter() - start)
+        return [np.asarray(picture.convert("RGB")) for picture in found]
+
+    asked = list(zip(captions, seeds, strict=True))
+    pictures, seconds = kept.outputs(asked, drawn, batch_size=batch_size, what=what, progress=progress)
+    return Drawn([Image.fromarray(picture) for picture in pictures], seconds)
 
 
 def below(name: str) -> PurePosixPath:

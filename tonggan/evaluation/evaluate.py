@@ -22,6 +22,7 @@ from tonggan.evaluation.new_card import new_card
 from tonggan.evaluation.others import OtherPictures
 from tonggan.evaluation.report import gallery_sections
 from tonggan.evaluation.retrieval import Ranks, ground_truth_ranks
+from tonggan.evaluation.unfinished import NOTHING_KEPT, unfinished
 from tonggan.progress import Show
 
 SHUFFLED = 256
@@ -52,6 +53,8 @@ def evaluate(
 ) -> Card:
     """Draw the captions of a split, measure the pictures, and write card.json, card.md, rows.jsonl, report.html and pictures/ into `out`.
 
+    What was drawn when it is stopped lies in `out`/unfinished, and is not drawn again.
+
     Args:
         model: what draws; see `Drawer`.
         pack: the packed data.
@@ -80,8 +83,11 @@ def evaluate(
     ruler = Ruler(net or FeatureNet.load(), cache, progress)
     chosen = choose(pack, split=split, language=language, phrasings=model.phrasings, seed=seed, limit=limit)
     captions, seeds = [sample.caption for sample in chosen.samples], [sample.seed for sample in chosen.samples]
-    drawn = draw(model, captions, seeds=seeds, batch_size=batch_size, progress=progress)
-    others = shuffled_pictures(ruler, model, chosen, count=shuffled, batch_size=batch_size)
+    kept = NOTHING_KEPT
+    if not isinstance(model, OtherPictures):
+        kept = unfinished(out, weights_hash=model.weights_hash, content_hash=pack.content_hash, settings=model.settings())
+    drawn = draw(model, captions, seeds=seeds, batch_size=batch_size, kept=kept, progress=progress)
+    others = shuffled_pictures(ruler, model, chosen, count=shuffled, batch_size=batch_size, kept=kept)
     known = reference_pictures(ruler, pack, reference)
     measured = measure(
         ruler,
@@ -90,7 +96,7 @@ def evaluate(
         pack=pack,
         phrasings=model.phrasings,
         shuffled=others,
-        reseeded=reseeded_pictures(ruler, model, chosen, count=min(shuffled, RESEEDED), batch_size=batch_size),
+        reseeded=reseeded_pictures(ruler, model, chosen, count=min(shuffled, RESEEDED), batch_size=batch_size, kept=kept),
         reference=known,
     )
     by_net = [measure_by_net(each, ruler, chosen, drawn, pack=pack, reference=known, retrieved=measured.looked_up) for each in nets]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from tonggan.evaluation.card import Card
 from tonggan.evaluation.card_text import save_card
 from tonggan.evaluation.drawing import below
 from tonggan.evaluation.report import write_report
+from tonggan.evaluation.unfinished import UNFINISHED
 from tonggan.files import replacing
 
 MADE = {"picture": "pictures", "sound": "sounds"}
@@ -70,3 +72,4 @@ def save_evaluation(out: Path, card: Card, *, rows: Iterable[Mapping[str, Any]],
         beside.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8")
     write_report(out / "report.html", card=card, shown=shown)
     save_card(out, card)
+    shutil.rmtree(out / UNFINISHED, ignore_errors=True)

@@ -13,6 +13,7 @@ from tonggan.evaluation.clarity import Clarity, clarity
 from tonggan.evaluation.drawing import Chosen, Drawer, Drawn, draw
 from tonggan.evaluation.features import FeatureExtractor, Features, kept_features
 from tonggan.evaluation.retrieval import Nearness, Ranks, ground_truth_ranks, nearest_training, other_captions
+from tonggan.evaluation.unfinished import Unfinished
 from tonggan.latent.lexical import LexicalIndex
 from tonggan.progress import Show
 
@@ -91,7 +92,7 @@ def reference_pictures(ruler: Ruler, pack: Pack, split: str) -> Reference | None
     return Reference(split, rows, ruler.pack_features(pack, rows, "training pictures"), len(indices)) if len(rows) > 1 else None
 
 
-def shuffled_pictures(ruler: Ruler, model: Drawer, chosen: Chosen, *, count: int, batch_size: int) -> Shuffled | None:
+def shuffled_pictures(ruler: Ruler, model: Drawer, chosen: Chosen, *, count: int, batch_size: int, kept: Unfinished) -> Shuffled | None:
     """Draw the first `count` samples with another row's caption each; None where there is none to draw."""
     captions = [sample.caption for sample in chosen.samples]
     partners = other_captions(captions, count=count)
@@ -99,17 +100,18 @@ def shuffled_pictures(ruler: Ruler, model: Drawer, chosen: Chosen, *, count: int
         return None
     seeds = [sample.seed for sample in chosen.samples[: len(partners)]]
     words = [captions[row] for row in partners]
-    drawn = draw(model, words, seeds=seeds, batch_size=batch_size, what="shuffled captions", progress=ruler.progress)
+    drawn = draw(model, words, seeds=seeds, batch_size=batch_size, what="shuffled captions", kept=kept, progress=ruler.progress)
     return Shuffled(tuple(partners), ruler.net.features(drawn.pictures, progress=ruler.named("shuffled pictures")))
 
 
-def reseeded_pictures(ruler: Ruler, model: Drawer, chosen: Chosen, *, count: int, batch_size: int) -> Features | None:
+def reseeded_pictures(ruler: Ruler, model: Drawer, chosen: Chosen, *, count: int, batch_size: int, kept: Unfinished) -> Features | None:
     """Return the features of the first `count` captions drawn from other seeds; None where there is none to draw."""
     again = chosen.samples[:count]
     if not again:
         return None
     seeds = [sample.seed + OTHER_SEED for sample in again]
-    drawn = draw(model, [sample.caption for sample in again], seeds=seeds, batch_size=batch_size, what="other seeds", progress=ruler.progress)
+    captions = [sample.caption for sample in again]
+    drawn = draw(model, captions, seeds=seeds, batch_size=batch_size, what="other seeds", kept=kept, progress=ruler.progress)
     return ruler.net.features(drawn.pictures, progress=ruler.named("pictures of other seeds"))
 
 

@@ -1,6 +1,5 @@
 """Judging a model that describes: pictures or sounds of a split are put into words, measured against what people said, and written down with a baseline beside."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from tonggan.evaluation.new_card import new_card
 from tonggan.evaluation.others import OtherSentences
 from tonggan.evaluation.report import sentence_sections
 from tonggan.evaluation.retrieval import Ranks, ground_truth_ranks, nearest_training
+from tonggan.evaluation.unfinished import Unfinished, unfinished
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
 
@@ -155,14 +155,16 @@ def evaluate_sentences(
     chosen = choose(pack, split=split, language=language, phrasings=phrasings, seed=seed, limit=limit)
     rows = [Row.of(pack.row(sample.index), language, phrasings) for sample in chosen.samples]
     wishes = {"language": language}
-    sentences, seconds = _describe(model, described, chosen, settings=wishes, batch_size=batch_size)
+    settings = model.settings("text") | wishes
+    kept = unfinished(out, weights_hash=model.weights_hash, content_hash=pack.content_hash, settings=settings | {"source": source})
+    sentences, seconds = _describe(model, described, chosen, settings=wishes, batch_size=batch_size, kept=kept)
     measures = measure(sentences, rows, java=java)
     ranks = retrieval_ranks(model, described, chosen, rows, batch_size=batch_size)
     baselines = _nearest_sentences(model, described, chosen, language=language, phrasings=phrasings)
     card = new_card(
         model,
         arrow=f"{source}->text",
-        settings=model.settings("text") | wishes,
+        settings=settings,
         pack=pack,
         chosen=chosen,
         split=split,
@@ -252,20 +254,19 @@ def _told(
 
 
 def _describe(
-    model: Tonggan | OtherSentences, source: Described, chosen: Chosen, *, settings: Mapping[str, Any], batch_size: int
+    model: Tonggan | OtherSentences, source: Described, chosen: Chosen, *, settings: Mapping[str, Any], batch_size: int, kept: Unfinished
 ) -> tuple[list[str], float | None]:
     """Return the sentences of the rows, and the seconds that they took; None where another system said them."""
     if isinstance(model, OtherSentences):
         return list(model.sentences), None
-    said: list[str] = []
-    began = time.perf_counter()
-    for start in range(0, len(chosen.samples), batch_size):
-        part = chosen.samples[start : start + batch_size]
-        inputs, seeds = source.inputs([sample.index for sample in part]), [sample.seed for sample in part]
-        said += model.generate(inputs, to="text", seeds=seeds, settings=settings)
-        if source.progress:
-            source.progress("describing", len(said), len(chosen.samples))
-    return said, time.perf_counter() - began
+    asked = [(sample.index, sample.seed) for sample in chosen.samples]
+
+    def said(part: slice) -> list[np.ndarray]:
+        rows, seeds = zip(*asked[part], strict=True)
+        return [np.asarray(sentence) for sentence in model.generate(source.inputs(rows), to="text", seeds=list(seeds), settings=settings)]
+
+    sentences, seconds = kept.outputs(asked, said, batch_size=batch_size, what="describing", progress=source.progress)
+    return [str(sentence) for sentence in sentences], seconds
 
 
 def _nearest_sentences(

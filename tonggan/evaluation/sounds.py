@@ -1,7 +1,7 @@
 """Judging a model that gives clips their sound: windows of a split are heard, measured against what is true of them, and floors set beside."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tonggan.evaluation.new_card import new_card
 from tonggan.evaluation.report import sound_sections
 from tonggan.evaluation.sound_embedding import embedding_facts
 from tonggan.evaluation.sound_features import statistics_facts
+from tonggan.evaluation.unfinished import Unfinished, unfinished
 from tonggan.modalities.spectrogram import Mel
 from tonggan.modalities.timeline import timeline
 from tonggan.pipeline import Tonggan
@@ -63,10 +64,10 @@ def evaluate_sounds(
     real, training = Windows.of(pack, rows), training_rows(pack, reference)
     judge = Judge(pack, chosen, real, truth=truth, tolerance_seconds=tolerance_seconds, reference=reference)
     seeds = [sample.seed for sample in chosen.samples]
-    began = time.perf_counter()
-    made = _heard(model, real.frames, seeds, batch_size=batch_size, what="sounding", progress=progress)
-    seconds = time.perf_counter() - began
-    others = _heard(model, real.frames.roll(1, 0), seeds, batch_size=batch_size, what="shuffled frames", progress=progress)
+    kept = unfinished(out, weights_hash=model.weights_hash, content_hash=pack.content_hash, settings=model.settings("audio"))
+    heard = partial(_heard, model, seeds=seeds, batch_size=batch_size, kept=kept, progress=progress)
+    made, seconds = heard(real.frames, rows, what="sounding")
+    others, _ = heard(real.frames.roll(1, 0), np.roll(rows, 1), what="shuffled frames")
     judged, rate = judge(made), pack.framing.sample_rate_hz
     card = new_card(
         model,
@@ -100,15 +101,26 @@ def _detector(truth: Truth, tolerance_seconds: float, rate: int) -> NetFacts:
     return NetFacts(f"onsets by spectral flux, {truth} within {tolerance_seconds * 1000:g} ms", "", rate, Mel().bands, unit="Hz")
 
 
-def _heard(model: Tonggan, frames: torch.Tensor, seeds: Sequence[int], *, batch_size: int, what: str, progress: Show | None) -> torch.Tensor:
-    made: list[torch.Tensor] = []
-    for start in range(0, len(frames), batch_size):
-        part = slice(start, start + batch_size)
-        heard = model.model.generate(frames[part], source="video", target="audio", seeds=list(seeds[part]), settings=model.overrides)
-        made.append(heard.float().cpu())
-        if progress:
-            progress(what, min(start + batch_size, len(frames)), len(frames))
-    return torch.cat(made)
+def _heard(
+    model: Tonggan,
+    frames: torch.Tensor,
+    rows: np.ndarray,
+    *,
+    seeds: Sequence[int],
+    batch_size: int,
+    what: str,
+    kept: Unfinished,
+    progress: Show | None,
+) -> tuple[torch.Tensor, float]:
+    """Return the sounds (rows, samples) of the frames of `rows`, and the wall seconds that they took."""
+
+    def heard(part: slice) -> list[np.ndarray]:
+        sounds = model.model.generate(frames[part], source="video", target="audio", seeds=list(seeds[part]), settings=model.overrides)
+        return list(sounds.float().cpu().numpy())
+
+    asked = list(zip(rows.tolist(), seeds, strict=True))
+    made, seconds = kept.outputs(asked, heard, batch_size=batch_size, what=what, progress=progress)
+    return torch.from_numpy(np.stack(made)), seconds
 
 
 def _floors(pack: Pack, rows: np.ndarray, real: Windows, shuffled: torch.Tensor, training: np.ndarray) -> Floors:

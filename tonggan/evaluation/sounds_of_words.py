@@ -1,6 +1,5 @@
 """Judging a model that makes sounds of words: captions of a split are heard, named by classifiers of real sounds, and floors set beside."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from tonggan.evaluation.report import sound_sections
 from tonggan.evaluation.retrieval import other_captions
 from tonggan.evaluation.sound_embedding import embedding_facts, embedding_judge
 from tonggan.evaluation.sound_features import sound_distances, statistics_facts
+from tonggan.evaluation.unfinished import Unfinished, unfinished
 from tonggan.latent.lexical import LexicalIndex
 from tonggan.modalities.spectrogram import Mel
 from tonggan.modalities.timeline import timeline
@@ -86,9 +86,8 @@ def evaluate_sounds_of_words(
     check_folder(out)
     chosen = choose(pack, split=split, language=language, phrasings=model.phrasings, seed=seed, limit=limit)
     rows, training, rate = np.asarray([sample.index for sample in chosen.samples]), training_rows(pack, reference), pack.framing.sample_rate_hz
-    began = time.perf_counter()
-    made = _made(model, chosen, batch_size=batch_size, progress=progress)
-    seconds = time.perf_counter() - began
+    kept = unfinished(out, weights_hash=model.weights_hash, content_hash=pack.content_hash, settings=model.settings("audio"))
+    made, seconds = _made(model, chosen, batch_size=batch_size, kept=kept, progress=progress)
     real = beginnings(pack, rows)
     judge = Judge(pack, chosen, real, training, reference=reference)
     judged = judge(made)
@@ -122,14 +121,15 @@ def evaluate_sounds_of_words(
     return card
 
 
-def _made(model: Tonggan, chosen: Chosen, *, batch_size: int, progress: Show | None) -> torch.Tensor:
-    samples, made = chosen.samples, []
-    for start in range(0, len(samples), batch_size):
-        part = samples[start : start + batch_size]
-        made += model.generate([sample.caption for sample in part], to="audio", seeds=[sample.seed for sample in part])
-        if progress:
-            progress("sounding", len(made), len(samples))
-    return torch.from_numpy(np.stack([sound.mono() for sound in made]))
+def _made(model: Tonggan, chosen: Chosen, *, batch_size: int, kept: Unfinished, progress: Show | None) -> tuple[torch.Tensor, float]:
+    """Return the sounds (rows, samples) of the captions, and the wall seconds that they took."""
+    captions, seeds = [sample.caption for sample in chosen.samples], [sample.seed for sample in chosen.samples]
+
+    def sounds(part: slice) -> list[np.ndarray]:
+        return [sound.mono() for sound in model.generate(captions[part], to="audio", seeds=seeds[part])]
+
+    made, seconds = kept.outputs(list(zip(captions, seeds, strict=True)), sounds, batch_size=batch_size, what="sounding", progress=progress)
+    return torch.from_numpy(np.stack(made)), seconds
 
 
 def _columns(judge: Judge, pack: Pack, chosen: Chosen, made: torch.Tensor, training: np.ndarray, phrasings: Phrasings | None) -> list[Column]:
