@@ -342,8 +342,11 @@ class Tonggan:
             if to in self.model.memories
             else f"no caption that the model learned from has {named}"
         )
-        meant = (did_you_mean(word, self.words or (), likeness=MISSPELT) for word in unknown)
-        return [f"{whose}: it can only guess at that.{''.join(meant)}"]
+        return [f"{whose}: it can only guess at that.{''.join(map(self._meant, unknown))}"]
+
+    def _meant(self, word: str) -> str:
+        # The first letter is seldom the mistake; to compare with all known words would take longer than to draw.
+        return did_you_mean(word, (known for known in self.words or () if known[:1] == word[:1]), likeness=MISSPELT)
 
     def completed(self, caption: str) -> str:
         """Return the caption that something is made of where this one is given; the end of one that is too long gives way to what completes it."""
