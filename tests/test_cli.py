@@ -56,12 +56,14 @@ def tonggan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 def spawn(*arguments: str | Path, limit: int | None = None) -> subprocess.Popen[str]:
     """Start the real command; `limit` is the largest file in bytes that it may write, which stands for a full disk."""
 
-    def narrow() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit or resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # whatever started the tests may have it ignored: a shell's &, say
+        if limit:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
     command = [sys.executable, "-m", "tonggan", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=narrow if limit else None)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=prepare)
 
 
 def copied_model(folder: Path) -> Path:
