@@ -56,8 +56,9 @@ def share_memory(folder: Path) -> None:
                 with replacing(file) as beside:
                     beside.write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
                 own.unlink()
-                if filecmp.cmp(folder / WORDS, other.parent / WORDS, shallow=False):
-                    (folder / WORDS).unlink()
+                words, theirs = folder / WORDS, other.parent / WORDS
+                if words.is_file() and theirs.is_file() and filecmp.cmp(words, theirs, shallow=False):
+                    words.unlink()
                 break
 
 
