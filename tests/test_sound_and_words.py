@@ -120,6 +120,7 @@ def test_sounds_become_pictures(model: Tonggan, told: Path) -> None:
     assert (np.abs(made[:, None] - shown[None]).mean(2).argmin(1) == np.arange(4)).all()
 
 
+@pytest.mark.usefixtures("brief_judges")
 def test_both_ways_are_evaluated(model: Tonggan, told: Path, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path / "model")
 

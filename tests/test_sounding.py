@@ -15,7 +15,6 @@ from tonggan import sounding
 from tonggan.data.pack import ensure_pack
 from tonggan.data.synthesis.foley import encode
 from tonggan.errors import DiskFullError, UserError
-from tonggan.evaluation import in_time
 from tonggan.evaluation.card import Card
 from tonggan.evaluation.paired import load_rows
 from tonggan.evaluation.sounds import evaluate_sounds
@@ -397,8 +396,8 @@ def test_a_gif_gets_a_sound_of_its_own(sounder: Tonggan, tmp_path: Path) -> None
     assert len(list(timed_frames(tmp_path / "a.gif", sounder.framing))) == 11
 
 
-def test_a_split_is_heard_and_judged(sounder: Tonggan, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_time, "STEPS", 20)
+@pytest.mark.usefixtures("brief_judges")
+def test_a_split_is_heard_and_judged(sounder: Tonggan, clips: Path, tmp_path: Path) -> None:
     pack = ensure_pack(clips, framing=sounder.framing, cache=tmp_path)
     card = evaluate_sounds(sounder, pack=pack, split="train", out=tmp_path / "out", limit=6, truth="events")
     again = Card.load(tmp_path / "out" / "card.json")

@@ -86,6 +86,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Pack:
     return pack(folder, framing=Framing(size=16, clip_seconds=SECONDS), out=folder.with_name("glides-pack"))
 
 
+@pytest.mark.usefixtures("brief_judges")
 def test_tags_that_can_be_told_are_named(packed: Pack, tmp_path: Path) -> None:
     card = evaluate_sounds_of_words(Parrot(), pack=packed, split="test", out=tmp_path / "good")  # type: ignore[arg-type]
     assert {figure.key: figure.value for figure in card.figures if figure.name == "tag_accuracy"} == {
@@ -118,6 +119,7 @@ def test_tags_of_unseen_or_too_few_values_are_not_named(packed: Pack) -> None:
     assert namers(packed, packed.indices("train")[:6], samples) == {}
 
 
+@pytest.mark.usefixtures("brief_judges")
 def test_sounds_lie_near_those_that_are_alike(packed: Pack) -> None:
     sounds = Sounds(packed)
     rows = packed.indices("test").tolist()

@@ -94,6 +94,7 @@ def test_votes_are_learned_from_on_another_device(drawer: Path, preferences: Pat
     assert learned.agreed > 0.5
 
 
+@pytest.mark.usefixtures("brief_judges")
 def test_outputs_are_made_on_another_device(drawer: Path, describer: Tonggan, sounder: Tonggan, clips: Path, tmp_path: Path) -> None:
     here = Tonggan.from_pretrained(drawer).generate("red square", to="image", seed=3, negative="blue circle")[0]
     with other_device() as elsewhere:

@@ -16,6 +16,9 @@ def test_four_samples_are_learned_by_heart(shapes: Path, tmp_path: Path) -> None
     overrides = [
         f"data.path={shapes}",
         "data.phrasings=null",
+        "data.size=32",
+        "model.decoders.image.size=32",
+        "schedule.batch_size=16",
         "model.encoders.text.vocabulary=300",
         "model.decoders.image.layers=2",
         "model.decoders.image.width=160",
