@@ -15,7 +15,7 @@ from tonggan.data.loader import Phrasings
 from tonggan.data.pack import Pack
 from tonggan.errors import UserError, did_you_mean, nearest
 from tonggan.inputs import listed, opened, seeds_of
-from tonggan.latent.lexical import unknown_words
+from tonggan.latent.lexical import telling, unknown_words
 from tonggan.latent.record import Latent, blend, stack
 from tonggan.modalities import Framing, Modality, modalities
 from tonggan.model_card import model_card
@@ -332,7 +332,9 @@ class Tonggan:
 
     def guessed(self, caption: str, to: str = "image") -> list[str]:
         """Return, in a line, what of a caption the model can only guess at, as it was not in what it learned from, and which words it may be that are misspelt;
-        nothing where all was."""
+        nothing where all was. Of a caption without a word or number it is said that there is none."""
+        if not telling(caption):
+            return ["there is no word in the caption: the model can only guess what is meant."]
         unknown = self.unknown(self.completed(caption), to)
         if not unknown:
             return []

@@ -84,6 +84,7 @@ def test_a_model_without_a_memory_tells_what_no_caption_had(shapes: Path, mixed:
     assert first.guessed("a gren circle", to="text") == [
         "no caption that the model learned from has 'gren': it can only guess at that. Did you mean 'green'?"
     ]
+    assert first.guessed("?!", to="text") == ["there is no word in the caption: the model can only guess what is meant."]
     first.save_pretrained(tmp_path / "copy")
     assert Tonggan.from_pretrained(tmp_path / "copy").words == first.words
     second = words("second", writer(mixed, "en, zh, ko", f"initial={tmp_path / 'first'}", "data.hold_out=0"))
