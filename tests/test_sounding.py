@@ -15,6 +15,7 @@ from tonggan import sounding
 from tonggan.data.pack import ensure_pack
 from tonggan.data.synthesis.foley import encode
 from tonggan.errors import DiskFullError, UserError
+from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.card import Card
 from tonggan.evaluation.paired import load_rows
 from tonggan.evaluation.sounds import evaluate_sounds
@@ -399,7 +400,7 @@ def test_a_gif_gets_a_sound_of_its_own(sounder: Tonggan, tmp_path: Path) -> None
 @pytest.mark.usefixtures("brief_judges")
 def test_a_split_is_heard_and_judged(sounder: Tonggan, clips: Path, tmp_path: Path) -> None:
     pack = ensure_pack(clips, framing=sounder.framing, cache=tmp_path)
-    card = evaluate_sounds(sounder, pack=pack, split="train", out=tmp_path / "out", limit=6, truth="events")
+    card = evaluate_sounds(sounder, Asked(pack, "train", tmp_path / "out", limit=6), truth="events")
     again = Card.load(tmp_path / "out" / "card.json")
     assert (again.figures, again.columns) == (card.figures, card.columns)
     columns = {column.name: {figure.name: figure for figure in column.figures} for column in card.columns}
@@ -425,7 +426,7 @@ def test_a_split_is_heard_and_judged(sounder: Tonggan, clips: Path, tmp_path: Pa
     told = (tmp_path / "out" / "card.md").read_text(encoding="utf-8")
     assert "256 numbers at 16,000 Hz; mean, deviation" in told
     assert "SHA-256 ," not in told
-    again = evaluate_sounds(sounder, pack=pack, split="train", out=tmp_path / "out", limit=2, reference="none", beside=[card])
+    again = evaluate_sounds(sounder, Asked(pack, "train", tmp_path / "out", limit=2, reference="none", beside=[card]))
     assert [column.name for column in again.columns] == ["true sound", "shuffled frames", "silence"]
     assert any("There is no split 'none'" in warning for warning in again.warnings)
     assert "not comparable" in again.beside[0].note
@@ -435,6 +436,6 @@ def test_a_split_is_heard_and_judged(sounder: Tonggan, clips: Path, tmp_path: Pa
     (above, below) = np.asarray([row["figures"]["onset_f1"] for row in rows]).sum(0)
     assert again.figure("onset_f1").value == (above / below if below else 1.0)
     with pytest.raises(UserError, match="no split 'dev'"):
-        evaluate_sounds(sounder, pack=pack, split="dev", out=tmp_path / "out", limit=2)
+        evaluate_sounds(sounder, Asked(pack, "dev", tmp_path / "out", limit=2))
     with pytest.raises(UserError, match="the limit is 1"):
-        evaluate_sounds(sounder, pack=pack, split="train", out=tmp_path / "out", limit=1)
+        evaluate_sounds(sounder, Asked(pack, "train", tmp_path / "out", limit=1))

@@ -8,6 +8,7 @@ import numpy as np
 
 from peers.peer import Arena, Peer, PeerDrawer
 from tonggan.data.loader import first_caption
+from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.card import Card
 from tonggan.evaluation.distances import kernel_distance
 from tonggan.evaluation.drawing import draw
@@ -43,10 +44,8 @@ class Judge:
 
     def card(self, drawer: PeerDrawer, out: Path, *, limit: int | None, shuffled: int = SHUFFLED) -> Card:
         """Draw the split's first captions and measure them; the pictures lie in `out`. What `shuffled` captions tell is left out with 0."""
-        pack = self.arena.pack
-        return evaluate(
-            drawer, pack=pack, split=self.split, out=out, limit=limit, batch_size=self.batch_size, net=self.net, cache=self.cache, shuffled=shuffled
-        )
+        asked = Asked(self.arena.pack, self.split, out, limit=limit)
+        return evaluate(drawer, asked, batch_size=self.batch_size, net=self.net, cache=self.cache, shuffled=shuffled)
 
     def look(self, drawer: PeerDrawer, out: Path) -> dict[str, float]:
         """Return the figures of the first `limit` captions."""

@@ -11,6 +11,7 @@ from tonggan.cli import app
 from tonggan.data.pack import pack
 from tonggan.describing import describe, write_rows
 from tonggan.errors import UserError
+from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.card import Card, Figure, differences
 from tonggan.evaluation.features import FeatureNet
 from tonggan.evaluation.request import Request, judge, repeat
@@ -103,11 +104,11 @@ def test_which_of_several_captions_retrieval_takes_is_told(describer: Tonggan, s
     data, said = tmp_path / "data", "Retrieval takes the first caption of each picture (there are up to 2)"
     shutil.copytree(shapes, data)
     table = data / "metadata.jsonl"
-    asked = {"split": "test", "net": FeatureNet.load(input_size=64)}
-    one = evaluate_sentences(describer, pack=pack(data, out=tmp_path / "one"), out=tmp_path / "a", **asked)
+    net = FeatureNet.load(input_size=64)
+    one = evaluate_sentences(describer, Asked(pack(data, out=tmp_path / "one"), "test", tmp_path / "a"), net=net)
     rows = [json.loads(line) for line in table.read_text().splitlines()]
     table.write_text("".join(json.dumps(row | {"text": [row["text"], f"a {row['text']}"]}) + "\n" for row in rows))
-    two = evaluate_sentences(describer, pack=pack(data, out=tmp_path / "two"), out=tmp_path / "b", **asked)
+    two = evaluate_sentences(describer, Asked(pack(data, out=tmp_path / "two"), "test", tmp_path / "b"), net=net)
     assert [any(warning.startswith(said) for warning in card.warnings) for card in (one, two)] == [False, True]
     found = [{key: value for key, value in by_key(card.figures).items() if "_at_" in key} for card in (one, two)]
     assert found[0] == found[1] != {}

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from tonggan.data.pack import pack
 from tonggan.errors import UserError
+from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.card import Card, Figure
 from tonggan.evaluation.circumstances import differing, surroundings
 from tonggan.evaluation.evaluate import evaluate
@@ -211,7 +212,7 @@ def test_each_network_has_its_own_figures(shapes: Path, drawer: Path, clip: Path
     packed = pack(shapes, out=tmp_path / "pack")
     model = Tonggan.from_pretrained(drawer)
     net = FeatureNet.load(input_size=64)
-    found = evaluate(model, pack=packed, split="train", out=tmp_path / "out", net=net, nets=nets, shuffled=0, limit=8, reference="train")
+    found = evaluate(model, Asked(packed, "train", tmp_path / "out", limit=8, reference="train"), net=net, nets=nets, shuffled=0)
     keys = [figure.key for figure in found.figures]
     looked_up = next(column for column in found.columns if column.name == "nearest training caption")
     assert {"clip_score @ clip clip", "fid @ inception-v3"} <= {figure.key for figure in looked_up.figures}

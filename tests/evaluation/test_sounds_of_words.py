@@ -8,6 +8,7 @@ import torch
 
 from tonggan.data.pack import Pack, pack
 from tonggan.errors import UserError
+from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.compare import compare
 from tonggan.evaluation.described import Sounds
 from tonggan.evaluation.drawing import choose
@@ -88,7 +89,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Pack:
 
 @pytest.mark.usefixtures("brief_judges")
 def test_tags_that_can_be_told_are_named(packed: Pack, tmp_path: Path) -> None:
-    card = evaluate_sounds_of_words(Parrot(), pack=packed, split="test", out=tmp_path / "good")  # type: ignore[arg-type]
+    card = evaluate_sounds_of_words(Parrot(), Asked(packed, "test", tmp_path / "good"))  # type: ignore[arg-type]
     assert {figure.key: figure.value for figure in card.figures if figure.name == "tag_accuracy"} == {
         "tag_accuracy @ voice": 1.0,
         "tag_accuracy @ word": 1.0,
@@ -103,7 +104,7 @@ def test_tags_that_can_be_told_are_named(packed: Pack, tmp_path: Path) -> None:
     assert page.count("<audio") == 24
     assert "voice named, word named" in page
     assert "Worst" not in page  # all are alike
-    deaf = evaluate_sounds_of_words(Parrot(deaf=True), pack=packed, split="test", out=tmp_path / "deaf")  # type: ignore[arg-type]
+    deaf = evaluate_sounds_of_words(Parrot(deaf=True), Asked(packed, "test", tmp_path / "deaf"))  # type: ignore[arg-type]
     assert {figure.key: figure.value for figure in deaf.figures if figure.name == "tag_accuracy"} == {
         "tag_accuracy @ voice": 0.5,
         "tag_accuracy @ word": 1.0,
@@ -135,10 +136,10 @@ def test_sounds_lie_near_those_that_are_alike(packed: Pack) -> None:
 
 def test_what_cannot_be_judged_is_said_at_once(packed: Pack, shapes: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a pack of image: text->audio needs one of audio or video"):
-        evaluate_sounds_of_words(Parrot(), pack=pack(shapes, out=tmp_path / "pack"), split="train", out=tmp_path / "out")  # type: ignore[arg-type]
+        evaluate_sounds_of_words(Parrot(), Asked(pack(shapes, out=tmp_path / "pack"), "train", tmp_path / "out"))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="no row of the split 'test' has a caption in 'fr'"):
-        evaluate_sounds_of_words(Parrot(), pack=packed, split="test", language="fr", out=tmp_path / "out")  # type: ignore[arg-type]
+        evaluate_sounds_of_words(Parrot(), Asked(packed, "test", tmp_path / "out", language="fr"))  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
-    card = evaluate_sounds_of_words(Parrot(), pack=packed, split="test", reference="none", out=tmp_path / "alone", limit=4)  # type: ignore[arg-type]
+    card = evaluate_sounds_of_words(Parrot(), Asked(packed, "test", tmp_path / "alone", limit=4, reference="none"))  # type: ignore[arg-type]
     assert {figure.name for figure in card.figures} == {"frechet_distance", "kernel_distance"}
     assert any("no split 'none'" in warning for warning in card.warnings)

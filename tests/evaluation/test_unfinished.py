@@ -5,6 +5,7 @@ from PIL import Image
 
 from tonggan.data.loader import Phrasings
 from tonggan.data.pack import Pack, pack
+from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.evaluate import evaluate
 from tonggan.evaluation.unfinished import UNFINISHED
 
@@ -35,7 +36,7 @@ def packed(shapes: Path, tmp_path: Path) -> Pack:
 
 
 def run(painter: Painter, packed: Pack, out: Path) -> None:
-    evaluate(painter, pack=packed, split="train", out=out, batch_size=2, shuffled=4)
+    evaluate(painter, Asked(packed, "train", out), batch_size=2, shuffled=4)
 
 
 def test_what_was_drawn_before_a_stop_is_not_drawn_again(packed: Pack, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from tonggan.arithmetic import choose_device
 from tonggan.data.pack import ensure_pack
 from tonggan.errors import UserError
+from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.sounds import evaluate_sounds
 from tonggan.evaluation.watching import Watch
 from tonggan.feedback.reward import learn_reward
@@ -115,6 +116,6 @@ def test_outputs_are_made_on_another_device(drawer: Path, describer: Tonggan, so
         made = Tonggan.from_pretrained(tmp_path / "sounder", device=elsewhere).generate(clip, to="audio", seed=3)[0]
         pack = ensure_pack(clips, framing=sounder.framing, cache=tmp_path)
         model = Tonggan.from_pretrained(tmp_path / "sounder", device=elsewhere)
-        card = evaluate_sounds(model, pack=pack, split="train", out=tmp_path / "evaluated", limit=2)
+        card = evaluate_sounds(model, Asked(pack, "train", tmp_path / "evaluated", limit=2))
     assert np.abs(made.samples - heard.samples).max() < 1e-3
     assert np.isfinite(card.figure("mel_distance").value)

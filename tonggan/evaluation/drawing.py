@@ -113,10 +113,6 @@ class Chosen:
     split_rows: int
     without_caption: int
 
-    def uncaptioned(self, *, split: str, language: str) -> list[str]:
-        """Say, in a line, how many rows of the split were left out for want of a caption; nothing where none was."""
-        return [f"{self.without_caption:,} rows of '{split}' have no caption in '{language}' and were left out."] if self.without_caption else []
-
     def hash(self) -> str:
         """Return the SHA-256 of names, captions and order."""
         lines = [json.dumps([sample.file_name, sample.caption], ensure_ascii=False) for sample in self.samples]

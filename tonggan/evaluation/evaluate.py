@@ -1,17 +1,18 @@
 """Judging a model that draws: rows of a split are drawn, measured against their ground truths, and written down with the floors beside."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tonggan.data.pack import Pack
+from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.by_net import ByNet, clip_scores, facts_of, measure_by_net
 from tonggan.evaluation.card import Card
 from tonggan.evaluation.curves import retrieval_sections, training_sections
-from tonggan.evaluation.drawing import Chosen, Drawer, choose, draw, picture_paths, save_pictures
+from tonggan.evaluation.drawing import Chosen, Drawer, draw, picture_paths, save_pictures
 from tonggan.evaluation.features import FeatureExtractor, FeatureNet
 from tonggan.evaluation.findings import columns, groups, model_figures, warnings
 from tonggan.evaluation.folder import check_folder, remove_earlier, save_evaluation
@@ -22,8 +23,7 @@ from tonggan.evaluation.new_card import new_card
 from tonggan.evaluation.others import OtherPictures
 from tonggan.evaluation.report import gallery_sections
 from tonggan.evaluation.retrieval import Ranks, ground_truth_ranks
-from tonggan.evaluation.unfinished import NOTHING_KEPT, unfinished
-from tonggan.progress import Show
+from tonggan.evaluation.unfinished import NOTHING_KEPT
 
 SHUFFLED = 256
 """Captions that are drawn a second time with another row's words."""
@@ -33,62 +33,39 @@ RESEEDED = 64
 
 def evaluate(
     model: Drawer,
+    asked: Asked,
     *,
-    pack: Pack,
-    split: str,
-    out: Path,
-    language: str = "en",
-    seed: int = 0,
-    limit: int | None = None,
     batch_size: int = 64,
-    reference: str = "train",
-    beside: Sequence[Card] = (),
     net: FeatureExtractor | None = None,
     nets: Sequence[FeatureExtractor] = (),
     cache: Path | None = None,
     shuffled: int = SHUFFLED,
-    journal: Path | None = None,
-    request: Mapping[str, Any] | None = None,
-    progress: Show | None = None,
 ) -> Card:
-    """Draw the captions of a split, measure the pictures, and write card.json, card.md, rows.jsonl, report.html and pictures/ into `out`.
-
-    What was drawn when it is stopped lies in `out`/unfinished, and is not drawn again.
+    """Draw the captions of a split, measure the pictures, and write card.json, card.md, rows.jsonl, report.html and pictures/ into `asked.out`.
 
     Args:
         model: what draws; see `Drawer`.
-        pack: the packed data.
-        split: which of its rows are drawn.
-        out: folder for the results; what an earlier evaluation left there is replaced.
-        language: language code of the captions, phrased as the model was trained.
-        seed: row i, in the fixed random order of the split, is drawn with `seed` + i.
-        limit: draw the first so many rows of that order only (2 or more).
+        asked: which captions, beside what, and where to.
         batch_size: captions drawn at once; it changes pictures by a grey level of 255 at most, as sums are rounded in another order.
-        reference: split whose pictures the model was trained on, for the floor of real pictures and the search for copies.
-        beside: earlier cards to show beside this one, such as the plain baseline's.
         net: feature network; EfficientNet-Lite0 unless given.
         nets: further networks to measure with: Inception-v3 for FID, CLIP for CMMD and CLIPScore, DINOv2.
         cache: folder in which features of the pack are kept between evaluations.
         shuffled: captions that are drawn once more with another row's words, from the same seed, and (up to 64 of them) from another seed; 0 leaves
             both checks out.
-        journal: journal of the run that the model comes from, for its curves.
-        request: what the card keeps to be repeated by; see `tonggan.evaluation.request`.
-        progress: called with (what, done, total).
 
     Raises `UserError` for a pack without pictures, an unknown split, a language without captions, a limit below two, a full disk, a feature network
     that is not installed, and an `out` that cannot be a folder or in which something else lies that would be overwritten.
     """
+    pack, out = asked.pack, asked.out
     pack.require("image", arrow="text->image")
     check_folder(out)
-    ruler = Ruler(net or FeatureNet.load(), cache, progress)
-    chosen = choose(pack, split=split, language=language, phrasings=model.phrasings, seed=seed, limit=limit)
+    ruler = Ruler(net or FeatureNet.load(), cache, asked.progress)
+    chosen = asked.rows(model.phrasings)
     captions, seeds = [sample.caption for sample in chosen.samples], [sample.seed for sample in chosen.samples]
-    kept = NOTHING_KEPT
-    if not isinstance(model, OtherPictures):
-        kept = unfinished(out, weights_hash=model.weights_hash, content_hash=pack.content_hash, settings=model.settings())
-    drawn = draw(model, captions, seeds=seeds, batch_size=batch_size, kept=kept, progress=progress)
+    kept = NOTHING_KEPT if isinstance(model, OtherPictures) else asked.kept(model.weights_hash, model.settings())
+    drawn = draw(model, captions, seeds=seeds, batch_size=batch_size, kept=kept, progress=asked.progress)
     others = shuffled_pictures(ruler, model, chosen, count=shuffled, batch_size=batch_size, kept=kept)
-    known = reference_pictures(ruler, pack, reference)
+    known = reference_pictures(ruler, pack, asked.reference)
     measured = measure(
         ruler,
         chosen,
@@ -102,13 +79,10 @@ def evaluate(
     by_net = [measure_by_net(each, ruler, chosen, drawn, pack=pack, reference=known, retrieved=measured.looked_up) for each in nets]
     card = new_card(
         model,
+        asked,
         arrow="text->image",
         settings=model.settings(),
-        pack=pack,
         chosen=chosen,
-        split=split,
-        reference=reference,
-        language=language,
         seconds=None if isinstance(model, OtherPictures) else drawn.seconds,
         batch_size=batch_size,
         figures=model_figures(measured, by_net),
@@ -116,13 +90,13 @@ def evaluate(
         features=facts_of(ruler.net),
         nets=[facts_of(each) for each in nets],
         groups=groups(chosen.samples, measured.ranks),
-        warnings=warnings(chosen, drawn, measured, by_net, pack=pack, split=split, language=language, reference=reference),
-        beside=beside,
-        request=request,
+        warnings=warnings(chosen, drawn, measured, by_net, asked),
     )
     remove_earlier(out)
     save_pictures(out / "pictures", chosen.samples, drawn.pictures)
-    shown = gallery_sections(card, gallery(chosen, drawn, measured, pack=pack)) + retrieval_sections(_curves(measured)) + training_sections(journal)
+    shown = (
+        gallery_sections(card, gallery(chosen, drawn, measured, pack=pack)) + retrieval_sections(_curves(measured)) + training_sections(asked.journal)
+    )
     save_evaluation(out, card, rows=_rows(chosen, measured, by_net, pack=pack, best_of=int(card.model.settings.get("best_of", 1))), shown=shown)
     return card
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tonggan.data.pack import Pack
+from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.by_net import ByNet, distance_figures, fit_figures
 from tonggan.evaluation.card import Column, Figure, Group
 from tonggan.evaluation.clarity import Clarity
@@ -58,22 +58,18 @@ def warnings(
     chosen: Chosen,
     drawn: Drawn,
     measured: Measured,
-    by_net: Sequence[ByNet] = (),
-    *,
-    pack: Pack,
-    split: str,
-    language: str,
-    reference: str,
+    by_net: Sequence[ByNet],
+    asked: Asked,
 ) -> tuple[str, ...]:
     """Return what a reader must know before believing the figures, a sentence or two each."""
-    count = len(chosen.samples)
+    count, size = len(chosen.samples), asked.pack.size
     found = _size_warnings(count, inception=any(each.net.family == "inception" for each in by_net))
-    found += chosen.uncaptioned(split=split, language=language)
-    found += _reference_warnings(measured, count, split=split, reference=reference)
+    found += asked.uncaptioned(chosen)
+    found += _reference_warnings(measured, count, split=asked.split, reference=asked.reference)
     sizes = sorted({picture.size for picture in drawn.pictures})
-    if sizes != [(pack.size, pack.size)]:
+    if sizes != [(size, size)]:
         drawn_at = " and ".join(f"{width}x{height}" for width, height in sizes)
-        found.append(f"Drawn at {drawn_at}, the ground truths are {pack.size}x{pack.size}: part of the distance is the difference in sharpness.")
+        found.append(f"Drawn at {drawn_at}, the ground truths are {size}x{size}: part of the distance is the difference in sharpness.")
     duplicates = int((measured.truth_ranks.tied > 1).sum())
     if duplicates:
         found.append(f"{duplicates:,} ground truths have a duplicate in the split; which of them is hit is left to chance.")

@@ -7,6 +7,7 @@ import soundfile
 import torch
 
 from tonggan.data.pack import Pack
+from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.distances import FRECHET_SAMPLES
 from tonggan.evaluation.drawing import Chosen, Sample
 from tonggan.evaluation.findings import frechet_warning
@@ -23,13 +24,13 @@ def other_rows(training: np.ndarray, count: int) -> np.ndarray:
     return np.resize(np.random.default_rng(1).permutation(training), count)
 
 
-def sound_warnings(training: np.ndarray, count: int, *, split: str, reference: str, floors: str) -> list[str]:
+def sound_warnings(training: np.ndarray, count: int, asked: Asked, *, floors: str) -> list[str]:
     """Return what a reader must know before believing figures of `count` sounds; `floors` names the columns that need training rows."""
     found = [frechet_warning(count, what="sounds")] if count < FRECHET_SAMPLES else []
     if not len(training):
-        found.append(f"There is no split '{reference}': {floors} are left out.")
-    elif reference == split:
-        found.append(f"The reference '{reference}' is the split itself: {floors} say nothing.")
+        found.append(f"There is no split '{asked.reference}': {floors} are left out.")
+    elif asked.reference == asked.split:
+        found.append(f"The reference '{asked.reference}' is the split itself: {floors} say nothing.")
     return found
 
 

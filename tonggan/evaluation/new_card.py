@@ -8,11 +8,13 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from tonggan.data.pack import Pack
+from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.card import Card, Column, DataFacts, Figure, Group, ModelFacts, NetFacts, SpeedFacts, column_of
 from tonggan.evaluation.drawing import Chosen
 from tonggan.evaluation.kinds import FIGURES
 from tonggan.evaluation.machine import machine_facts, versions
 from tonggan.evaluation.others import Others, other_warning
+from tonggan.model import ends
 
 LOOKED_AT = 2000
 """Reference rows of which it is asked whether the model was trained on them."""
@@ -71,14 +73,11 @@ def _other_reference(model: Judged, pack: Pack, reference: str) -> list[str]:
 
 def new_card(
     model: Judged,
+    asked: Asked,
     *,
     arrow: str,
     settings: Mapping[str, Any],
-    pack: Pack,
     chosen: Chosen,
-    split: str,
-    reference: str,
-    language: str = "",
     seconds: float | None,
     batch_size: int,
     figures: Sequence[Figure],
@@ -87,14 +86,10 @@ def new_card(
     nets: Sequence[NetFacts] = (),
     groups: Sequence[Group] = (),
     warnings: Sequence[str] = (),
-    beside: Sequence[Card] = (),
-    request: Mapping[str, Any] | None = None,
 ) -> Card:
-    """Return the card of an evaluation of the rows `chosen`; making their outputs took so many `seconds`, None where they were made elsewhere.
-
-    `reference` is the split that floors and copies were sought in, `beside` are earlier cards to show beside.
-    """
-    count = len(chosen.samples)
+    """Return the card of an evaluation of the rows `chosen`; making their outputs took so many `seconds`, None where they were made elsewhere."""
+    count, pack = len(chosen.samples), asked.pack
+    language = asked.language if "text" in ends(arrow) else ""
     card = Card(
         arrow=arrow,
         model=ModelFacts(
@@ -104,7 +99,7 @@ def new_card(
             "outputs" if isinstance(model, Others) else "weights",
             model.trained_as() if isinstance(model, Learner) else {},
         ),
-        data=DataFacts(pack.content_hash, split, language, count, chosen.split_rows, chosen.hash(), pack.size),
+        data=DataFacts(pack.content_hash, asked.split, language, count, chosen.split_rows, chosen.hash(), pack.size),
         features=features,
         first_seed=chosen.samples[0].seed,
         figures=tuple(figures),
@@ -115,9 +110,9 @@ def new_card(
         machine=machine_facts(),
         versions=versions(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        warnings=(*_remembered(model, pack, chosen), *_other_reference(model, pack, reference), *warnings),
+        warnings=(*_remembered(model, pack, chosen), *_other_reference(model, pack, asked.reference), *warnings),
         definitions={figure.name: FIGURES[figure.name].meaning for figure in figures},
         nets=tuple(nets),
-        request=dict(request or {}),
+        request=dict(asked.request),
     )
-    return replace(card, beside=tuple(column_of(other, card=card) for other in beside))
+    return replace(card, beside=tuple(column_of(other, card=card) for other in asked.beside))

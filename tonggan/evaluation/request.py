@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +12,12 @@ from pydantic import TypeAdapter, ValidationError
 from tonggan.data.forms import TIMES
 from tonggan.data.pack import MAX_BROKEN_RATE, Pack, ensure_pack
 from tonggan.errors import UserError, nearest
+from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.card import Card, Column, Figure
 from tonggan.evaluation.curves import journal_of
 from tonggan.evaluation.drawing import BestOf, choose
 from tonggan.evaluation.evaluate import evaluate
 from tonggan.evaluation.features import FeatureExtractor
-from tonggan.evaluation.hearing import Truth
 from tonggan.evaluation.nets import load_nets
 from tonggan.evaluation.others import OtherPictures, Others, other_pictures, other_sentences, pictures_in
 from tonggan.evaluation.sentences import evaluate_sentences
@@ -98,27 +98,29 @@ def judge(
     model.model.part(model.model.decoders, ends(request.arrow)[1], "decoder").settings_with(request.settings)
     model.overrides |= dict(request.settings)
     pack = _pack_of(request, model, out, progress)
-    options: dict[str, Any] = {
-        "pack": pack,
-        "split": request.split,
-        "reference": reference_split(pack, model.recipe.data.train_split),
-        "out": out,
-        "seed": request.seed,
-        "limit": request.limit,
-        "beside": beside,
-        "progress": progress,
-        "journal": journal_of(request.model),
-        "request": _plain(asdict(request)),
-    }
-    seen: dict[str, Any] = {"language": request.language, "cache": out.parent / "features"}
+    asked = _asked(request, pack, model.recipe.data.train_split, out=out, beside=beside, progress=progress)
+    asked, cache = replace(asked, seed=request.seed, journal=journal_of(request.model)), out.parent / "features"
     if request.arrow == "video->audio":
-        kind: Truth = request.truth
-        return evaluate_sounds(model, **options, truth=kind, tolerance_seconds=request.tolerance_seconds)
+        return evaluate_sounds(model, asked, truth=request.truth, tolerance_seconds=request.tolerance_seconds)
     if request.arrow == "text->audio":
-        return evaluate_sounds_of_words(model, **options, language=request.language)
+        return evaluate_sounds_of_words(model, asked)
     if request.arrow in ("image->text", "audio->text"):
-        return evaluate_sentences(model, **options, **seen, source=ends(request.arrow)[0], java=request.java)
-    return evaluate(model if request.best_of == 1 else BestOf(model, request.best_of, request.seed), **options, **seen, nets=nets)
+        return evaluate_sentences(model, asked, source=ends(request.arrow)[0], cache=cache, java=request.java)
+    return evaluate(model if request.best_of == 1 else BestOf(model, request.best_of, request.seed), asked, cache=cache, nets=nets)
+
+
+def _asked(request: Request, pack: Pack, train_split: str, *, out: Path, beside: Sequence[Card], progress: Show | None) -> Asked:
+    return Asked(
+        pack,
+        request.split,
+        out,
+        language=request.language,
+        limit=request.limit,
+        reference=reference_split(pack, train_split),
+        beside=beside,
+        request=_plain(asdict(request)),
+        progress=progress,
+    )
 
 
 def _judge_others(
@@ -128,21 +130,10 @@ def _judge_others(
     if request.arrow != ("text->image" if request.pictures else "image->text"):
         raise UserError(f"pictures of another system are judged as text->image and its captions as image->text, not as {request.arrow}.")
     pack, outputs, train_split = _others(request, out, progress, trust_code=trust_code)
-    options: dict[str, Any] = {
-        "pack": pack,
-        "split": request.split,
-        "reference": reference_split(pack, train_split),
-        "out": out,
-        "language": request.language,
-        "limit": request.limit,
-        "beside": beside,
-        "cache": out.parent / "features",
-        "request": _plain(asdict(request)),
-        "progress": progress,
-    }
+    asked, cache = _asked(request, pack, train_split, out=out, beside=beside, progress=progress), out.parent / "features"
     if isinstance(outputs, OtherPictures):
-        return evaluate(outputs, **options, nets=nets, shuffled=0)
-    return evaluate_sentences(outputs, **options, java=request.java)
+        return evaluate(outputs, asked, cache=cache, nets=nets, shuffled=0)
+    return evaluate_sentences(outputs, asked, cache=cache, java=request.java)
 
 
 def _others(request: Request, out: Path, progress: Show | None, *, trust_code: bool) -> tuple[Pack, Others, str]:

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from tonggan.data.loader import Phrasings, first_caption
-from tonggan.data.pack import Pack, PackedRow
+from tonggan.data.pack import PackedRow
+from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.captions import SMALLEST_CORPUS, Said, bleu_counts, bleu_of, cider_d, distinct, exact, plain, repeats, rouge_l
 from tonggan.evaluation.card import Card, Column, Figure
 from tonggan.evaluation.curves import training_sections
 from tonggan.evaluation.described import Described, Pictures, Sounds
-from tonggan.evaluation.drawing import Chosen, choose
+from tonggan.evaluation.drawing import Chosen
 from tonggan.evaluation.features import FeatureExtractor
 from tonggan.evaluation.folder import check_folder, remove_earlier, save_evaluation
 from tonggan.evaluation.gallery import EXTREMES, Told, picked
@@ -24,9 +25,8 @@ from tonggan.evaluation.new_card import new_card
 from tonggan.evaluation.others import OtherSentences
 from tonggan.evaluation.report import sentence_sections
 from tonggan.evaluation.retrieval import Ranks, ground_truth_ranks, nearest_training
-from tonggan.evaluation.unfinished import Unfinished, unfinished
+from tonggan.evaluation.unfinished import Unfinished
 from tonggan.pipeline import Tonggan
-from tonggan.progress import Show
 
 SHOWN = 96
 RECALLS = (1, 5, 10)
@@ -122,72 +122,57 @@ def _recalls(ranks: Mapping[str, Ranks]) -> list[Figure]:
 
 def evaluate_sentences(
     model: Tonggan | OtherSentences,
+    asked: Asked,
     *,
-    pack: Pack,
-    split: str,
-    out: Path,
     source: str = "image",
-    language: str = "en",
-    seed: int = 0,
-    limit: int | None = None,
     batch_size: int = 64,
-    reference: str = "train",
-    beside: Sequence[Card] = (),
     net: FeatureExtractor | None = None,
     cache: Path | None = None,
     java: Sequence[str] = (),
-    journal: Path | None = None,
-    request: Mapping[str, Any] | None = None,
-    progress: Show | None = None,
 ) -> Card:
-    """Describe the pictures or the sounds (`source`) of a split in `language`, measure, and write card.json, card.md, rows.jsonl and report.html into `out`.
+    """Describe the pictures or the sounds (`source`) of a split in `asked.language`, measure, and write card.json, card.md, rows.jsonl and report.html.
 
-    Beside the model stands what `_columns` has, and `beside`, earlier cards. `java` names metrics that need Java (`meteor`, `spice`), `journal` is that of
-    the model's run, `request` what a card keeps to be repeated by; `net` and `cache` are for pictures. In a model's place may be what another system said of
-    the same rows: what needs the model's own space is left out then. Raises `UserError` as `evaluate` does, for a language
+    Beside the model stands what `_columns` has. `java` names metrics that need Java (`meteor`, `spice`); `net` and `cache` are for pictures. In a model's
+    place may be what another system said of the same rows: what needs the model's own space is left out then. Raises `UserError` as `evaluate` does, for a language
     that the decoder was not trained on, and for Java where it is wanted and missing.
     """
     check_java(java)
-    check_folder(out)
-    how: dict[str, Any] = {"reference": reference, "progress": progress}
+    check_folder(asked.out)
+    pack, language = asked.pack, asked.language
+    how: dict[str, Any] = {"reference": asked.reference, "progress": asked.progress}
     described: Described = Sounds(pack, **how) if source == "audio" else Pictures(pack, net=net, cache=cache, **how)
     phrasings = model.phrasings if isinstance(model, OtherSentences) else model.recipe.data.loader_target_phrasings()
-    chosen = choose(pack, split=split, language=language, phrasings=phrasings, seed=seed, limit=limit)
+    chosen = asked.rows(phrasings)
     rows = [Row.of(pack.row(sample.index), language, phrasings) for sample in chosen.samples]
     wishes = {"language": language}
     settings = model.settings("text") | wishes
-    kept = unfinished(out, weights_hash=model.weights_hash, content_hash=pack.content_hash, settings=settings | {"source": source})
+    kept = asked.kept(model.weights_hash, settings | {"source": source})
     sentences, seconds = _describe(model, described, chosen, settings=wishes, batch_size=batch_size, kept=kept)
     measures = measure(sentences, rows, java=java)
     ranks = retrieval_ranks(model, described, chosen, rows, batch_size=batch_size)
     baselines = _nearest_sentences(model, described, chosen, language=language, phrasings=phrasings)
     card = new_card(
         model,
+        asked,
         arrow=f"{source}->text",
         settings=settings,
-        pack=pack,
         chosen=chosen,
-        split=split,
-        reference=reference,
-        language=language,
         seconds=seconds,
         batch_size=batch_size,
         figures=[*measures.figures, *_recalls(ranks)],
         columns=_columns(baselines, rows, ranks, noun=described.noun, java=java),
         features=described.facts,
         warnings=[
-            *_warnings(chosen, noun=described.noun, split=split, language=language, reference=reference if baselines else None),
+            *_warnings(chosen, asked, noun=described.noun, alone=not baselines),
             *_first_alone(rows, noun=described.noun, retrieved=bool(ranks)),
         ],
-        beside=beside,
-        request=request,
     )
     nearest = next(iter(baselines.values()), [""] * len(rows))
     by_row = {**measures.by_row, **{f"{name}_at_{k}": each.hits(k) for name, each in ranks.items() for k in RECALLS}}
-    remove_earlier(out)
+    remove_earlier(asked.out)
     told = _told(described, chosen, rows, sentences, nearest, by_row)
-    shown = sentence_sections(told, noun=described.noun) + training_sections(journal)
-    save_evaluation(out, card, rows=_rows(chosen, rows, sentences, nearest, by_row), shown=shown)
+    shown = sentence_sections(told, noun=described.noun) + training_sections(asked.journal)
+    save_evaluation(asked.out, card, rows=_rows(chosen, rows, sentences, nearest, by_row), shown=shown)
     return card
 
 
@@ -206,16 +191,16 @@ def _columns(
     return found
 
 
-def _warnings(chosen: Chosen, *, noun: str, split: str, language: str, reference: str | None) -> list[str]:
-    """Return what a reader must know first; `reference` is the split of the baselines, None where there are none."""
+def _warnings(chosen: Chosen, asked: Asked, *, noun: str, alone: bool) -> list[str]:
+    """Return what a reader must know first; `alone` stands a model beside which there are no nearest training rows."""
     count, found = len(chosen.samples), []
     if count < SMALLEST_CORPUS:
         found.append(f"CIDEr-D needs {SMALLEST_CORPUS} {noun}s or more to weigh words by how rare they are; here are {count}.")
-    found += chosen.uncaptioned(split=split, language=language)
-    if reference is None:
+    found += asked.uncaptioned(chosen)
+    if alone:
         found.append(f"There are fewer than two training {noun}s: the sentences of the nearest ones are left out.")
-    elif reference == split:
-        found.append(f"The reference '{reference}' is the split itself: the nearest training {noun} is the {noun} itself.")
+    elif asked.reference == asked.split:
+        found.append(f"The reference '{asked.reference}' is the split itself: the nearest training {noun} is the {noun} itself.")
     return found
 
 

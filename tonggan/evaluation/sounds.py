@@ -1,17 +1,17 @@
 """Judging a model that gives clips their sound: windows of a split are heard, measured against what is true of them, and floors set beside."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from tonggan.data.pack import Pack
+from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.card import Card, Column, NetFacts
 from tonggan.evaluation.curves import training_sections
-from tonggan.evaluation.drawing import Chosen, choose
+from tonggan.evaluation.drawing import Chosen
 from tonggan.evaluation.folder import check_folder, remove_earlier, save_evaluation
 from tonggan.evaluation.gallery import Heard, picked
 from tonggan.evaluation.hearing import Judge, Judgement, Truth, Windows, class_means, f1, nearest_windows
@@ -20,7 +20,7 @@ from tonggan.evaluation.new_card import new_card
 from tonggan.evaluation.report import sound_sections
 from tonggan.evaluation.sound_embedding import embedding_facts
 from tonggan.evaluation.sound_features import statistics_facts
-from tonggan.evaluation.unfinished import Unfinished, unfinished
+from tonggan.evaluation.unfinished import Unfinished
 from tonggan.modalities.spectrogram import Mel
 from tonggan.modalities.timeline import timeline
 from tonggan.pipeline import Tonggan
@@ -34,64 +34,42 @@ Floors = dict[str, tuple[str, torch.Tensor]]
 """Name of a column -> what it is, and its waveforms (rows, samples)."""
 
 
-def evaluate_sounds(
-    model: Tonggan,
-    *,
-    pack: Pack,
-    split: str,
-    out: Path,
-    seed: int = 0,
-    limit: int | None = None,
-    batch_size: int = 16,
-    truth: Truth = "sound",
-    tolerance_seconds: float = 0.05,
-    reference: str = "train",
-    beside: Sequence[Card] = (),
-    journal: Path | None = None,
-    request: Mapping[str, Any] | None = None,
-    progress: Show | None = None,
-) -> Card:
-    """Give the clips of a split their sound, and write card.json, card.md, rows.jsonl, report.html and sounds/ into `out`.
+def evaluate_sounds(model: Tonggan, asked: Asked, *, batch_size: int = 16, truth: Truth = "sound", tolerance_seconds: float = 0.05) -> Card:
+    """Give the clips of a split their sound, and write card.json, card.md, rows.jsonl, report.html and sounds/ into `asked.out`.
 
-    `truth` are the seconds of the rows' tag `events`, or the onsets of the true sounds. Beside the model stand `_floors`, and `beside`, earlier cards;
-    `request` is what the card keeps to be repeated by.
+    `truth` are the seconds of the rows' tag `events`, or the onsets of the true sounds. Beside the model stand `_floors`.
     Raises `UserError` for a pack without clips, an unknown split, a limit below two, and events that are not there.
     """
+    pack, out = asked.pack, asked.out
     pack.require("video", arrow="video->audio")
     check_folder(out)
-    chosen = choose(pack, split=split, language=None, phrasings=None, seed=seed, limit=limit)
+    chosen = asked.rows(None, captioned=False)
     rows = np.asarray([sample.index for sample in chosen.samples])
-    real, training = Windows.of(pack, rows), training_rows(pack, reference)
-    judge = Judge(pack, chosen, real, truth=truth, tolerance_seconds=tolerance_seconds, reference=reference)
+    real, training = Windows.of(pack, rows), training_rows(pack, asked.reference)
+    judge = Judge(pack, chosen, real, truth=truth, tolerance_seconds=tolerance_seconds, reference=asked.reference)
     seeds = [sample.seed for sample in chosen.samples]
-    kept = unfinished(out, weights_hash=model.weights_hash, content_hash=pack.content_hash, settings=model.settings("audio"))
-    heard = partial(_heard, model, seeds=seeds, batch_size=batch_size, kept=kept, progress=progress)
+    kept = asked.kept(model.weights_hash, model.settings("audio"))
+    heard = partial(_heard, model, seeds=seeds, batch_size=batch_size, kept=kept, progress=asked.progress)
     made, seconds = heard(real.frames, rows, what="sounding")
     others, _ = heard(real.frames.roll(1, 0), np.roll(rows, 1), what="shuffled frames")
     judged, rate = judge(made), pack.framing.sample_rate_hz
     card = new_card(
         model,
+        asked,
         arrow="video->audio",
         settings=model.settings("audio"),
-        pack=pack,
         chosen=chosen,
-        split=split,
-        reference=reference,
         seconds=seconds,
         batch_size=batch_size,
         figures=judged.figures,
         columns=[Column(name, note, judge(waveforms).figures) for name, (note, waveforms) in _floors(pack, rows, real, others, training).items()],
         features=_detector(truth, tolerance_seconds, rate),
         nets=[statistics_facts(rate), *([embedding_facts(rate)] if len(training) else [])],
-        warnings=sound_warnings(
-            training, len(chosen.samples), split=split, reference=reference, floors="the nearest training clip and the floor of real clips"
-        ),
-        beside=beside,
-        request=request,
+        warnings=sound_warnings(training, len(chosen.samples), asked, floors="the nearest training clip and the floor of real clips"),
     )
     remove_earlier(out)
     save_sounds(out, chosen, made, rate)
-    shown = sound_sections(_shown(chosen, judge, judged, made), how=HOW, what=EXTREMES) + training_sections(journal)
+    shown = sound_sections(_shown(chosen, judge, judged, made), how=HOW, what=EXTREMES) + training_sections(asked.journal)
     save_evaluation(out, card, rows=_rows(chosen, judge, judged), shown=shown)
     return card
 

@@ -1,8 +1,7 @@
 """Judging a model that makes sounds of words: captions of a split are heard, named by classifiers of real sounds, and floors set beside."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,10 @@ import torch
 
 from tonggan.data.loader import Phrasings, all_phrasings
 from tonggan.data.pack import Pack
+from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.card import Card, Column, Figure, NetFacts
 from tonggan.evaluation.curves import training_sections
-from tonggan.evaluation.drawing import Chosen, choose
+from tonggan.evaluation.drawing import Chosen
 from tonggan.evaluation.folder import check_folder, remove_earlier, save_evaluation
 from tonggan.evaluation.gallery import Heard, picked
 from tonggan.evaluation.intervals import Numbers, share_interval
@@ -23,7 +23,7 @@ from tonggan.evaluation.report import sound_sections
 from tonggan.evaluation.retrieval import other_captions
 from tonggan.evaluation.sound_embedding import embedding_facts, embedding_judge
 from tonggan.evaluation.sound_features import sound_distances, statistics_facts
-from tonggan.evaluation.unfinished import Unfinished, unfinished
+from tonggan.evaluation.unfinished import Unfinished
 from tonggan.latent.lexical import LexicalIndex
 from tonggan.modalities.spectrogram import Mel
 from tonggan.modalities.timeline import timeline
@@ -59,64 +59,42 @@ class Judge:
         return Judgement((*figures, *([self.embedding(waveforms)] if self.embedding else [])), named)
 
 
-def evaluate_sounds_of_words(
-    model: Tonggan,
-    *,
-    pack: Pack,
-    split: str,
-    out: Path,
-    language: str = "en",
-    seed: int = 0,
-    limit: int | None = None,
-    batch_size: int = 32,
-    reference: str = "train",
-    beside: Sequence[Card] = (),
-    journal: Path | None = None,
-    request: Mapping[str, Any] | None = None,
-    progress: Show | None = None,
-) -> Card:
-    """Make the sounds of a split's captions, and write card.json, card.md, rows.jsonl, report.html and sounds/ into `out`.
+def evaluate_sounds_of_words(model: Tonggan, asked: Asked, *, batch_size: int = 32) -> Card:
+    """Make the sounds of a split's captions, and write card.json, card.md, rows.jsonl, report.html and sounds/ into `asked.out`.
 
-    What tags the rows have (a speaker, what is said, an instrument) is named by classifiers that learn from the true sounds of the split `reference`. Beside
-    the model stand the true sounds, those of training rows, of the nearest training caption and of another row's caption, and `beside`, earlier cards;
-    `request` is what the card keeps to be repeated by.
+    What tags the rows have (a speaker, what is said, an instrument) is named by classifiers that learn from the true sounds of the split `asked.reference`.
+    Beside the model stand the true sounds, those of training rows, of the nearest training caption and of another row's caption.
     Raises `UserError` for a pack without sounds, an unknown split, a language without captions, a limit below two, and an arrow that the model lacks.
     """
+    pack, out = asked.pack, asked.out
     pack.require(*HEARD_IN, arrow="text->audio")
     check_folder(out)
-    chosen = choose(pack, split=split, language=language, phrasings=model.phrasings, seed=seed, limit=limit)
-    rows, training, rate = np.asarray([sample.index for sample in chosen.samples]), training_rows(pack, reference), pack.framing.sample_rate_hz
-    kept = unfinished(out, weights_hash=model.weights_hash, content_hash=pack.content_hash, settings=model.settings("audio"))
-    made, seconds = _made(model, chosen, batch_size=batch_size, kept=kept, progress=progress)
+    chosen = asked.rows(model.phrasings)
+    rows, training, rate = np.asarray([sample.index for sample in chosen.samples]), training_rows(pack, asked.reference), pack.framing.sample_rate_hz
+    kept = asked.kept(model.weights_hash, model.settings("audio"))
+    made, seconds = _made(model, chosen, batch_size=batch_size, kept=kept, progress=asked.progress)
     real = beginnings(pack, rows)
-    judge = Judge(pack, chosen, real, training, reference=reference)
+    judge = Judge(pack, chosen, real, training, reference=asked.reference)
     judged = judge(made)
-    warnings = sound_warnings(training, len(rows), split=split, reference=reference, floors=FLOORS)
-    warnings += chosen.uncaptioned(split=split, language=language)
     card = new_card(
         model,
+        asked,
         arrow="text->audio",
         settings=model.settings("audio"),
-        pack=pack,
         chosen=chosen,
-        split=split,
-        reference=reference,
-        language=language,
         seconds=seconds,
         batch_size=batch_size,
         figures=judged.figures,
         columns=_columns(judge, pack, chosen, made, training, model.phrasings),
         features=statistics_facts(rate),
         nets=_nets(judge, rate),
-        warnings=warnings,
-        beside=beside,
-        request=request,
+        warnings=[*sound_warnings(training, len(rows), asked, floors=FLOORS), *asked.uncaptioned(chosen)],
     )
     remove_earlier(out)
     save_sounds(out, chosen, made, rate)
     how = "The true sound above, what was made below."
     what = ("Sounds of which the fewest tags are named.", "Sounds of which the most tags are named.")
-    shown = sound_sections(_shown(chosen, judged, made, real, rate), how=how, what=what) + training_sections(journal)
+    shown = sound_sections(_shown(chosen, judged, made, real, rate), how=how, what=what) + training_sections(asked.journal)
     save_evaluation(out, card, rows=_rows(chosen, judged), shown=shown)
     return card
 
