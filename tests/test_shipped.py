@@ -29,6 +29,8 @@ def test_a_memory_lies_beside_the_words_that_it_knows(name: str) -> None:
         assert model.words
         assert len(memory.unknown(" ".join(model.words))) < 0.01 * len(model.words)
         assert model.guessed("a red hart")[0].endswith("Did you mean 'heart'?")
+        assert "no word" in model.guessed("?!")[0]
+        assert model.guessed("\N{LEFT RIGHT ARROW}\N{VARIATION SELECTOR-16}") == []  # it is taken for its name, as are signs that are no letters
 
 
 @pytest.mark.parametrize(("name", "settings"), [("emoji-64-fast", {"num_inference_steps": 1}), ("emoji-64-gan", {})])

@@ -333,9 +333,10 @@ class Tonggan:
     def guessed(self, caption: str, to: str = "image") -> list[str]:
         """Return, in a line, what of a caption the model can only guess at, as it was not in what it learned from, and which words it may be that are misspelt;
         nothing where all was. Of a caption without a word or number it is said that there is none."""
-        if not telling(caption):
+        completed = self.completed(caption)
+        if not telling(caption) and completed.startswith(caption):  # a sign that is taken for its name is something else then
             return ["there is no word in the caption: the model can only guess what is meant."]
-        unknown = self.unknown(self.completed(caption), to)
+        unknown = self.unknown(completed, to)
         if not unknown:
             return []
         named = ", ".join(map(repr, unknown))
