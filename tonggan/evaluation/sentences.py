@@ -130,11 +130,11 @@ def evaluate_sentences(
     cache: Path | None = None,
     java: Sequence[str] = (),
 ) -> Card:
-    """Describe the pictures or the sounds (`source`) of a split in `asked.language`, measure, and write card.json, card.md, rows.jsonl and report.html.
+    """Describe the pictures or the sounds (`source`) of a split, measure, and write card.json, card.md, rows.jsonl and report.html into `asked.out`.
 
-    Beside the model stands what `_columns` has. `java` names metrics that need Java (`meteor`, `spice`); `net` and `cache` are for pictures. In a model's
-    place may be what another system said of the same rows: what needs the model's own space is left out then. Raises `UserError` as `evaluate` does, for a language
-    that the decoder was not trained on, and for Java where it is wanted and missing.
+    Sentences are in `asked.language`. Beside the model stands what `_columns` has. `java` names metrics that need Java (`meteor`, `spice`); `net` and `cache`
+    are for pictures. In a model's place may be what another system said of the same rows: what needs the model's own space is left out then. Raises
+    `UserError` as `evaluate` does, for a language that the decoder was not trained on, and for Java where it is wanted and missing.
     """
     check_java(java)
     check_folder(asked.out)
