@@ -24,7 +24,7 @@ ADVERSARIAL: tuple[Entry, ...] = (
     Entry("emoji-64-gan", "StyleGAN2-like decoder", "recipe `emoji-64-gan` (arXiv:1912.04958, arXiv:2501.05441)", shipped("emoji-64-gan")),
     _KNOWN["tonggan"],
     Entry(
-        "emoji-64-finished", "tonggan emoji-64, finished before a discriminator", "recipes `emoji-64`, `emoji-64-fast` (arXiv:1711.11585)", finished
+        "emoji-64-finished", "tonggan emoji-64, finished against a discriminator", "recipes `emoji-64`, `emoji-64-fast` (arXiv:1711.11585)", finished
     ),
     _KNOWN["df-gan"],
 )

@@ -21,7 +21,7 @@ from tonggan.training.run import Run
 from tonggan.training.sources import open_data
 
 FINISH_SHARE = 0.25
-"""Share of the budget in which a flow decoder is finished before a discriminator."""
+"""Share of the budget in which a flow decoder is finished against a discriminator."""
 WARMUP_SHARE = 0.06
 """Largest share of the samples that warm-up may take where the budget is short; it is the recipe's own share."""
 
@@ -94,7 +94,7 @@ class RecipePeer:
 
 
 class FinishedPeer:
-    """`emoji-64` for most of the budget, then `emoji-64-fast` from there: the flow decoder's first step before a discriminator."""
+    """`emoji-64` for most of the budget, then `emoji-64-fast` from there: the flow decoder's first step against a discriminator."""
 
     guidance_scale: float | None
 

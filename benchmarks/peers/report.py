@@ -134,8 +134,9 @@ def _table(records: Sequence[Record]) -> list[str]:
 def _curves(records: Sequence[Record]) -> list[str]:
     """Return kernel distance and R@5 by minutes; the last point of each is in the last column."""
     marks = sorted({point["minutes"] for record in records for point in record["curve"][:-1]})
+    captions = records[0]["curve_captions"]
     lines = [
-        f"Kernel distance ×10⁻³ / R@5 % of the first {records[0]['curve_captions']} captions by minutes:",
+        f"Kernel distance ×10⁻³ / R@5 % of the first {captions} captions (by chance {500 / captions:.1f} %) by minutes:",
         "",
         f"| | {' | '.join([*(f'{mark:g}' for mark in marks), 'end'])} |",
         "|---|" + "---|" * (len(marks) + 1),

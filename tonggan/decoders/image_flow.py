@@ -50,7 +50,7 @@ class ImageFlowConfig(FlowConfig):
     """Colours that differ by less, in [-1, 1] units, are levelled in the finished picture, edges kept (`smoothing.bilateral`); 0 leaves it as it is. For
     drawings, whose flat colours the solver leaves faintly grained; photographs would lose their texture."""
     truncation: Share = 1.0
-    """How large the noise is that a picture is drawn from: 1 as it was learned from, 0 none, so that every seed draws the same. What was finished before a
+    """How large the noise is that a picture is drawn from: 1 as it was learned from, 0 none, so that every seed draws the same. What was finished against a
     discriminator draws more like the originals with less."""
     strength: Share = 0.6
     """How far a picture that is started from is taken back to noise: 1 leaves nothing of it, 0 all."""
