@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tonggan.model_card import model_card
 from tonggan.model_folder import load_model, shipped_models
 from tonggan.pipeline import Tonggan
 
@@ -20,6 +21,24 @@ def test_every_encoder_was_taught(name: str) -> None:
 def test_a_model_makes_what_it_makes_as_its_recipe_says(name: str) -> None:
     config = json.loads((shipped_models()[name] / "config.json").read_text(encoding="utf-8"))
     assert _otherwise(config["recipe"]["model"], config["model"]) == []
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_card_says_what_config_json_knows(name: str) -> None:
+    folder = shipped_models()[name]
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert (folder / "README.md").read_text(encoding="utf-8") == model_card(config)
+    assert config["recipe"]["data"]["source"]
+
+
+def test_a_card_tells_of_earlier_runs_and_of_their_data() -> None:
+    config = json.loads((shipped_models()["game-clips"] / "config.json").read_text(encoding="utf-8"))
+    card = model_card(config)
+    assert "other data of 2,084, 2,084, 2,084, 5,219, 5,346 rows" in card
+    assert "| samples seen | 8,000, after 179,904 in the runs that 'game-clips' came from, of all their arrows together (14,400 + " in card
+    config["trained"].pop("before")
+    assert "| samples seen | 8,000 |" in model_card(config)
+    assert "other data" not in model_card(config)
 
 
 @pytest.mark.parametrize("name", shipped_models())

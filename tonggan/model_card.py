@@ -26,7 +26,7 @@ def model_card(config: Mapping[str, Any]) -> str:
         "",
         "| | |",
         "|---|---|",
-        f"| data | {trained['rows']:,} rows, content hash `{trained['data'][:16]}` |",
+        f"| data | {trained['rows']:,} rows, content hash `{trained['data'][:16]}`{_other_data(trained)} |",
         *([f"| origin and licence | {recipe['data']['source']} |"] if recipe["data"].get("source") else []),
         *([f"| picture size | {recipe['data']['size']} x {recipe['data']['size']} |"] if _has(recipe["model"], "image", "video") else []),
         *([f"| languages | {_languages(config)} |"] if _has(recipe["model"], "text") else []),
@@ -34,7 +34,11 @@ def model_card(config: Mapping[str, Any]) -> str:
         f"| hours of training | {_told(trained, 'hours')} |",
         f"| arithmetic | {trained['dtype']} |",
         f"| held-out loss | {format(loss, '.4f') if loss else 'not measured'} |",
-        *([f"| vocoder | by itself, {trained['voice']['samples']:,} samples in {trained['voice']['hours']:g} hours |"] if "voice" in trained else []),
+        *(
+            [f"| vocoder | in the end by itself, {trained['voice']['samples']:,} samples in {trained['voice']['hours']:g} hours |"]
+            if "voice" in trained
+            else []
+        ),
         *_memory_line(recipe),
         *_prompt_line(recipe),
         *_code_line(recipe),
@@ -82,17 +86,31 @@ def _has(model: Mapping[str, Any], *modalities: str) -> bool:
     return not {*model["encoders"], *model["decoders"]}.isdisjoint(modalities)
 
 
-def _told(trained: Mapping[str, Any], name: str) -> str:
-    """Return a count of a run, and the sum of those of the models that it began from, one after another."""
+def _earlier(trained: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what is known of the runs that a run began from, the first of all first."""
     earlier, before = list[Mapping[str, Any]](), trained.get("before")
     while before:
         earlier.insert(0, before)
         before = before.get("before")
+    return earlier
+
+
+def _told(trained: Mapping[str, Any], name: str) -> str:
+    """Return a count of a run, and the sum of those of the runs that it began from, one after another, whatever arrows they learned."""
+    earlier = _earlier(trained)
     if not earlier:
         return f"{trained[name]:,}"
-    parts = " + ".join(f"{each[name]:,}" for each in earlier)
     total = f"{round(sum(each[name] for each in earlier), 3):,}"
-    return f"{trained[name]:,}, after {total} of '{earlier[-1]['model']}'" + (f" ({parts})" if len(earlier) > 1 else "")
+    if len(earlier) == 1:
+        return f"{trained[name]:,}, after {total} of '{earlier[0]['model']}'"
+    parts = " + ".join(f"{each[name]:,}" for each in earlier)
+    return f"{trained[name]:,}, after {total} in the runs that '{earlier[-1]['model']}' came from, of all their arrows together ({parts})"
+
+
+def _other_data(trained: Mapping[str, Any]) -> str:
+    """Tell how many rows the data of earlier runs had that were others."""
+    rows = {each["data"]: each["rows"] for each in _earlier(trained) if each["data"] != trained["data"]}
+    return f"; in earlier runs other data of {', '.join(f'{count:,}' for count in rows.values())} rows" if rows else ""
 
 
 def _languages(config: Mapping[str, Any]) -> str:
