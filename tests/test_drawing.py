@@ -10,6 +10,7 @@ from tonggan.completion import Completion
 from tonggan.drawing import Request, draw_file, draw_morph, draw_one
 from tonggan.errors import UserError
 from tonggan.modalities.provenance import inspect_picture_file, read_provenance
+from tonggan.pipeline import Tonggan
 
 
 class Painter:
@@ -155,6 +156,23 @@ def test_what_can_only_be_guessed_at_is_told(tmp_path: Path) -> None:
     assert said == ["it can only guess at a dog."] * 2
     with pytest.raises(UserError, match="is not UTF-8 text"):
         draw_one(Painter(), "a \ud83d", tmp_path / "b.png", n=1, request=Request(), warn=print)
+
+
+def test_half_a_character_is_one_line_where_captions_are_completed(tmp_path: Path) -> None:
+    model, half = Tonggan.from_pretrained("emoji-64-fast"), "a \ud83d"
+    assert model.completion is not None  # it is the vocabulary that reads a caption first there
+    for refused in (
+        lambda: draw_one(model, half, tmp_path / "a.png", n=1, request=Request(), warn=print),
+        lambda: draw_morph(model, "cat", half, tmp_path / "a.gif", frames=2, request=Request(), warn=print),
+        lambda: model.generate(half, to="image"),
+        lambda: model.recalled(half),
+    ):
+        with pytest.raises(UserError, match="is not UTF-8 text"):
+            refused()
+    (tmp_path / "rows.jsonl").write_text('{"text": "a cat"}\n{"text": "\\ud83d"}\n')
+    with pytest.raises(UserError, match=r"rows\.jsonl, row 2: the caption .* is not UTF-8 text\. .* Nothing was drawn"):
+        draw_file(model, tmp_path / "rows.jsonl", tmp_path / "out", request=Request(), warn=print)
+    assert not (tmp_path / "out").exists()
 
 
 def test_of_many_captions_a_few_are_named_and_the_rest_counted(tmp_path: Path) -> None:

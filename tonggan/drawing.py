@@ -13,7 +13,7 @@ from tonggan.choosing import Candidate
 from tonggan.data.layouts.columns import CAPTION_COLUMNS, FILE_COLUMNS, captions_of, find_column, is_by_language
 from tonggan.data.layouts.tables import READERS, read_table
 from tonggan.errors import UserError
-from tonggan.files import inside, numbered
+from tonggan.files import inside, numbered, read_text
 from tonggan.modalities.image import ENDINGS, open_picture
 from tonggan.modalities.provenance import Provenance, check_ending, save_marked, save_picture
 from tonggan.modalities.sheet import contact_sheet
@@ -193,11 +193,7 @@ def _rows(captions: Path) -> dict[str, dict[str, Any]]:
         raise UserError(f"{captions}: not a kind of table that is known. Known: {', '.join((*READERS, TEXT_FILE))}.")
     if captions.suffix.lower() != TEXT_FILE:
         return {f"row {number}": row for number, row in enumerate(read_table(captions), 1)}
-    try:
-        lines = captions.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{captions}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
-    rows = {f"line {number}": {CAPTION_COLUMNS[0]: line} for number, line in enumerate(lines, 1) if line.strip()}
+    rows = {f"line {number}": {CAPTION_COLUMNS[0]: line} for number, line in enumerate(read_text(captions).splitlines(), 1) if line.strip()}
     if not rows:
         raise UserError(f"{captions}: there is no caption in it. It should hold one a line.")
     return rows
@@ -215,6 +211,10 @@ def _caption(row: Mapping[str, Any], text: str, *, language: str | None, where: 
     caption = next((each for known in (asked or "en", *said) for each in said.get(known, ())), "")
     if not caption:
         raise UserError(f"{where}: the caption is empty. Nothing was drawn; mend or remove the row.")
+    try:
+        check_caption(caption)
+    except UserError as error:
+        raise UserError(f"{where}: {error} Nothing was drawn.") from error
     return caption
 
 

@@ -18,6 +18,7 @@ from tonggan.inputs import listed, opened, seeds_of
 from tonggan.latent.lexical import telling, unknown_words
 from tonggan.latent.record import Latent, blend, stack
 from tonggan.modalities import Framing, Modality, modalities
+from tonggan.modalities.text import check_caption
 from tonggan.model_card import model_card
 from tonggan.model_folder import MEMORY_OF, Loaded, Storage, load_model, save_model
 from tonggan.parts import Decoder
@@ -352,7 +353,11 @@ class Tonggan:
         return did_you_mean(word, (known for known in self.words or () if known[:1] == word[:1]), likeness=MISSPELT)
 
     def completed(self, caption: str) -> str:
-        """Return the caption that something is made of where this one is given; the end of one that is too long gives way to what completes it."""
+        """Return the caption that something is made of where this one is given; the end of one that is too long gives way to what completes it.
+
+        Raises `UserError` for an empty caption, and for one that is no text (half a character, say), which no vocabulary reads.
+        """
+        check_caption(caption)
         if self.completion is None:
             return caption
         return self.completion.of(caption, read=self.model.part(self.model.encoders, "text", "encoder").read)
