@@ -19,13 +19,20 @@ class PartConfig(Strict):
     """Settings of one encoder or decoder; `kind` is its name in the folder's dictionary."""
 
     kind: str
+    head_width_multiple: ClassVar[int] = 1
+    """What the width of a head is a multiple of: 2 where rotary positions turn its numbers pair by pair in time, 4 where they do by row and by column."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        """Raise `UserError` for a width that heads cannot share."""
+        """Raise `UserError` for a width that heads cannot share, and for heads that their positions cannot turn."""
         width, heads = getattr(self, "width", 0), getattr(self, "heads", 1)
         if width % heads:
             raise UserError(f"{self.kind}: width {width} cannot be split into {heads} heads.")
+        if width // heads % self.head_width_multiple:
+            raise UserError(
+                f"{self.kind}: width {width} in {heads} heads is {width // heads} each, where rotary positions want a multiple of "
+                f"{self.head_width_multiple}. Choose another number of heads, or another width."
+            )
         return self
 
     def kept_in(self, folder: Path) -> Self:

@@ -31,6 +31,7 @@ class AudioFlowConfig(FlowConfig):
     """Settings of `AudioFlow`."""
 
     kind: Literal["audio_flow"] = "audio_flow"
+    head_width_multiple = 2
     clip_seconds: Positive = 2.56
     """Length of what is made at once, the recipe's `data.clip_seconds`."""
     mel: Mel = Mel()

@@ -31,6 +31,7 @@ class ImageFlowConfig(FlowConfig):
     """Settings of `ImageFlow`."""
 
     kind: Literal["image_flow"] = "image_flow"
+    head_width_multiple = 4
     size: Count = 64
     latent_width: Count = 320
     width: Count = 320

@@ -17,6 +17,7 @@ class AudioTransformerConfig(PartConfig):
     """Settings of `AudioTransformer`."""
 
     kind: Literal["audio_transformer"] = "audio_transformer"
+    head_width_multiple = 2
     mel: Mel = Mel()
     """Its `sample_rate_hz` is the recipe's `data.sample_rate_hz`."""
     frames_a_token: Count = 4

@@ -18,6 +18,7 @@ class ImageTransformerConfig(PartConfig):
     """Settings of `ImageTransformer`."""
 
     kind: Literal["image_transformer"] = "image_transformer"
+    head_width_multiple = 4
     size: Count = 64
     width: Count = 256
     layers: CountOrZero = 6

@@ -5,12 +5,13 @@ from functools import lru_cache
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from tonggan.latent.lexical import telling, unknown_words
 from tonggan.latent.record import Latent, masked_mean
 from tonggan.layers.transformer import Block, RMSNorm, mask_bias
-from tonggan.layers.vocabulary import Vocabulary, WithVocabulary
+from tonggan.layers.vocabulary import Vocabulary, VocabularySize, WithVocabulary
 from tonggan.parts import Encoder, PartConfig
 from tonggan.strict import Count
 
@@ -27,8 +28,8 @@ class TextTransformerConfig(PartConfig):
     width: Count = 256
     layers: Count = 4
     heads: Count = 4
-    vocabulary: Count = 8192
-    max_tokens: Count = 48
+    vocabulary: VocabularySize = 8192
+    max_tokens: int = Field(default=48, ge=3)
 
 
 class TextTransformer(WithVocabulary, Encoder[TextTransformerConfig]):

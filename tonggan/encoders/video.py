@@ -24,6 +24,7 @@ class VideoTransformerConfig(PartConfig):
     """Settings of `VideoTransformer`."""
 
     kind: Literal["video_transformer"] = "video_transformer"
+    head_width_multiple = 2
     size: Count = 64
     frames_per_second: Positive = 25.0
     """Rate of the frames, the recipe's `data.frames_per_second`: it gives each token its second."""

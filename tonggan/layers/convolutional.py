@@ -4,8 +4,9 @@ from torch import Tensor, nn
 
 
 def norm_groups(channels: int) -> int:
-    """Return how many groups to normalise `channels` in: groups of 16 channels or more."""
-    return max(1, min(32, channels // 16))
+    """Return how many groups to normalise `channels` in: as many as divide them, of 16 channels or more each, 32 at the most."""
+    most = max(1, min(32, channels // 16))
+    return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
 
 
 class ResidualBlock(nn.Module):

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from pydantic import AfterValidator
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from tonggan.errors import UserError
@@ -12,6 +13,20 @@ from tonggan.files import replacing
 PAD, START, END = "<pad>", "<start>", "<end>"
 REPLACED = "\ufffd"
 """What bytes are decoded to that are no whole character."""
+LEAST_PIECES = 256 + len((PAD, START, END))
+"""A byte each, so that nothing is unknown, padding, start and end: there are no fewer pieces, however few are asked for."""
+
+
+def _checked(size: int) -> int:
+    if size < LEAST_PIECES:
+        raise UserError(
+            f"{size} pieces are too few: the 256 bytes that texts are made of, padding, start and end are {LEAST_PIECES} alone. Give more."
+        )
+    return size
+
+
+VocabularySize = Annotated[int, AfterValidator(_checked)]
+"""Most pieces of a vocabulary, as a recipe asks for them."""
 
 
 class Vocabulary:
@@ -25,7 +40,7 @@ class Vocabulary:
 
     @classmethod
     def train(cls, captions: Iterable[str], *, size: int, lowercase: bool, specials: Sequence[str] = ()) -> "Vocabulary":
-        """Train `size` pieces at most; `specials` are tokens beside padding, start and end that no text contains."""
+        """Train `size` pieces at most, `LEAST_PIECES` and `specials` at the least: tokens beside padding, start and end that no text contains."""
         tokenizer = Tokenizer(models.BPE())
         tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), *([normalizers.Lowercase()] if lowercase else [])])
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -75,9 +90,10 @@ class Vocabulary:
         return self.tokenizer.encode(text).ids
 
     def cut_at(self, text: str, room: int) -> tuple[int, int]:
-        """Return (tokens of the text, place in it behind the first `room` of them)."""
+        """Return (tokens of the text, place in it behind the first `room` of them); none and its beginning where there is nothing to read."""
         encoding = self.tokenizer.encode(text)
-        return len(encoding.ids), encoding.offsets[min(room, len(encoding.ids)) - 1][1]
+        read = encoding.offsets[:room]
+        return len(encoding.ids), read[-1][1] if read else 0
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids; special tokens are left out."""
