@@ -119,5 +119,15 @@ def test_sampling_hangs_on_the_seed_of_its_row_and_follows_the_probabilities() -
 
 
 def test_settings_that_make_no_sense() -> None:
-    with pytest.raises(UserError, match="top_p must be above 0"):
-        Search(prefix=(), end=END, top_p=0).check()
+    for setting, said in (
+        ({"top_p": 0}, "top_p must be above 0"),
+        ({"temperature": math.inf}, "temperature must be a number, not inf"),
+        ({"temperature": "hot"}, "temperature must be a number, not 'hot'"),
+        ({"temperature": math.nan}, "temperature must be a number, not nan"),
+        ({"top_p": None}, "top_p must be a number, not None"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be at least 1, not 0"),
+        ({"max_new_tokens": 2.5}, r"max_new_tokens must be a whole number, not 2\.5"),
+        ({"num_beams": True}, "num_beams must be a whole number, not True"),
+    ):
+        with pytest.raises(UserError, match=said):
+            replace(Search(prefix=(), end=END), **setting).check()  # type: ignore[arg-type]

@@ -102,6 +102,15 @@ def test_mistakes(decoder: TextAutoregressive, latent: Latent) -> None:
         write(decoder, latent, language="fr")
     with pytest.raises(UserError, match="num_beams must be at least 1"):
         write(decoder, latent, num_beams=0)
+    with pytest.raises(UserError, match="temperature must be a number, not 'hot'"):
+        write(decoder, latent, temperature="hot")
+    for settings, said in (
+        ({"vocabulary": 258}, "258 pieces are too few: .* are 259"),
+        ({"vocabulary": 260, "languages": ("en", "zh")}, "a vocabulary of 260 pieces has no room .*: 261 is the least"),
+        ({"max_tokens": 2}, "greater than or equal to 3"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            TextAutoregressive(TextAutoregressiveConfig.model_validate(settings))
 
 
 def test_no_more_is_written_than_was_asked_for(decoder: TextAutoregressive, latent: Latent) -> None:

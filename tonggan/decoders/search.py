@@ -3,12 +3,16 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from tonggan.errors import UserError
+
+WHOLE = ("max_new_tokens", "num_beams", "no_repeat_ngram_size")
+REAL = ("length_penalty", "repetition_penalty", "temperature", "top_p")
 
 
 class NextToken(Protocol):
@@ -41,18 +45,23 @@ class Search:
     top_p: float = 1.0
 
     def check(self) -> None:
-        """Raise `UserError` for a setting that makes no sense."""
+        """Raise `UserError` for a setting that is no number of its kind, or makes no sense."""
+        for names, kind, called in ((WHOLE, Integral, "a whole number"), (REAL, Real, "a number")):
+            for name in names:
+                value = getattr(self, name)
+                if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value):
+                    raise UserError(f"{name} must be {called}, not {value!r}.")
         rules = {
-            "num_beams": (self.num_beams >= 1, "at least 1", self.num_beams),
-            "temperature": (self.temperature >= 0, "0 or more", self.temperature),
-            "top_p": (0 < self.top_p <= 1, "above 0 and at most 1", self.top_p),
-            "max_new_tokens": (self.max_new_tokens >= 1, "at least 1", self.max_new_tokens),
-            "repetition_penalty": (self.repetition_penalty >= 1, "at least 1", self.repetition_penalty),
-            "no_repeat_ngram_size": (self.no_repeat_ngram_size >= 0, "0 or more", self.no_repeat_ngram_size),
+            "num_beams": (self.num_beams >= 1, "at least 1"),
+            "temperature": (self.temperature >= 0, "0 or more"),
+            "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
+            "max_new_tokens": (self.max_new_tokens >= 1, "at least 1"),
+            "repetition_penalty": (self.repetition_penalty >= 1, "at least 1"),
+            "no_repeat_ngram_size": (self.no_repeat_ngram_size >= 0, "0 or more"),
         }
-        for name, (right, wanted, value) in rules.items():
+        for name, (right, wanted) in rules.items():
             if not right:
-                raise UserError(f"{name} must be {wanted}, not {value:g}.")
+                raise UserError(f"{name} must be {wanted}, not {getattr(self, name):g}.")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ ones kept. The first token behind the start names the language.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -13,11 +14,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tonggan.decoders.search import Search, beam_search, sample
+from tonggan.decoders.search import REAL, WHOLE, Search, beam_search, sample
 from tonggan.errors import UserError, nearest
 from tonggan.latent.record import Latent
 from tonggan.layers.transformer import Block, KeysValues, Past, RMSNorm, mask_bias
-from tonggan.layers.vocabulary import Vocabulary, WithVocabulary
+from tonggan.layers.vocabulary import LEAST_PIECES, Vocabulary, VocabularySize, WithVocabulary
 from tonggan.modalities.text import Caption
 from tonggan.objectives.terms import LossTerms
 from tonggan.parts import Decoder, PartConfig
@@ -34,8 +35,8 @@ class TextAutoregressiveConfig(PartConfig):
     width: Count = 256
     layers: Count = 4
     heads: Count = 4
-    vocabulary: Count = 8192
-    max_tokens: Count = 48
+    vocabulary: VocabularySize = 8192
+    max_tokens: int = Field(default=48, ge=3)
     languages: tuple[str, ...] = ("en", "zh")
     """The first is what `generate` writes unless told otherwise."""
     label_smoothing: Share = 0.1
@@ -56,6 +57,10 @@ class TextAutoregressive(WithVocabulary, Decoder[TextAutoregressiveConfig]):
         super().__init__(config)
         if not config.languages:
             raise UserError("text_autoregressive: languages is empty; name at least one.")
+        if config.vocabulary < (least := LEAST_PIECES + len(config.languages)):
+            raise UserError(
+                f"text_autoregressive: a vocabulary of {config.vocabulary} pieces has no room for every language's sign: {least} is the least."
+            )
         self.embed = nn.Embedding(config.vocabulary, config.width)
         self.positions = nn.Parameter(torch.randn(config.max_tokens, config.width) * 0.02)
         self.point = nn.Linear(config.latent_width, config.width)
@@ -149,15 +154,10 @@ class TextAutoregressive(WithVocabulary, Decoder[TextAutoregressiveConfig]):
             prefix=(vocabulary.start, self._language_token(language)),
             end=vocabulary.end,
             banned=(0, vocabulary.start, *(self._language_token(each) for each in self.config.languages)),
-            max_new_tokens=min(int(settings["max_new_tokens"]), self.config.max_tokens - 2),
-            num_beams=int(settings["num_beams"]),
-            length_penalty=float(settings["length_penalty"]),
-            no_repeat_ngram_size=int(settings["no_repeat_ngram_size"]),
-            repetition_penalty=float(settings["repetition_penalty"]),
-            temperature=float(settings["temperature"]),
-            top_p=float(settings["top_p"]),
+            **{name: settings[name] for name in (*WHOLE, *REAL)},
         )
         search.check()
+        search = replace(search, max_new_tokens=min(search.max_new_tokens, self.config.max_tokens - 2))
         beams = search.num_beams if search.temperature == 0 else 1
         writer = _Writer(self, latent.repeat(beams) if beams > 1 else latent)
         found = beam_search(writer, len(latent), search) if search.temperature == 0 else sample(writer, seeds, search)
