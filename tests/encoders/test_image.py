@@ -5,7 +5,9 @@ import torch
 
 from tonggan.encoders.image_pretrained import ImagePretrained, ImagePretrainedConfig
 from tonggan.encoders.image_transformer import ImageTransformer, ImageTransformerConfig
+from tonggan.encoders.video import VideoTransformerConfig
 from tonggan.errors import UserError
+from tonggan.layers.convolutional import ResidualBlock, norm_groups
 
 transformers = pytest.importorskip("transformers")
 
@@ -33,6 +35,14 @@ def test_a_pretrained_model_sees_what_its_own_processor_would_show_it(vit: Path)
 
 
 def test_what_is_no_vision_model_is_said_to_be_none(tmp_path: Path) -> None:
+    settings = transformers.BertConfig(vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    transformers.BertModel(settings).save_pretrained(tmp_path)
+    transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"image_pretrained: '.*' is a BertModel, not a vision transformer\. Name a ViT"):
+        ImagePretrained(ImagePretrainedConfig(model=str(tmp_path)))
+
+
+def test_a_missing_pretrained_model_says_what_to_do() -> None:
     with pytest.raises(UserError, match=r"preprocessor_config\.json .* model\.encoders\.image\.download=true"):
         ImagePretrained(ImagePretrainedConfig(model="someone/not-there"))
 
@@ -62,6 +72,20 @@ def test_what_convolutions_see_at_a_place_is_told_there_and_by_the_blocks_everyw
 def test_a_size_that_cannot_be_halved_thrice_is_refused() -> None:
     with pytest.raises(UserError, match="size 60 is not a multiple of 8"):
         ImageTransformer(ImageTransformerConfig(size=60))
+
+
+@pytest.mark.parametrize("channels", [1, 17, 56, 112, 528])
+def test_any_number_of_channels_can_be_normalised(channels: int) -> None:
+    assert ResidualBlock(channels, channels)(torch.rand(1, channels, 4, 4)).shape == (1, channels, 4, 4)
+    assert channels % norm_groups(channels) == 0
+    assert channels // norm_groups(channels) >= min(16, channels)
+
+
+def test_heads_whose_numbers_cannot_be_turned_are_refused() -> None:
+    assert ImageTransformer(ImageTransformerConfig(size=16, width=16, layers=1, heads=4))(torch.rand(1, 3, 16, 16)).tokens.shape == (1, 4, 16)
+    for refused in (lambda: ImageTransformerConfig(width=16, heads=8), lambda: VideoTransformerConfig(width=12, heads=4)):
+        with pytest.raises(ValueError, match=r"rotary positions want a multiple of [24]\. Choose another number of heads"):
+            refused()
 
 
 def test_a_stem_says_how_many_channels_it_has() -> None:

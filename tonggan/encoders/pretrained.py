@@ -1,4 +1,4 @@
-"""Text encoder of the BERT family: any `transformers` model, from a folder or a hub id.
+"""Text encoder of `transformers`: a model of the BERT family, CLIP's text side, the encoder of a T5; from a folder or a hub id.
 
 A trained model keeps its weights with its own and the rest (config.json, tokenizer) in a folder of its own: it loads where the first folder is not.
 """
@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from tonggan.errors import UserError
 from tonggan.files import replacing
 from tonggan.latent.record import Latent, masked_mean
 from tonggan.parts import Encoder, PartConfig
-from tonggan.strict import Count
 
 PREPARE = {"text": "AutoTokenizer", "image": "AutoImageProcessor"}
 """Which class of `transformers` prepares what a modality's encoder reads."""
@@ -50,7 +49,7 @@ class TextPretrainedConfig(PretrainedConfig):
     kind: Literal["text_pretrained"] = "text_pretrained"
     tokens: Literal["all", "mean"] = "all"
     """What decoders attend to: every token, or one token, the mean of the last hidden states (the article)."""
-    max_tokens: Count = 64
+    max_tokens: int = Field(default=64, ge=3)
 
 
 class TextPretrained(Encoder[TextPretrainedConfig]):
@@ -61,8 +60,12 @@ class TextPretrained(Encoder[TextPretrainedConfig]):
 
     def __init__(self, config: TextPretrainedConfig) -> None:
         super().__init__(config)
-        self.tokenizer, self.network = config.load(self.modality)
-        self.width = int(self.network.config.hidden_size)
+        self.tokenizer, network = config.load(self.modality)
+        network = getattr(network, "text_model", network)
+        if hasattr(network, "encoder") and hasattr(network, "decoder"):  # a T5: what its encoder gives, its decoder would read
+            network = network.encoder
+        _check_texts(network, self.tokenizer, config.model)
+        self.network, self.width = network, int(network.config.hidden_size)
         self.network.requires_grad_(config.trainable)
 
     def train(self, mode: bool = True) -> "TextPretrained":
@@ -76,7 +79,8 @@ class TextPretrained(Encoder[TextPretrainedConfig]):
         keep(folder / self.config.kind, self.tokenizer, self.network.config)
 
     def _tokens(self, inputs: Sequence[str]) -> Any:
-        return self.tokenizer(list(inputs), padding=True, truncation=True, max_length=self.config.max_tokens, return_tensors="pt")
+        how = {"padding": True, "truncation": True, "max_length": self.config.max_tokens, "return_attention_mask": True}
+        return self.tokenizer(list(inputs), **how, return_tensors="pt")
 
     def notices(self, inputs: Sequence[str]) -> list[str]:
         """Name the captions that are longer than the encoder reads."""
@@ -91,7 +95,7 @@ class TextPretrained(Encoder[TextPretrainedConfig]):
 
     def forward(self, inputs: Sequence[str]) -> Latent:
         """Captions -> `Latent`."""
-        encoded = self._tokens(inputs).to(self.network.device)
+        encoded = self._tokens(inputs).to(next(self.network.parameters()).device)
         with torch.set_grad_enabled(self.config.trainable and torch.is_grad_enabled()):
             hidden = self.network(**encoded).last_hidden_state.float()
         mask = encoded["attention_mask"].bool()
@@ -99,6 +103,19 @@ class TextPretrained(Encoder[TextPretrainedConfig]):
         if self.config.tokens == "mean":
             return Latent(pooled.unsqueeze(1), torch.ones(len(pooled), 1, dtype=torch.bool, device=pooled.device), pooled)
         return Latent(hidden, mask, pooled)
+
+
+def _check_texts(network: Any, tokenizer: Any, model: str) -> None:
+    """Raise `UserError` where a network gives no hidden states of texts, or cannot be given several texts at once."""
+    if not hasattr(network.config, "hidden_size"):
+        raise UserError(
+            f"text_pretrained: '{model}' is a {type(network).__name__}, which has no hidden states of texts. Name a BERT, a CLIP or a T5."
+        )
+    if tokenizer.pad_token_id is None:
+        raise UserError(
+            f"text_pretrained: the tokenizer of '{model}' has no padding token, by which captions of several lengths become a batch. "
+            "Name a BERT, a CLIP or a T5."
+        )
 
 
 def load_pretrained(model: str, *, download: bool, modality: str = "text", allow: str | None = None) -> tuple[Any, Any]:
