@@ -214,9 +214,9 @@ class CrossModalModel(nn.Module):
 
     def show(self, latent: Latent, shown: Tensor, *, target: str) -> Latent:
         """Let the decoder of `target` look at `shown` (rows, references, *shape of one output) first; what the memory recalled fills the places left."""
-        room, given = self.part(self.decoders, target, "decoder").references, shown.shape[1]
-        if given > room:
-            raise UserError(f"{given} references given; the {target} decoder of this model looks at {room or 'none'}.")
+        room, count = self.part(self.decoders, target, "decoder").references, shown.shape[1]
+        if count > room:
+            raise UserError(f"{count} references given; the {target} decoder of this model looks at {room or 'none'}.")
         first = References(shown, torch.ones(shown.shape[:2], dtype=torch.bool)).to(latent.tokens.device)
         return replace(latent, references=first.then(latent.references, room=room))
 
@@ -251,9 +251,10 @@ class CrossModalModel(nn.Module):
                 weights[f"{arrow} {name}"] = objectives.arrows[arrow] * part.weights.get(name, 1.0)
         latents = {name: each.latent for name, each in placed.items()}
         if objectives.align:
-            terms["align"], weights["align"] = self._alignment(latents, torch.as_tensor(batch.indices)), objectives.align
+            rows = torch.as_tensor(batch.indices)
+            terms["align"], weights["align"] = self._alignment(latents, rows), objectives.align
             if objectives.align_time_shifts is not None and batch.shifted is not None:
-                terms["align in time"], weights["align in time"] = self._alignment_in_time(latents, batch.shifted, randomness), objectives.align
+                terms["align in time"], weights["align in time"] = self._alignment_in_time(latents, batch.shifted, rows, randomness), objectives.align
         if objectives.kl and placed:
             terms["kl"] = torch.stack([each.divergence for each in placed.values() if each.divergence is not None]).mean()
             weights["kl"] = objectives.kl
@@ -275,22 +276,34 @@ class CrossModalModel(nn.Module):
         pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
         return torch.stack([self.alignment(latents[a].pooled, latents[b].pooled, rows) for a, b in pairs]).mean()
 
-    def _alignment_in_time(self, latents: Mapping[str, Latent], shifted: Shifted, randomness: torch.Generator) -> Tensor:
+    def _alignment_in_time(self, latents: Mapping[str, Latent], shifted: Shifted, rows: Tensor, randomness: torch.Generator) -> Tensor:
         """Return the mean over all pairs of a modality that is there at another time, too, and one that has time."""
         losses = []
         for name in sorted(shifted.inputs.keys() & latents.keys()):
             moved = self.encode(shifted.inputs[name], name, randomness=randomness).latent
             losses += [
-                self.alignment.in_time(latent, latents[name], moved, shifted.real)
+                self.alignment.in_time(latent, latents[name], moved, shifted.real, rows)
                 for other, latent in sorted(latents.items())
                 if other != name and latent.seconds is not None
             ]
         assert losses, "there are encoders of two modalities that have time"
         return torch.stack(losses).mean()
 
-    def generate(self, inputs: Any, *, source: str, target: str, seeds: list[int], settings: Mapping[str, Any] | None = None) -> Any:
-        """Lead inputs along the arrow source -> target, row i from `seeds[i]`, as `decode` does."""
-        return self.decode(self.latent(inputs, source=source, target=target), target=target, seeds=seeds, settings=settings)
+    def generate(
+        self,
+        inputs: Any,
+        *,
+        source: str,
+        target: str,
+        seeds: list[int],
+        settings: Mapping[str, Any] | None = None,
+        excluded: list[int] | None = None,
+    ) -> Any:
+        """Lead inputs along the arrow source -> target, row i from `seeds[i]`, as `decode` does.
+
+        `excluded` are the rows that the inputs belong to: a memory that was fitted to them recalls none to itself, as in training.
+        """
+        return self.decode(self.latent(inputs, source=source, target=target, excluded=excluded), target=target, seeds=seeds, settings=settings)
 
     @torch.no_grad()
     def decode(

@@ -91,6 +91,30 @@ def test_a_shifted_clip_is_a_negative_where_there_is_one() -> None:
     assert alignment.in_time(seen, in_time([7, 8]), in_time([2, 5]), torch.tensor([True, True])) > hard
 
 
+def test_a_row_that_comes_twice_is_no_negative_of_itself_in_time() -> None:
+    alignment, rows, real = Alignment(), torch.tensor([7, 3, 7]), torch.tensor([True, True, True])
+    seen, heard = in_time([2, 5, 4]), in_time([2, 5, 4])
+    twice = alignment.in_time(seen, heard, in_time([8, 8, 8]), real, rows)
+    # Of the first row the second alone, and the first and the second moved, are negatives; whatever the third's copy is moved to.
+    torch.testing.assert_close(twice, alignment.in_time(seen, heard, in_time([8, 8, 8]), real, torch.tensor([0, 1, 0])))
+    assert twice < alignment.in_time(seen, heard, in_time([8, 8, 8]), real, torch.arange(3))
+    near = torch.tensor([1.0, 0.8, 0.8, 0.8]) / 0.07  # itself, the other row, both at another time
+    alone = torch.tensor([1.0, 0.8, 0.8, 0.8, 0.8, 0.8]) / 0.07  # of the second row nothing is left out
+    back, whole = torch.tensor([1.0, 0.8]) / 0.07, torch.tensor([1.0, 0.8, 0.8]) / 0.07
+    there = -(2 * near.log_softmax(0)[0] + alone.log_softmax(0)[0]) / 3
+    again = -(2 * back.log_softmax(0)[0] + whole.log_softmax(0)[0]) / 3
+    torch.testing.assert_close(twice, (there + again) / 2)
+
+
+def test_evaluation_leaves_the_temperature_as_it_is() -> None:
+    points, alignment = torch.eye(5), Alignment().eval()
+    torch.nn.init.constant_(alignment.logit_scale, 6.0)
+    far = alignment(points, points)
+    assert alignment.logit_scale.item() == 6.0
+    torch.testing.assert_close(far, alignment.train()(points, points))
+    assert alignment.logit_scale.exp().item() == pytest.approx(Alignment.MAX_SCALE, rel=1e-5)
+
+
 def test_a_prompt_is_dropped_by_itself_and_goes_with_its_row() -> None:
     space = SharedSpace(SpaceConfig(width=16, condition_dropout=0.0, prompt_dropout=1.0), widths={"text": 8})
     latent, said = (space(some(tokens), "text").latent for tokens in (5, 3))

@@ -20,9 +20,12 @@ class Alignment(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def _scale(self) -> Tensor:
-        """Return the learned scale. What went beyond the ceiling is set back to it: a clamp of the result would have no gradient there to come back by."""
+        """Return the learned scale. What training led beyond the ceiling is set back to it: a clamp of the result would have no gradient there to come back by."""
+        ceiling = math.log(self.MAX_SCALE)
+        if not self.training:  # what is looked at (an average, say) stays as it is
+            return self.logit_scale.clamp(max=ceiling).exp()
         with torch.no_grad():
-            self.logit_scale.clamp_(max=math.log(self.MAX_SCALE))
+            self.logit_scale.clamp_(max=ceiling)
         return self.logit_scale.exp()
 
     def forward(self, first: Tensor, second: Tensor, rows: Tensor | None = None) -> Tensor:
@@ -30,24 +33,30 @@ class Alignment(nn.Module):
 
         Where two of `rows` (batch,) are the same, neither is a negative of the other.
         """
-        logits = self._scale() * first.float() @ second.float().T
-        if rows is not None:
-            same = (rows[:, None] == rows[None]).fill_diagonal_(False).to(logits.device)
-            logits = logits.masked_fill(same, float("-inf"))
+        logits = unopposed(self._scale() * first.float() @ second.float().T, rows)
         truth = torch.arange(len(logits), device=logits.device)
         return (F.cross_entropy(logits, truth) + F.cross_entropy(logits.T, truth)) / 2
 
-    def in_time(self, first: Latent, second: Latent, shifted: Latent, real: Tensor) -> Tensor:
+    def in_time(self, first: Latent, second: Latent, shifted: Latent, real: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return the loss of two batches that have time, of which row i of one belongs to row i of the other, as `agreement` measures it.
 
         Negatives are the other rows and, where `real` (batch,) is True, the same clip at another time: `shifted`, of the modality of `second` (the hard
-        negatives of Korbar et al. 2018, arXiv:1807.00230). What lies in the same clip is alike but for its time: that is what is learned.
+        negatives of Korbar et al. 2018, arXiv:1807.00230). What lies in the same clip is alike but for its time: that is what is learned. Where two of `rows`
+        (batch,) are the same, nothing of one is a negative of the other: at which times of the clip they lie is not known here.
         """
         scale = self._scale()
-        logits, later = scale * agreement(first, second), scale * agreement(first, shifted)
+        logits, later = (unopposed(scale * agreement(first, other), rows) for other in (second, shifted))
         later = later.masked_fill(~real, float("-inf"))
         truth = torch.arange(len(logits), device=logits.device)
         return (F.cross_entropy(torch.cat([logits, later], dim=1), truth) + F.cross_entropy(logits.T, truth)) / 2
+
+
+def unopposed(logits: Tensor, rows: Tensor | None) -> Tensor:
+    """Return logits (batch, batch) at minus infinity where the one row and the other are the same of `rows` (batch,), but for what belongs together."""
+    if rows is None:
+        return logits
+    same = (rows[:, None] == rows[None]).fill_diagonal_(False)
+    return logits.masked_fill(same.to(logits.device), float("-inf"))
 
 
 def agreement(first: Latent, second: Latent) -> Tensor:

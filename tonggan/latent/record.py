@@ -54,7 +54,8 @@ class Latent:
     Attributes:
         tokens: (batch, tokens, width) float32, what a decoder attends to.
         mask: (batch, tokens) bool, True where a token is real.
-        pooled: (batch, width), unit length: the point in the shared space (alignment, retrieval, interpolation).
+        pooled: (batch, width): of an encoder the mean of its tokens, of its own width; behind `SharedSpace`, which alone makes it so, of unit length, the point
+            in the shared space (alignment, retrieval, interpolation).
         seconds: (tokens,) centre time of each token, for video and audio; None where time has no meaning.
         references: what a memory recalled for each row; None where there is no memory.
         changes: (batch, labels) what augmentation did to the output that is wanted; None for nothing.
