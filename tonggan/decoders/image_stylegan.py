@@ -111,7 +111,7 @@ def doubled(x: Tensor) -> Tensor:
 
 
 class StyleMapping(nn.Module):
-    """(latent's point, noise) -> style."""
+    """(latent's scaled point, noise) -> style."""
 
     def __init__(self, config: ImageStyleganConfig) -> None:
         super().__init__()
@@ -119,9 +119,9 @@ class StyleMapping(nn.Module):
         widths = [config.noise_width + config.style_width] + [config.style_width] * config.mapping_layers
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
 
-    def forward(self, pooled: Tensor, noise: Tensor) -> Tensor:
-        """pooled (batch, latent_width) of unit length, noise (batch, noise_width) -> (batch, style_width)."""
-        x = torch.cat([normalised(noise), normalised(self.point(pooled * pooled.shape[-1] ** 0.5))], dim=1)
+    def forward(self, point: Tensor, noise: Tensor) -> Tensor:
+        """point (batch, latent_width), noise (batch, noise_width) -> (batch, style_width)."""
+        x = torch.cat([normalised(noise), normalised(self.point(point))], dim=1)
         for layer in self.layers:
             x = F.leaky_relu(layer(x), SLOPE) * 2**0.5
         return x
@@ -226,7 +226,7 @@ class ImageStylegan(Decoder[ImageStyleganConfig]):
         crossings = torch.randint(1, len(self.layers), (count,), generator=randomness)
         mixed = torch.rand(count, generator=randomness) < self.config.style_mixing
         places = torch.where(mixed, crossings, len(self.layers)).to(device)
-        one, other = self.mapping(torch.cat([latent.pooled] * 2), torch.cat([noise.point, others])).chunk(2)
+        one, other = self.mapping(torch.cat([latent.scaled_point] * 2), torch.cat([noise.point, others])).chunk(2)
         later = torch.arange(len(self.layers), device=device) >= places[:, None]
         styles = torch.where(later[:, :, None], other[:, None], one[:, None])
         made = self(latent, styles, noise.maps).float()
@@ -270,12 +270,12 @@ class ImageStylegan(Decoder[ImageStyleganConfig]):
         if len(chosen) > len(self.layers):
             raise UserError(f"{len(chosen)} layer_seeds given; this decoder has {len(self.layers)} layers.")
         noise = self._noise(seeded_noise(seeds, (self.noise_count,)).to(latent.tokens.device))
-        styles = self.mapping(latent.pooled, noise.point)[:, None].repeat(1, len(self.layers), 1)
+        styles = self.mapping(latent.scaled_point, noise.point)[:, None].repeat(1, len(self.layers), 1)
         maps = list(noise.maps)
         for number, seed in enumerate(chosen):
             if seed is not None:
                 theirs = self._noise(seeded_noise([int(seed)], (self.noise_count,)).to(styles.device))
-                styles[:, number] = self.mapping(latent.pooled, theirs.point.expand(len(latent), -1))
+                styles[:, number] = self.mapping(latent.scaled_point, theirs.point.expand(len(latent), -1))
                 maps[number] = theirs.maps[number].expand_as(maps[number])
         if truncation < 1:
             styles = torch.lerp(self._centre(latent)[:, None], styles, truncation)
@@ -285,5 +285,5 @@ class ImageStylegan(Decoder[ImageStyleganConfig]):
     def _centre(self, latent: Latent) -> Tensor:
         """Return the mean style of each row's latent, (batch, style_width): truncation keeps the caption."""
         points = seeded_noise(list(range(CENTRE_SEEDS)), (self.config.noise_width,)).to(latent.pooled)
-        styles = self.mapping(latent.pooled.repeat_interleave(CENTRE_SEEDS, 0), points.repeat(len(latent), 1))
+        styles = self.mapping(latent.scaled_point.repeat_interleave(CENTRE_SEEDS, 0), points.repeat(len(latent), 1))
         return cast(Tensor, styles.unflatten(0, (len(latent), CENTRE_SEEDS)).mean(1))
