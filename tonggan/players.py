@@ -95,7 +95,8 @@ def _against(model: CrossModalModel, game: Game, module: nn.Module, loss: Loss, 
         count = len(real)
         if (heard := decoder.audition(real, randomness=torch.Generator().manual_seed(0))) is not None:
             return game.look(cast(torch.Tensor, heard.real), model.space.nothing(count), heard.made.unsqueeze(0), seeded=False)
-        latent = model.latent(given(batches[0].inputs, source)[:LOOKED_AT], source=source, target=target)
+        inputs, rows = given(batches[0].inputs, source)[:LOOKED_AT], batches[0].indices[:LOOKED_AT].tolist()
+        latent = model.latent(inputs, source=source, target=target, excluded=rows)
         seeds = range(SEEDS_LOOKED_AT if decoder.seeded else 1)
         made = [model.decode(latent, target=target, seeds=[seed] * count) for seed in seeds]
         return game.look(real, latent, torch.stack(made), seeded=decoder.seeded)

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from tonggan.errors import UserError
 from tonggan.evaluation.watching import Watch
+from tonggan.latent.memory import Memory
 from tonggan.pipeline import Tonggan
 from tonggan.training.checkpoint import checkpoint_folders
 from tonggan.training.preflight import overfit
@@ -100,6 +101,33 @@ def test_each_arrow_has_its_figures(describer: Tonggan, sounder: Tonggan, tmp_pa
     (event,) = events(tmp_path / "heard", "evaluate")
     assert 0 <= event["onset_f1"] <= 1
     assert load_recipe("emoji-64").monitor.evaluate_every == 0
+
+
+def test_a_row_that_is_learned_from_never_finds_itself_where_it_is_looked_at(
+    small_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, find = list[tuple[int | None, list[str]]](), Memory.find
+
+    def told(self: Memory, text: str, *, excluded: int | None = None) -> list[int]:
+        places = find(self, text, excluded=excluded)
+        found.append((excluded, [self.names[place] for place in places]))
+        return places
+
+    recipe = changed(small_recipe, data__hold_out=0.0, monitor__evaluate_every=4, monitor__evaluate_rows=4)
+    run = Run(recipe, tmp_path / "run", resume=False, console=QUIET, cache=tmp_path, judging=Watch)
+    judge = run.judge
+    assert judge is not None
+    monkeypatch.setattr(Memory, "find", told)
+    looks = (
+        run._preview,
+        lambda: run._evaluate(judge),
+        lambda: overfit(recipe, count=4, out=tmp_path / "out", cache=tmp_path, console=QUIET, max_steps=1),
+    )
+    for look in looks:
+        found.clear()
+        look()
+        assert any(names for _, names in found)
+        assert all(row is not None and run.data.pack.row(row).file_name not in names for row, names in found)
 
 
 def test_an_arrow_that_is_not_trained_is_neither_shown_nor_measured(small_recipe: Recipe, tmp_path: Path) -> None:

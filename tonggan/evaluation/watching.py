@@ -74,7 +74,7 @@ class Watch:
         truths = net.features([packed_picture(pack, row) for row, _ in rows])
 
         def measure(model: CrossModalModel) -> Figures:
-            found = net.features(self._made(model, [caption for _, caption in rows], "text->image"))
+            found = net.features(self._made(model, [caption for _, caption in rows], "text->image", [row for row, _ in rows]))
             distance = kernel_distance(found, truths, subsets=1, resamples=2).interval.value
             recall = {"recall_at_5": float(ground_truth_ranks(found, truths).hits(NEAREST).mean())} if ranks else {}
             return {"kernel_distance": distance} | recall
@@ -96,7 +96,7 @@ class Watch:
         labelled = all(each.label for _, each in told)
 
         def measure(model: CrossModalModel) -> Figures:
-            said = self._made(model, modalities()["image"].to_inputs(pictures, self.recipe.data.framing), "image->text")
+            said = self._made(model, modalities()["image"].to_inputs(pictures, self.recipe.data.framing), "image->text", [row for row, _ in told])
             figures = {"exact": exact(said, [each.references[0] for _, each in told])}
             right = [has_label(sentence, each.label) for sentence, (_, each) in zip(said, told, strict=True)]
             return figures | ({"exact_label": float(np.mean(right))} if labelled else {})
@@ -120,7 +120,8 @@ class Watch:
         return measure, {"onset_f1": True}
 
     @torch.no_grad()
-    def _made(self, model: CrossModalModel, inputs: Any, arrow: str) -> list[Any]:
+    def _made(self, model: CrossModalModel, inputs: Any, arrow: str, rows: list[int]) -> list[Any]:
+        """Return what a model makes of inputs, which are those of the pack's `rows`: trained on where none are held out."""
         source, target = ends(arrow)
-        made = model.generate(inputs, source=source, target=target, seeds=self.seeds[: len(inputs)])
+        made = model.generate(inputs, source=source, target=target, seeds=self.seeds[: len(inputs)], excluded=rows)
         return modalities()[target].to_outputs(made, self.recipe.data.framing)

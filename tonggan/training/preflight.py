@@ -121,7 +121,8 @@ def _look(learner: Learner, batch: Batch, arrow: str, count: int, out: Path, fra
     assert modality.closeness is not None
     settings = {"guidance_scale": 1.0} if "guidance_scale" in model.part(model.decoders, target, "decoder").default_settings() else {}
     with learner.averaged():
-        made = model.generate(batch.inputs[source], source=source, target=target, seeds=list(range(count)), settings=settings)
+        seeds, rows = list(range(count)), batch.indices.tolist()
+        made = model.generate(batch.inputs[source], source=source, target=target, seeds=seeds, settings=settings, excluded=rows)
     figure, unit, needed = modality.closeness(made, batch.targets[target])
     if modality.preview is not None:
         modality.preview(made, out / f"{source}-to-{target}-made", framing)

@@ -330,7 +330,8 @@ class Run:
                 source, target = ends(arrow)
                 write = modalities()[target].preview
                 if write is not None and source in batch.inputs:  # sounds alone teach a vocoder, with nothing to lead to it
-                    made = self.model.generate(batch.inputs[source], source=source, target=target, seeds=list(range(len(batch.indices))))
+                    seeds, rows = list(range(len(batch.indices))), batch.indices.tolist()
+                    made = self.model.generate(batch.inputs[source], source=source, target=target, seeds=seeds, excluded=rows)
                     write(made, self.out / "samples" / f"{source}-to-{target}-{learner.step:07d}", self.recipe.data.framing)
 
     def _checkpoint_due(self) -> bool:
