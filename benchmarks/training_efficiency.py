@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 
-from tonggan.training.beginning import begin, trial
+from tonggan.training.beginning import begin, companion, trial
 from tonggan.training.recipe import load_recipe
 from tonggan.training.sources import open_data
 
@@ -35,7 +35,7 @@ def main() -> None:
     """Measure and print."""
     recipe = load_recipe(sys.argv[1], overrides=["device=cpu", *sys.argv[2:]])
     data = open_data(recipe, cache=Path("runs/packs"), console=Console())
-    learner = trial(recipe, begin(recipe), data.loader, samples=4096)
+    learner = trial(recipe, begin(recipe), data.loader, beside=companion(recipe), samples=4096)
     with FlopCounterMode(display=False) as counter:
         learner.advance(data.loader)
     before = matrix_rate()

@@ -126,9 +126,9 @@ def _distilling(model: CrossModalModel, how: DistilConfig, source: str, target: 
     def loss(batch: Batch, randomness: torch.Generator) -> LossTerms:
         prompt = None if asked is None else given(batch.inputs, asked)
         with torch.no_grad():  # the decoder alone moves
-            latent = model.latent(batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist(), prompt=prompt)
+            latent = model.latent(given(batch.inputs, source), source=source, target=target, excluded=batch.indices.tolist(), prompt=prompt)
             latent = replace(model.space.drop_prompts(latent, randomness=randomness), changes=batch.changes)
-            truth, against = batch.targets[target], model.space.null(latent)
+            truth, against = given(batch.targets, target), model.space.null(latent)
         if game is None or not decoder.training:
             return decoder.distil(latent, truth, against=against, teacher=teacher, how=how, randomness=randomness)
         played = decoder.finish(latent, truth, against=against, teacher=teacher, how=how, randomness=randomness)
@@ -148,9 +148,9 @@ def _preferring(model: CrossModalModel, how: PreferConfig, source: str, target: 
         if not how.keep:
             return said
         with torch.no_grad():
-            latent = model.latent(batch.inputs[source], source=source, target=target, excluded=batch.indices.tolist())
+            latent = model.latent(given(batch.inputs, source), source=source, target=target, excluded=batch.indices.tolist())
             latent = replace(model.space.drop_conditions(latent, randomness=randomness), changes=batch.changes)
-        kept = decoder.keep(latent, batch.targets[target], reference=reference, how=how, randomness=randomness)
+        kept = decoder.keep(latent, given(batch.targets, target), reference=reference, how=how, randomness=randomness)
         return LossTerms({**said.terms, "keep": kept}, {**said.weights, "keep": how.keep})
 
     return loss

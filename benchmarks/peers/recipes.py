@@ -13,7 +13,7 @@ from peers.peer import Arena, Pace, Pictures
 from peers.sentences import minilm_folder
 from tonggan.data.loader import Batch, Loader
 from tonggan.pipeline import Tonggan
-from tonggan.training.beginning import begin, trial
+from tonggan.training.beginning import begin, companion, trial
 from tonggan.training.checkpoint import Checkpoint
 from tonggan.training.loop import Learner
 from tonggan.training.recipe import Recipe, load_recipe, parse_recipe
@@ -201,7 +201,7 @@ def _planned(recipe: Recipe, arena: Arena) -> Recipe:
 
 def _samples_per_second(recipe: Recipe, arena: Arena, *, steps: int = 2) -> float:
     data = open_data(recipe, cache=arena.pack.path.parent, console=arena.console)
-    learner = trial(recipe, begin(recipe), data.loader)
+    learner = trial(recipe, begin(recipe), data.loader, beside=companion(recipe))
     learner.advance(data.loader)
     began = spent_seconds()
     for _ in range(steps):

@@ -6,7 +6,8 @@ from rich.console import Console
 
 from tonggan.errors import UserError
 from tonggan.training.preflight import dry_run, overfit
-from tonggan.training.recipe import load_recipe
+from tonggan.training.recipe import Recipe, load_recipe, parse_recipe, set_dotted
+from tonggan.training.run import Run
 
 QUIET = Console(quiet=True)
 
@@ -46,6 +47,20 @@ def test_a_dry_run_refuses_a_figure_that_is_not_measured(shapes: Path, tmp_path:
     recipe = load_recipe("emoji-64", smoke=True, overrides=[f"data.path={shapes}", "dtype=float32", "monitor.best_by=nonsense"])
     with pytest.raises(UserError, match=r"monitor\.best_by: 'nonsense' is not measured"):
         dry_run(recipe, cache=tmp_path, console=QUIET)
+
+
+def test_a_dry_run_holds_out_what_the_run_would(small_recipe: Recipe, tmp_path: Path) -> None:
+    settings = small_recipe.model_dump(mode="json")
+    set_dotted(settings, "data.hold_out", 0.0)
+    Run(parse_recipe(settings, where="test"), tmp_path / "first", resume=False, console=QUIET, cache=tmp_path).train()
+    set_dotted(settings, "data.hold_out", 0.2)
+    settings["initial"] = str(tmp_path / "first")
+    recipe, tried, trained = parse_recipe(settings, where="test"), StringIO(), StringIO()
+    dry_run(recipe, cache=tmp_path, console=Console(file=tried, width=500))
+    Run(recipe, tmp_path / "second", resume=False, console=Console(file=trained, width=500), cache=tmp_path)
+    told = [[line for line in each.getvalue().splitlines() if line.startswith("data: ")] for each in (tried, trained)]
+    assert told[0] == told[1]
+    assert "learned from" in told[0][-1]
 
 
 def test_a_check_refuses_what_a_run_would_before_anything_is_packed(shapes: Path, tmp_path: Path) -> None:

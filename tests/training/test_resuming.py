@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tonggan.errors import UserError
 from tonggan.training.checkpoint import checkpoint_folders
@@ -105,6 +105,37 @@ def test_a_resumed_run_says_where_it_goes_on_from(small_recipe: Recipe, tmp_path
 def stopped(run: Run) -> Run:
     run.stop_asked = True
     return run
+
+
+@pytest.mark.parametrize(
+    ("prefix", "said"),
+    [
+        ("model.space.", r"lacks tensors of the model \(\d+, first: space\..*remove its folder"),
+        ("average.space.", r"lacks tensors of the average \(\d+, first: space\..*remove its folder"),
+    ],
+)
+def test_a_checkpoint_that_lacks_tensors_is_one_line(prefix: str, said: str, small_recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(InterruptedRunError):
+        stopped(Run(small_recipe, tmp_path / "run", resume=False, console=QUIET)).train()
+    path = checkpoint_folders(tmp_path / "run" / "checkpoints")[-1] / "state.safetensors"
+    whole = load_file(str(path))
+    for kept, wanted in (
+        ({name: tensor for name, tensor in whole.items() if not name.startswith(prefix)}, said),
+        (whole | {f"{prefix}null_point": torch.zeros(3)}, "in another shape"),
+        (whole | {"model.strange": torch.zeros(3)}, r"has tensors that the model has not \(1, first: strange\)"),
+    ):
+        save_file(kept, path)
+        with pytest.raises(UserError, match=wanted):
+            Run(small_recipe, tmp_path / "run", resume=True, console=QUIET)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"dtype": "float32"}'])
+def test_a_damaged_record_of_a_run_is_one_line(content: str, small_recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(InterruptedRunError):
+        stopped(Run(small_recipe, tmp_path / "run", resume=False, console=QUIET)).train()
+    (tmp_path / "run" / "run.json").write_text(content)
+    with pytest.raises(UserError, match=r"run\.json is damaged .*initial="):
+        Run(small_recipe, tmp_path / "run", resume=True, console=QUIET)
 
 
 def test_resume_without_a_run_is_an_error(small_recipe: Recipe, tmp_path: Path) -> None:

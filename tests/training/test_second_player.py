@@ -176,6 +176,32 @@ def test_a_game_that_collapses_ends_with_what_was_made_before_it_kept(shapes: Pa
     assert (begun._sound, again._sound) == (False, False)  # what is resumed keeps nothing, either, until a look sees no trouble
 
 
+def test_a_run_that_has_ended_is_not_looked_at_again(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ["frozen=[decoders.image.linear]", "monitor.validate_every=5", "schedule.samples=64", "objectives.adversarial.patience=2"]
+    ended = run(recipe(shapes, *settings, "monitor.checkpoint_every=100", name="article-gan"), tmp_path / "run")
+    look = ended._look
+
+    def look_then_collapse() -> bool:
+        found = look()
+        if ended.learner.step == 5:
+            torch.nn.init.zeros_(ended.model.decoders["image"].linear.weight)  # type: ignore[arg-type,union-attr]
+            for _ in range(WARM_UP + REFERENCE):
+                for player in range(2):
+                    ended.learner.players[1].module.vitals.moved(player, 0.3)  # type: ignore[union-attr,operator]
+        return found
+
+    monkeypatch.setattr(ended, "_look", look_then_collapse)
+    ended.train()
+    seen = lines(tmp_path / "run", "discriminator")
+    assert [line["step"] for line in seen] == [5, 8]
+    again = run(ended.recipe, tmp_path / "run", resume=True)
+    strikes = again.learner.players[1].module.vitals.strikes  # type: ignore[union-attr]
+    assert strikes.max() == 1  # type: ignore[operator]
+    again.train()  # a second look would end it, by two strikes
+    assert strikes.max() == 1  # type: ignore[operator]
+    assert lines(tmp_path / "run", "discriminator") == seen
+
+
 def test_the_loss_does_not_choose_where_a_discriminator_judges(shapes: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the held-out loss says nothing of a game"):
         run(recipe(shapes, "monitor.best_by=loss"), tmp_path / "run")
@@ -252,6 +278,16 @@ def test_sounds_alone_teach_a_vocoder(adversarial: str, clips: Path, tmp_path: P
     assert "video->audio mel" in lines(tmp_path / "run", "train")[0]
     assert "nothing teaches encoders.video" in told.getvalue()
     assert not (tmp_path / "run" / "samples").exists()
+
+
+def test_sounds_alone_do_not_teach_what_is_seen(clips: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    for number in range(4):
+        soundfile.write(folder / f"{number}.wav", torch.rand(16_000 * 3).numpy() - 0.5, 16_000)
+    overrides = [f"data.path={folder}", "data.augment=null", "data.hold_out=0", "dtype=float32", "monitor.tensorboard=false"]
+    with pytest.raises(UserError, match=r"the data has no video; it has .*audio"):
+        run(load_recipe("foley-fast", smoke=True, overrides=overrides), tmp_path / "run").train()
 
 
 def test_mistakes_of_a_voice(clips: Path, tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def learner_of(model: CrossModalModel, recipe: Recipe, *, beside: Loaded | None,
     return Learner(model, recipe, total_samples, dtype, device=device, teacher=None if beside is None else beside.model.to(torch.device(device)))
 
 
-def trial(recipe: Recipe, begun: Begun, loader: Loader, *, samples: int = 1) -> Learner:
-    """Return the learner of a recipe, of what `begin` gave, for a few steps that are measured: fitted to few samples, with no end in sight."""
+def trial(recipe: Recipe, begun: Begun, loader: Loader, *, beside: Loaded | None, samples: int = 1) -> Learner:
+    """Return the learner of a recipe, of what `begin` and `companion` gave, for a few steps that are measured: fitted to few samples, with no end in sight."""
     fit(begun, recipe, loader, samples=samples)
-    return learner_of(begun.model, recipe, beside=companion(recipe), total_samples=ENDLESS, dtype=chosen_dtype(recipe))
+    return learner_of(begun.model, recipe, beside=beside, total_samples=ENDLESS, dtype=chosen_dtype(recipe))

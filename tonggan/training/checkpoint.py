@@ -57,7 +57,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     try:
         facts = json.loads((newest / "state.json").read_text(encoding="utf-8"))
         return Checkpoint(facts.pop("step"), load_file(str(newest / "state.safetensors")), facts)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(f"{newest} cannot be read ({error}). Remove that folder to go on from the one before.") from error
 
 

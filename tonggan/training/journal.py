@@ -24,7 +24,7 @@ class Journal:
 
     def write(self, step: int, kind: str, facts: dict[str, Any]) -> None:
         """Append one line: `step`, `kind` (train, held_out, ...) and numbers by name; those that JSON has no form for in quotes (`"nan"`)."""
-        if step == self.last_step and kind in self.last:
+        if self.wrote(step, kind):
             return
         spelled = {name: str(value) if isinstance(value, float) and not math.isfinite(value) else value for name, value in facts.items()}
         self.file.write(json.dumps({"step": step, "kind": kind} | spelled) + "\n")
@@ -33,6 +33,10 @@ class Journal:
             for name, value in facts.items():
                 if isinstance(value, (int, float)):
                     self.board.add_scalar(f"{kind}/{name}", value, step)
+
+    def wrote(self, step: int, kind: str) -> bool:
+        """Return whether the run had a line of this kind at this step when it was resumed."""
+        return step == self.last_step and kind in self.last
 
     def close(self) -> None:
         """Close the files."""

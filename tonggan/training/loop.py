@@ -177,7 +177,7 @@ class Learner:
         return Checkpoint(self.step, tensors, facts)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go back to what `snapshot` returned; raises `UserError` where a player is missing or another one."""
+        """Go back to what `snapshot` returned; raises `UserError` where the model, its average or a player is missing or another one."""
         tensors = checkpoint.tensors
         for player in self.beside:
             player.module.load_state_dict(_fitting(player, checkpoint))
@@ -186,8 +186,13 @@ class Learner:
                 f"the checkpoint of step {checkpoint.step:,} lacks the state of the optimizers: what was trained cannot go on as if it had never stopped. "
                 "Begin another run from it with initial=RUN."
             )
-        self.model.load_state_dict(strip(tensors, "model."))
-        self.average.load(strip(tensors, "average."))
+        model, average, counted = strip(tensors, "model."), strip(tensors, "average."), statistics(self.model)
+        then = "Training cannot go on from it: remove its folder to go on from the one before, or start a new run."
+        check_fitting(self.model.state_dict(), model, of="model", step=checkpoint.step, then=then)
+        followed = {name: each for name, each in self.average.state().items() if name in average or name not in counted}
+        check_fitting(followed, average, of="average", step=checkpoint.step, then=then)
+        self.model.load_state_dict(model)
+        self.average.load(average)
         for name, optimizers in self.optimizers.items():
             for index, optimizer in enumerate(optimizers):
                 restore_optimizer(optimizer, tensors, f"optimizer.{name}.{index}")
@@ -264,17 +269,25 @@ def _fitting(player: Player, checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
 
     Raises `UserError` where another one is missing or of another shape.
     """
-    kept, own = strip(checkpoint.tensors, f"player.{player.name}."), player.module.state_dict()
-    wrong = [name for name, value in own.items() if name not in kept or kept[name].shape != value.shape]
-    anew = [name for name in wrong if player.watch and name.startswith(f"{player.watch}.")]
-    missing = [name for name in wrong if name not in kept and name not in anew]
-    if others := missing or [name for name in wrong if name not in anew]:
-        what = f"lacks tensors of the {player.name}" if missing else f"has tensors of the {player.name} in another shape"
-        raise UserError(
-            f"the checkpoint of step {checkpoint.step:,} {what} ({len(others)}, first: {min(others)}). The model in it draws, "
-            f"but training cannot go on from it; begin another run from it with initial=RUN, whose {player.name} starts anew."
-        )
-    return {name: own[name] if name in anew else kept[name] for name in own}
+    own = player.module.state_dict()
+    kept = {name: value for name, value in strip(checkpoint.tensors, f"player.{player.name}.").items() if name in own}
+    watching = [name for name in own if player.watch and name.startswith(f"{player.watch}.")]
+    anew = {name: own[name] for name in watching if name not in kept or kept[name].shape != own[name].shape}
+    then = f"The model in it draws, but training cannot go on from it; begin another run from it with initial=RUN, whose {player.name} starts anew."
+    check_fitting(own, kept | anew, of=player.name, step=checkpoint.step, then=then)
+    return kept | anew
+
+
+def check_fitting(own: Mapping[str, torch.Tensor], kept: Mapping[str, torch.Tensor], *, of: str, step: int, then: str) -> None:
+    """Raise `UserError`, which says what to do `then`, where a checkpoint's tensors are not those, each of its shape, that what they are `of` has."""
+    wrong = {
+        f"lacks tensors of the {of}": own.keys() - kept.keys(),
+        f"has tensors that the {of} has not": kept.keys() - own.keys(),
+        f"has tensors of the {of} in another shape": {name for name in own.keys() & kept.keys() if own[name].shape != kept[name].shape},
+    }
+    for what, names in wrong.items():
+        if names:
+            raise UserError(f"the checkpoint of step {step:,} {what} ({len(names)}, first: {min(names)}). {then}")
 
 
 def strip(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ from tonggan.errors import UserError
 from tonggan.modalities import Framing, modalities
 from tonggan.model import ends
 from tonggan.progress import Bars, progress_bars
-from tonggan.training.beginning import ENDLESS, begin, total_samples, trial
+from tonggan.training.beginning import ENDLESS, begin, companion, seen_before, total_samples, trial
 from tonggan.training.choice import Judge, check_best_by
 from tonggan.training.loop import Learner, StepReport
 from tonggan.training.recipe import Recipe
@@ -53,7 +53,7 @@ def overfit(recipe: Recipe, *, count: int, out: Path, cache: Path, console: Cons
         windows="first",
         shifts=recipe.objectives.shifts(),
     )
-    learner = trial(recipe, begun, loader)
+    learner = trial(recipe, begun, loader, beside=None)  # a decoder that is trained alone was refused
     packed = [pack.row(int(row)) for row in rows]
     captions, sentences = ([chosen_caption(row, each, 0) for row in packed] for each in (phrasings, said))
     batch = batch_of(pack, rows, captions, sentences)
@@ -143,9 +143,10 @@ def dry_run(recipe: Recipe, *, cache: Path, console: Console, steps: int = 3, ju
     choose_device(recipe.device)
     check_there(recipe)
     begun = begin(recipe)
-    data = open_data(recipe, cache=cache, console=console)
+    beside = companion(recipe)
+    data = open_data(recipe, cache=cache, console=console, seen=seen_before(begun, beside))  # the rows that a run would hold out
     check_best_by(recipe, judging(recipe, data) if judging and recipe.monitor.evaluate_every else None)
-    learner = trial(recipe, begun, data.loader)
+    learner = trial(recipe, begun, data.loader, beside=beside)
     learner.advance(data.loader)
     began = time.perf_counter()
     for _ in range(steps):

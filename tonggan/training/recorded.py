@@ -46,7 +46,7 @@ def check_resumed(asked: Recipe, out: Path) -> None:
     recorded = out / "run.json"
     if not recorded.is_file() or not checkpoint_folders(out / "checkpoints"):
         raise UserError(f"nothing to resume from in {out}: no checkpoint was written there. Start without --resume.")
-    kept = parse_recipe(json.loads(recorded.read_text(encoding="utf-8"))["recipe"], where=str(recorded))
+    kept = parse_recipe(_recorded(out)["recipe"], where=str(recorded))
     if differing := _differing(kept.model_dump(exclude=BESIDE), asked.model_dump(exclude=BESIDE)):
         told = "; ".join(differing[:MOST_TOLD]) + ("; ..." if len(differing) > MOST_TOLD else "")
         raise UserError(
@@ -57,6 +57,18 @@ def check_resumed(asked: Recipe, out: Path) -> None:
         before, now = (getattr(each.monitor, name) for each in (kept, asked))
         if now != before:
             raise UserError(f"monitor.{name} is {now}, but the best of {out} so far was chosen with {before}. Leave it as it was.")
+
+
+def _recorded(out: Path) -> dict[str, Any]:
+    """Return what `record` wrote into `out`; raises `UserError` where it cannot be read."""
+    path = out / "run.json"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(facts, dict) or "recipe" not in facts:
+            raise ValueError("there is no recipe in it")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}): the run cannot go on. Begin another run from it: initial={out} and another --out.") from error
+    return facts
 
 
 def held_before(out: Path) -> Rows:
@@ -71,7 +83,7 @@ def held_before(out: Path) -> Rows:
 
 def recorded_before(out: Path, read_from: ReadFrom) -> dict[str, Any] | None:
     """Return what the model that the run in `out` began from had seen; raises `UserError` where the run was started with other data or weights."""
-    facts = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    facts = _recorded(out)
     for path, name, found in read_from:
         if facts.get(name, found) != found:
             what = "weights" if name == "companion" else "code" if name.startswith("plugin ") else "data"

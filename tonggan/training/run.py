@@ -247,9 +247,10 @@ class Run:
 
     def _validate(self) -> None:
         learner, best_by = self.learner, self.recipe.monitor.best_by
-        losses = self._held_out_losses()
+        losses, before = self._held_out_losses(), self.journal.wrote(learner.step, "held_out")
         self.journal.write(learner.step, "held_out", {name: round(value, 6) for name, value in losses.items()})
-        self._sound = self._look()
+        if not before:  # a run that had ended has learned nothing since: another look would count its trouble twice
+            self._sound = self._look()
         if best_by in UNMEASURED:
             self._keep_best(losses["loss"] if best_by == "loss" else learner.step)
 
