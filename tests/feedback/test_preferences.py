@@ -127,3 +127,17 @@ def test_what_cannot_be_exported(arena: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "train.jsonl").exists()
     with pytest.raises(UserError, match="nothing to export"):
         export_preferences(opened(tmp_path), tmp_path, tmp_path / "out" / "train.jsonl")
+
+
+def test_a_voter_is_left_out_where_the_report_leaves_him_out(arena: Path, tmp_path: Path) -> None:
+    store = opened(arena)
+    store.vote(Vote(voter="careless", first="a-text", second="a-text", choice=Choice.TIE))  # attentive to sentences, twice
+    store.vote(Vote(voter="careless", first="b-text", second="b-text", choice=Choice.TIE))
+    store.vote(Vote(voter="careless", first="a-text", second="b-text", choice=Choice.FIRST))
+    assert {each.arrow: each.left_out for each in report(store)} == {"text->image": 1, "image->text": 0}
+    export_preferences(store, arena, tmp_path / "out" / "train.jsonl")
+    assert [(row["arrow"], row["voter"]) for row in rows(tmp_path / "out" / "train.jsonl")] == [
+        ("text->image", "one"),
+        ("image->text", "one"),
+        ("image->text", "careless"),
+    ]

@@ -4,7 +4,8 @@ import choix
 import numpy as np
 import pytest
 
-from tonggan.feedback.ranking import ELO, Comparison, bradley_terry, rank, votes_needed
+from tonggan.evaluation.intervals import share_interval
+from tonggan.feedback.ranking import ELO, Comparison, bradley_terry, rank, sign_test, votes_needed
 from tonggan.feedback.tables import Choice
 
 
@@ -59,6 +60,24 @@ def test_votes_on_one_prompt_say_less_than_votes_on_many() -> None:
     assert not crowded.told_apart
     assert crowded.share.high - crowded.share.low > 3 * (many.share.high - many.share.low)
     assert crowded.votes_needed > 5 * many.votes_needed
+
+
+@pytest.mark.parametrize(("prompts", "apart"), [(1, False), (5, False), (6, True)])
+def test_a_few_prompts_that_agree_decide_nothing(prompts: int, apart: bool) -> None:
+    duel = rank(ballots("w" * prompts)).duels[0]
+    assert duel.told_apart == apart  # 2 / 2**5 is more than one in twenty, 2 / 2**6 less
+    assert duel.share == share_interval([1.0] * prompts)
+    assert duel.share.low < 1 - 1 / (prompts + 2)
+    many_votes = rank(ballots("w" * 40, prompts=prompts)).duels[0]
+    assert (many_votes.told_apart, many_votes.share) == (apart, duel.share)  # all of them on the same few prompts
+
+
+def test_the_sign_test_is_that_of_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for won, lost, even in ((1, 0, 0), (0, 7, 2), (9, 3, 4), (5, 5, 0), (12, 30, 1)):
+        wins = np.array([[2, 1]] * won + [[0, 0.5]] * lost + [[1, 1]] * even)
+        assert sign_test(wins) == pytest.approx(stats.binomtest(won, won + lost).pvalue)
+    assert sign_test(np.array([[1.0, 1.0]])) == 1.0
 
 
 def test_the_intervals_hold_what_they_promise() -> None:

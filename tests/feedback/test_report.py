@@ -71,6 +71,7 @@ def test_tables_and_plot(judged: VoteStore, tmp_path: Path, capsys: pytest.Captu
         assert picture.width > 1000
     plot(found, tmp_path / "plot.svg")
     assert "</svg>" in (tmp_path / "plot.svg").read_text()
+    assert "fewer than 30 prompts (20 here)" in told
     with pytest.raises(UserError, match=r"plots are written as \.png"):
         plot(found, tmp_path / "plot.gif")
 

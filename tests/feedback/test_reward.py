@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from tonggan.choosing import best, ranking
+from tonggan.data.preferences import read_preferences
 from tonggan.errors import UserError
 from tonggan.evaluation.drawing import BestOf
-from tonggan.feedback.reward import learn_reward
+from tonggan.feedback.reward import HELD_OUT, learn_reward
 from tonggan.modalities.image import open_picture
 from tonggan.pipeline import Tonggan
 from tonggan.training.recipe import load_recipe
@@ -47,6 +48,20 @@ def test_a_head_prefers_what_people_did_where_it_never_looked(model: Tonggan, he
     scores = rank(tensor, model._latent(["something new"] * 4))
     assert scores[0] > scores[1]
     assert scores[2] > scores[3]
+
+
+def test_what_is_held_out_is_never_looked_at(model: Tonggan, preferences: Path, head: Path, tmp_path: Path) -> None:
+    held = read_preferences(preferences, source="text", target="image", framing=model.framing).hold_out(HELD_OUT, seed=0)[1]
+    asked = {row.prompt for row in held.rows}
+    rows = [json.loads(line) for line in preferences.read_text().splitlines()]
+    turned = [row | {"chosen": row["rejected"], "rejected": row["chosen"]} if row["prompt"] in asked else row for row in rows]
+    assert 0 < sum(one != other for one, other in zip(rows, turned, strict=True)) < len(rows)
+    shutil.copytree(preferences.parent / "files", tmp_path / "files")
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in turned))
+    learned = learn_reward(model, tmp_path / "train.jsonl", tmp_path / "reward.safetensors")
+    assert (learned.agreed, learned.held_out_agreed) == (1.0, 0.0)  # the opposite of what was learned
+    before, now = load_file(head), load_file(tmp_path / "reward.safetensors")
+    assert all(torch.equal(before[name], now[name]) for name in before)
 
 
 def test_the_best_of_n_are_those_with_the_highest_scores(model: Tonggan, head: Path) -> None:

@@ -1,14 +1,17 @@
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
 import pytest
+from full_disk import full_disk
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from tonggan.errors import UserError
+from tonggan.feedback import votes
 from tonggan.feedback.tables import Choice, Output, Vote
-from tonggan.feedback.votes import AlreadyVotedError, VoteStore, model_names
+from tonggan.feedback.votes import AlreadyVotedError, StoreError, VoteStore, model_names
 
 
 @pytest.fixture
@@ -145,3 +148,35 @@ def test_two_arenas_that_make_the_same_outputs_at_once(store: VoteStore, votes_u
         assert session.scalar(select(func.count()).select_from(Output)) == 500
         assert session.get_one(Output, "4-99").settings == {}
     other.close()
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    store = VoteStore(f"sqlite:///{tmp_path / 'votes.sqlite'}")
+    outputs = [Output(id=f"{i}", arrow="text->text", prompt="p", model="m", content="c" * 1000) for i in range(300)]
+    with (
+        full_disk(max(file.stat().st_size for file in tmp_path.iterdir()) + 3 * 4096),
+        pytest.raises(StoreError, match=r"votes\.sqlite cannot be stored"),
+    ):
+        store.register(outputs)
+    store.register(outputs)
+    store.vote(said(first="0", second="299"))
+    store.close()
+
+
+def test_a_store_that_another_holds_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(votes, "LOCK_SECONDS", 0.1)
+    store = VoteStore(f"sqlite:///{tmp_path / 'votes.sqlite'}")
+    store.register([Output(id=name, arrow="text->text", prompt="p", model="m", content="c") for name in "ab"])
+    other = sqlite3.connect(tmp_path / "votes.sqlite")
+    other.execute("BEGIN IMMEDIATE")
+    for write in (lambda: store.vote(said()), lambda: store.vote_all([said()]), lambda: store.rate("one", "a", 3)):
+        with pytest.raises(StoreError, match="database is locked"):
+            write()
+    assert store.ballots() == {}
+    other.close()
+    assert store.vote(said())
+    store.close()
+
+
+def test_a_plain_url_of_postgresql_is_for_the_driver_that_the_extra_brings() -> None:
+    assert votes._engine("postgresql://a@b/c").url.drivername == "postgresql+psycopg"

@@ -26,7 +26,7 @@ OUTPUTS = "outputs"
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote, and what it left out: ties and "both bad" prefer nothing."""
+    """What an export wrote, and what it left out: ties and "both bad" prefer nothing; voters who failed their attention checks on an arrow."""
 
     rows: int
     without_preference: int
@@ -36,11 +36,14 @@ class Exported:
 def export_preferences(store: VoteStore, folder: Path, out: Path) -> Exported:
     """Write a row a decided vote into JSON lines; sentences stand in the rows, other outputs in files beside them (named relative to the rows' folder).
 
-    Voters who failed their attention checks are left out. `folder` is the arena's. Raises `UserError` where nothing was decided or a file is gone.
+    Voters who failed the attention checks of an arrow are left out there, as in the report. `folder` is the arena's.
+    Raises `UserError` where nothing was decided or a file is gone.
     """
-    ballots = [ballot for each in store.ballots().values() for ballot in each]
-    excluded = inattentive(ballots)
-    counted = [ballot for ballot in ballots if not ballot.is_check and ballot.voter not in excluded]
+    counted, excluded = list[Ballot](), set[str]()
+    for ballots in store.ballots().values():
+        failed = inattentive(ballots)
+        counted += [ballot for ballot in ballots if not ballot.is_check and ballot.voter not in failed]
+        excluded |= failed
     decided = [ballot for ballot in counted if ballot.choice in (Choice.FIRST, Choice.SECOND)]
     if not decided:
         raise UserError("no vote prefers one output to another: there is nothing to export.")

@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from tonggan.evaluation.intervals import CONFIDENCE, RESAMPLES, Interval, percentiles, resample_weights
+from tonggan.evaluation.intervals import CONFIDENCE, RESAMPLES, Interval, percentiles, resample_weights, share_interval
 from tonggan.feedback.tables import Choice
 
 Numbers = npt.NDArray[np.float64]
@@ -56,7 +56,7 @@ class Duel:
     bad: int
     share: Interval
     told_apart: bool
-    """Whether the interval of the difference of their strengths leaves zero out."""
+    """Whether the interval of the difference of their strengths leaves zero out, and a sign test over the prompts says that chance is unlikely, too."""
     votes_needed: int | None
     """Votes in all that would show a difference as large as this one; None where none is seen."""
 
@@ -72,6 +72,8 @@ class Ranking:
 def rank(comparisons: Sequence[Comparison], *, resamples: int = RESAMPLES, seed: int = 0) -> Ranking:
     """Rank the models that were compared; intervals are of 95 %, over prompts drawn with replacement (votes on one prompt are not independent).
 
+    Where a few prompts agree, every resample is the same, and one vote would decide: two models are told apart where `sign_test` over the prompts on which
+    both stood says so, too, and a share that no resample changes has Wilson's interval for as many prompts.
     Raises `ValueError` without any comparison.
     """
     if not comparisons:
@@ -94,7 +96,8 @@ def rank(comparisons: Sequence[Comparison], *, resamples: int = RESAMPLES, seed:
         for j in order[place + 1 :]:
             if played[i, j]:
                 low, high = np.quantile(resampled[:, i] - resampled[:, j], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-                duels.append(_duel(comparisons, models[i], models[j], resampled_wins[:, [i, j], [j, i]], told_apart=bool(low > 0 or high < 0)))
+                sides = (slice(None), [i, j], [j, i])
+                duels.append(_duel(comparisons, models[i], models[j], wins[sides], resampled_wins[sides], differ=bool(low > 0 or high < 0)))
     return Ranking(standings, tuple(duels))
 
 
@@ -131,6 +134,16 @@ def bradley_terry(wins: Numbers, *, prior_wins: float = PRIOR_WINS) -> Numbers:
     raise ValueError(f"the strengths did not settle within {ITERATIONS} iterations.")
 
 
+def sign_test(wins: Numbers) -> float:
+    """Return the chance that two equals would lead on prompts as unevenly as here, or more so: `wins` (prompts, 2) are those of both on each prompt.
+
+    Exact and two-sided, a coin a prompt; prompts on which neither leads say nothing (Dixon and Mood 1946).
+    """
+    leads = np.sign(wins[:, 0] - wins[:, 1])
+    fewer, decided = min(int((leads > 0).sum()), int((leads < 0).sum())), int((leads != 0).sum())
+    return min(1.0, 2 * sum(math.comb(decided, count) for count in range(fewer + 1)) / 2**decided)
+
+
 def votes_needed(share: float) -> int | None:
     """Return how many independent votes tell `share` of wins from even at 95 % with a power of 80 %; None where it is even.
 
@@ -142,8 +155,11 @@ def votes_needed(share: float) -> int | None:
     return math.ceil(((z_a / 2 + z_b * math.sqrt(share * (1 - share))) / (share - 0.5)) ** 2)
 
 
-def _duel(comparisons: Sequence[Comparison], first: str, second: str, resampled: Numbers, *, told_apart: bool) -> Duel:
-    """Return the duel; `resampled` (resamples, 2) are the wins of both in each resample."""
+def _duel(comparisons: Sequence[Comparison], first: str, second: str, wins: Numbers, resampled: Numbers, *, differ: bool) -> Duel:
+    """Return the duel; `wins` (prompts, 2) and `resampled` (resamples, 2) are those of both on each prompt and in each resample.
+
+    `differ` says whether the interval of the difference of their strengths leaves zero out.
+    """
     counts = dict.fromkeys(Choice, 0)
     for each in comparisons:
         if (each.first, each.second) == (first, second):
@@ -154,6 +170,8 @@ def _duel(comparisons: Sequence[Comparison], first: str, second: str, resampled:
     share = (counts[Choice.FIRST] + (counts[Choice.TIE] + counts[Choice.BAD]) / 2) / votes
     met = resampled[resampled.sum(1) > 0]
     shares = met[:, 0] / met.sum(1)
+    prompts = int((wins.sum(1) > 0).sum())
+    interval = percentiles(share, shares) if np.ptp(shares) > TOLERANCE else share_interval(np.full(prompts, share))
     needed = votes_needed((share * votes + PRIOR_WINS) / (votes + 2 * PRIOR_WINS))
     crowding = max(1.0, float(shares.var()) * votes / max(share * (1 - share), 1e-9))  # votes on one prompt agree: each says less than one
     return Duel(
@@ -164,7 +182,7 @@ def _duel(comparisons: Sequence[Comparison], first: str, second: str, resampled:
         counts[Choice.SECOND],
         counts[Choice.TIE],
         counts[Choice.BAD],
-        percentiles(share, shares),
-        told_apart,
+        interval,
+        differ and sign_test(wins) < 1 - CONFIDENCE,
         None if needed is None else math.ceil(needed * crowding),
     )

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tonggan.errors import UserError
+from tonggan.evaluation.compare import ENOUGH_ROWS
 from tonggan.evaluation.intervals import Interval, mean_interval
 from tonggan.feedback.agreement import Agreement, agreement, inattentive
 from tonggan.feedback.ranking import Comparison, Duel, Ranking, rank
@@ -70,6 +71,8 @@ class Report:
         without = f"; left out, since they failed most of their attention checks: {self.left_out}" if self.left_out else ""
         console.print(f"{self.arrow}: {self.votes} votes on {self.prompts} prompts; voters: {self.voters}{without}", soft_wrap=True)
         console.print(self._standings(), self._matrix())
+        if self.prompts < ENOUGH_ROWS:
+            console.print(f"Of fewer than {ENOUGH_ROWS} prompts ({self.prompts} here) the intervals of strengths are too narrow.", soft_wrap=True)
         for duel in self.ranking.duels:
             console.print(told(duel), soft_wrap=True)
         console.print(self._agreement(), soft_wrap=True)

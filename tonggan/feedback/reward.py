@@ -27,7 +27,10 @@ LEAST = 8
 
 @dataclass(frozen=True)
 class Learned:
-    """How a head fared: preferences learned from and held out, and the share of each in which it prefers what people did."""
+    """How a head fared: preferences learned from and held out, and the share of each in which it prefers what people did.
+
+    Those held out were never looked at, not even to choose when to stop.
+    """
 
     preferences: int
     held_out: int
@@ -38,8 +41,8 @@ class Learned:
 def learn_reward(model: Tonggan, source: Path, out: Path, *, arrow: str = "text->image", seed: int = 0, progress: Show | None = None) -> Learned:
     """Learn a head for `model` from a table of preferences and write it to `out`.
 
-    Prompts are held out by a fifth; the head is kept as it was when it told those best. Raises `UserError` as `read_preferences` does, for fewer than
-    `LEAST` preferences, and where the model has no encoder for one end of the arrow.
+    Prompts are held out by a fifth, to say how the head fares; a fifth of the others choose which state of it is kept. Raises `UserError` as
+    `read_preferences` does, for fewer than `LEAST` preferences, and where the model has no encoder for one end of the arrow.
     """
     asked, made = ends(arrow)
     for each in (asked, made):
@@ -48,10 +51,11 @@ def learn_reward(model: Tonggan, source: Path, out: Path, *, arrow: str = "text-
     if len(found) < LEAST:
         raise UserError(f"{source} holds {len(found)} preferences on {arrow}; a reward head needs {LEAST} or more. Let people vote on.")
     learned, held = found.hold_out(HELD_OUT, seed=seed)
+    descended, choosing = learned.hold_out(HELD_OUT, seed=seed)
     torch.manual_seed(seed)
-    features = [_features(model, each, asked, made, progress) for each in (learned, held)]
-    head = _fitted(RewardHead(model.model.config.space.width), features[0], features[1])
-    agreed, held_agreed = (_agreed(head, each) for each in features)
+    descends, chooses, judges = (_features(model, each, asked, made, progress) for each in (descended, choosing, held))
+    head = _fitted(RewardHead(model.model.config.space.width), descends, chooses)
+    agreed, held_agreed = _agreed(head, torch.cat([descends, chooses])), _agreed(head, judges)
     told = Learned(len(learned), len(held), agreed, held_agreed)
     save_reward(out, head, RewardFacts(arrow, model.name, space_hash(model.model, asked, made), model.model.config.space.width, vars(told)))
     return told
@@ -71,11 +75,11 @@ def _features(model: Tonggan, preferences: Preferences, asked: str, made: str, p
     return torch.cat(found) if found else torch.zeros(0, 2, 3 * model.model.config.space.width)
 
 
-def _fitted(head: RewardHead, learned: Tensor, held: Tensor) -> RewardHead:
-    """Descend -log sigmoid of the rewards' difference on all of `learned` at once, until `held` says that it is enough."""
+def _fitted(head: RewardHead, learned: Tensor, choosing: Tensor) -> RewardHead:
+    """Descend -log sigmoid of the rewards' difference on all of `learned` at once; `choosing`, where there are any, say when it is enough."""
     head.standardise(learned.flatten(0, 1))
     optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    watched, best, kept, since = held if len(held) else learned, float("inf"), copy.deepcopy(head.state_dict()), 0
+    watched, best, kept, since = choosing if len(choosing) else learned, float("inf"), copy.deepcopy(head.state_dict()), 0
     for _ in range(ROUNDS):
         optimizer.zero_grad()
         _loss(head, learned).backward()

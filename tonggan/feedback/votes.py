@@ -1,12 +1,13 @@
 """The store of people's votes: SQLite in a folder by default, PostgreSQL by URL. What was stored has reached the disk when the call returns."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, insert, make_url, select
+from sqlalchemy import URL, Engine, create_engine, event, insert, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session, aliased, sessionmaker
@@ -30,6 +31,14 @@ class AlreadyVotedError(Exception):
     def __init__(self, vote: Vote) -> None:
         super().__init__(f"voter '{vote.voter}' said something else of {vote.first} and {vote.second} before")
         self.vote = vote
+
+
+class StoreError(UserError):
+    """The database does not do what it was asked: its disk is full, it may only be read, it is locked, it is gone. Nothing of the call was stored."""
+
+    def __init__(self, url: URL, error: SQLAlchemyError) -> None:
+        self.reason = _reason(error)
+        super().__init__(f"the votes at {url} cannot be stored or read now: {self.reason}. Mend that, then give the same command again.")
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,10 @@ def store_url(folder: Path, url: str | None) -> str:
 
 
 class VoteStore:
-    """Outputs, votes and ratings behind one URL; safe for many threads and processes at once."""
+    """Outputs, votes and ratings behind one URL; safe for many threads and processes at once.
+
+    Every method raises `StoreError` where the database fails.
+    """
 
     def __init__(self, url: str) -> None:
         """Open the store and make its tables where they are missing; raises `UserError` where it cannot be reached."""
@@ -71,19 +83,29 @@ class VoteStore:
         try:
             Base.metadata.create_all(self.engine)
         except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", error)).splitlines()[0]
-            raise UserError(f"the votes at {self.engine.url} cannot be reached: {reason}. Check --votes.") from error
+            raise UserError(f"the votes at {self.engine.url} cannot be reached: {_reason(error)}. Check --votes.") from error
         self.sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
 
+    @contextmanager
+    def _transaction(self) -> Iterator[Session]:
+        """Let all that is done within be stored together; raises `StoreError` where the database fails, `IntegrityError` where it refuses a row."""
+        try:
+            with self.sessions.begin() as session:
+                yield session
+        except IntegrityError:
+            raise
+        except SQLAlchemyError as error:
+            raise StoreError(self.engine.url, error) from error
+
     def register(self, outputs: Sequence[Output]) -> None:
         """Store the outputs that are not known yet; another process may store the same at the same time."""
         # In the order of their ids: in PostgreSQL two that store the same in other orders would wait for each other for ever.
         rows = [{name: value for name, value in vars(each).items() if not name.startswith("_")} for each in sorted(outputs, key=lambda each: each.id)]
-        with self.sessions.begin() as session:
+        with self._transaction() as session:
             if rows:
                 session.execute(INSERT[self.engine.dialect.name](Output).on_conflict_do_nothing(), rows)
 
@@ -93,11 +115,11 @@ class VoteStore:
         Raises `AlreadyVotedError` where the voter said something else of this pair.
         """
         try:
-            with self.sessions.begin() as session:
+            with self._transaction() as session:
                 session.add(vote)
             return True
         except IntegrityError:
-            with self.sessions() as session:
+            with self._transaction() as session:
                 theirs = (Vote.voter == vote.voter, Vote.first == vote.first, Vote.second == vote.second)
                 stored = session.scalar(select(Vote).where(*theirs))
             if stored is None:
@@ -114,7 +136,7 @@ class VoteStore:
         tries = 0
         while True:
             try:
-                with self.sessions.begin() as session:
+                with self._transaction() as session:
                     new = _unsaid(votes, _said_by(session, sorted({vote.voter for vote in votes})))
                     if new:
                         session.execute(insert(Vote), new)
@@ -126,7 +148,7 @@ class VoteStore:
 
     def withdraw_last(self, voter: str) -> bool:
         """Take the voter's latest vote back and return whether there was one."""
-        with self.sessions.begin() as session:
+        with self._transaction() as session:
             last = session.scalar(select(Vote).where(Vote.voter == voter).order_by(Vote.id.desc()).limit(1))
             if last is not None:
                 session.delete(last)
@@ -134,21 +156,21 @@ class VoteStore:
 
     def rate(self, voter: str, output: str, stars: int) -> None:
         """Store stars for an output; the last word counts."""
-        with self.sessions.begin() as session:
+        with self._transaction() as session:
             found = session.scalar(select(Rating).where(Rating.voter == voter, Rating.output == output))
             if found is not None:
                 found.stars = stars
                 return
         try:
-            with self.sessions.begin() as session:
+            with self._transaction() as session:
                 session.add(Rating(voter=voter, output=output, stars=stars))
         except IntegrityError:  # a double click: the other one was faster
-            with self.sessions.begin() as session:
+            with self._transaction() as session:
                 session.scalars(select(Rating).where(Rating.voter == voter, Rating.output == output)).one().stars = stars
 
     def answered(self, voter: str) -> set[tuple[str, str]]:
         """Return the pairs of output ids that a voter has voted on."""
-        with self.sessions() as session:
+        with self._transaction() as session:
             return {(first, second) for first, second in session.execute(select(Vote.first, Vote.second).where(Vote.voter == voter))}
 
     def ballots(self) -> dict[str, list[Ballot]]:
@@ -156,7 +178,7 @@ class VoteStore:
         first, second = aliased(Output), aliased(Output)
         asked = select(Vote, first, second).join(first, first.id == Vote.first).join(second, second.id == Vote.second).order_by(Vote.id)
         found: dict[str, list[Ballot]] = defaultdict(list)
-        with self.sessions() as session:
+        with self._transaction() as session:
             for vote, one, other in session.execute(asked):
                 found[one.arrow].append(Ballot(vote.voter, Choice(vote.choice), one, other, vote.comment))
         return dict(found)
@@ -164,7 +186,7 @@ class VoteStore:
     def ratings(self) -> dict[str, list[Stars]]:
         """Return all ratings by arrow."""
         found: dict[str, list[Stars]] = defaultdict(list)
-        with self.sessions() as session:
+        with self._transaction() as session:
             for rating, output in session.execute(select(Rating, Output).join(Output).order_by(Rating.id)):
                 found[output.arrow].append(Stars(rating.voter, rating.stars, output))
         return dict(found)
@@ -199,12 +221,19 @@ def model_names(outputs: Iterable[Output]) -> dict[tuple[str, str], str]:
     return {(name, weights): name if names.count(name) == 1 else f"{name} ({weights[:6]})" for name, weights in kinds}
 
 
+def _reason(error: SQLAlchemyError) -> str:
+    """Return what the database itself said, in a line."""
+    return next(iter(str(getattr(error, "orig", error)).splitlines()), type(error).__name__)
+
+
 def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() not in ("sqlite", "postgresql"):
             raise UserError(f"--votes {parsed}: votes are kept in SQLite or PostgreSQL: sqlite:///FILE or postgresql://USER@HOST/NAME.")
         if parsed.get_backend_name() == "postgresql":
+            if parsed.drivername == "postgresql":  # before SQLAlchemy 2.1 that would be psycopg2
+                parsed = parsed.set(drivername="postgresql+psycopg")
             return create_engine(parsed, pool_pre_ping=True, pool_size=20)
         if parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)

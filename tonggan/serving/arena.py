@@ -12,12 +12,11 @@ from fastapi import BackgroundTasks, Cookie, Depends, FastAPI, HTTPException, Re
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from pydantic import Field, field_validator
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from tonggan.errors import UserError
 from tonggan.feedback.tables import Choice, Vote
-from tonggan.feedback.votes import AlreadyVotedError, VoteStore
+from tonggan.feedback.votes import AlreadyVotedError, StoreError, VoteStore
 from tonggan.serving.contest import Contest, mime_of
 from tonggan.serving.schedule import ForgedTicketError, Round, Schedule
 from tonggan.strict import Strict
@@ -153,9 +152,9 @@ def build_app(contest: Contest, store: VoteStore) -> FastAPI:
         wrong = ", ".join(str(each["loc"][-1]) for each in error.errors())
         return JSONResponse({"detail": f"not a vote: {wrong}."}, 422)
 
-    @app.exception_handler(SQLAlchemyError)
-    def not_saved(request: Request, error: SQLAlchemyError) -> JSONResponse:
-        return JSONResponse({"detail": f"the votes cannot be stored now: {str(getattr(error, 'orig', error)).splitlines()[0]}."}, 503)
+    @app.exception_handler(StoreError)
+    def not_saved(request: Request, error: StoreError) -> JSONResponse:
+        return JSONResponse({"detail": f"the votes cannot be stored now: {error.reason}."}, 503)
 
     @app.exception_handler(UserError)
     def not_made(request: Request, error: UserError) -> JSONResponse:
