@@ -188,3 +188,11 @@ def test_game_clips_as_they_are() -> None:
     assert (found.modality, len(rows), found.missing_pictures) == ("video", 844, ())
     assert rows[0].tags["events"][0] == [0.6, "shot"]
     assert rows[0].captions["en"][0].startswith("first-person shooter")
+
+
+def test_folders_of_sounds_are_of_splits_in_any_case(tmp_path: Path) -> None:
+    folders = {"Train": "train", "Test": "test", "dev-clean": "validation", "dogs": "train"}
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.wav").write_bytes(b"x")
+    assert {row.file_name: row.split for row in recognise(tmp_path).rows()} == {f"{folder}/a.wav": split for folder, split in folders.items()}

@@ -1,9 +1,11 @@
 import io
 import json
 import re
+import shutil
 import struct
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from PIL import Image
 
 from tonggan.data.check import check
 from tonggan.data.layouts import recognise
+from tonggan.data.layouts.splits import split_named
 from tonggan.data.layouts.tables import read_table
 from tonggan.data.pack import pack
 from tonggan.errors import UserError
@@ -95,7 +98,7 @@ def test_sidecar_and_its_orphans(tmp_path: Path) -> None:
 
 
 def test_sidecars_are_found_however_deep_and_go_by_the_nearest_split(tmp_path: Path) -> None:
-    for place in ("1.png", "cats/2.png", "test/cats/black/3.png", "a/b/val/4.png"):
+    for place in ("1.png", "cats/2.png", "Test/cats/black/3.png", "a/b/val/4.png"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         picture(tmp_path / place)
         (tmp_path / place).with_suffix(".txt").write_text("a cat")
@@ -105,7 +108,7 @@ def test_sidecars_are_found_however_deep_and_go_by_the_nearest_split(tmp_path: P
         "1.png": "train",
         "cats/2.png": "train",
         "elsewhere/2.png": "train",
-        "test/cats/black/3.png": "test",
+        "Test/cats/black/3.png": "test",
         "a/b/val/4.png": "validation",
     }
 
@@ -128,6 +131,11 @@ def test_webdataset(tmp_path: Path) -> None:
     assert [row.captions["en"] for row in rows] == [("red",), ("two",)]
     assert rows[0].source.read() == buffer.getvalue()
     assert rows[1].tags == {"x": 1}
+    for name in ("cc3m-validation-0000.tar", "val_0001.tar", "Dev/0.tar"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(tmp_path / "train-000.tar", tmp_path / name)
+    assert Counter(row.split for row in recognise(tmp_path).rows()) == {"train": 3, "validation": 9}
+    assert {row.split for row in recognise(tmp_path / "val_0001.tar").rows()} == {"validation"}
 
 
 def test_csv_and_tsv(tmp_path: Path) -> None:
@@ -145,6 +153,57 @@ def test_a_table_for_each_split_and_pictures_that_none_names(tmp_path: Path) -> 
     found = recognise(tmp_path)
     assert {row.file_name: row.split for row in found.rows()} == {"pictures/a.png": "train", "pictures/b.png": "test"}
     assert found.uncaptioned == ("pictures/c.png",)
+    assert found.notes == (f"{tmp_path}: tables left aside: notes.csv. Of several, those named after splits (train.csv, test.csv) are read.",)
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (("Train.csv", "Test.csv"), ("train", "test")),
+        (("captions_train.csv", "captions-VAL2017.csv"), ("train", "validation")),
+        (("captions.csv", "captions_test.csv"), ("train", "test")),
+        (("a.train.jsonl.csv", "a.train-val.csv"), ("train", "validation")),
+        (("attested.csv", "devices.csv"), ("train", None)),
+    ],
+)
+def test_tables_named_after_splits_in_any_case(names: tuple[str, str], splits: tuple[str, str | None], tmp_path: Path) -> None:
+    for name, letter in zip(names, "ab", strict=True):
+        picture(tmp_path / f"{letter}.png")
+        (tmp_path / name).write_text(f"path,caption\n{letter}.png,a dog\n")
+    (tmp_path / "sums.csv").write_text("who,what\nme,nothing\n")
+    found = recognise(tmp_path)
+    read = {row.file_name: row.split for row in found.rows()}
+    assert read == {f"{letter}.png": split for letter, split in zip("ab", splits, strict=True) if split}
+    assert ("sums.csv" in found.notes[0], names[1] in found.notes[0]) == (True, splits[1] is None)
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("test", "test"),
+        ("Test", "test"),
+        ("val2017", "validation"),
+        ("test-clean", "test"),
+        ("cc3m-validation-0000", "validation"),
+        ("val_0001", "validation"),
+        ("Training set", "train"),
+        ("train-val", "validation"),
+        ("test_of_train", "test"),
+        ("contest", None),
+        ("00000", None),
+        ("", None),
+    ],
+)
+def test_words_of_names_that_stand_for_a_split(name: str, split: str | None) -> None:
+    assert split_named(name) == split
+
+
+def test_a_data_set_is_not_of_a_split_for_a_word_of_its_own_name(tmp_path: Path) -> None:
+    for root, split in (("test-pictures", "train"), ("Test", "test")):
+        picture(tmp_path / root / "a.png")
+        (tmp_path / root / "metadata.csv").write_text("file_name,text\na.png,a dog\n")
+        assert [row.split for row in recognise(tmp_path / root).rows()] == [split]
+    assert [row.split for row in recognise(tmp_path / "Test" / "metadata.csv").rows()] == ["test"]
 
 
 def test_whole_paths_in_a_table_are_of_the_pictures_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

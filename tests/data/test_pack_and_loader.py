@@ -187,6 +187,16 @@ def test_broken_pictures_are_named_and_above_the_rate_refused(shapes: Path, tmp_
         ensure_pack(folder, cache=tmp_path)
 
 
+def test_a_broken_file_whose_name_is_no_text_is_named(shapes: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for number, name in enumerate([*sorted(file.stem for file in shapes.glob("*.png")), os.fsdecode(b"caf\xe9")]):
+        (folder / f"{name}.png").write_bytes((shapes / f"{name}.png").read_bytes() if number < 16 else b"no picture")
+        (folder / f"{name}.txt").write_text("a thing")
+    packed = pack(folder, out=tmp_path / "pack")
+    assert (len(packed), list(packed.facts["skipped"])) == (16, ["caf?.png"])
+
+
 @pytest.mark.parametrize(("total", "rate", "most"), [(60, 0.01, 5), (16, 0.01, 1), (9, 0.01, 0), (10_000, 0.01, 100), (100, 0.29, 29), (60, 0.0, 0)])
 def test_a_few_broken_files_are_left_out_whatever_their_share(total: int, rate: float, most: int) -> None:
     assert most_broken(total, rate) == most

@@ -22,8 +22,11 @@ from tonggan.progress import Show
 
 FORMAT = 1
 SUFFIXES = {"uint8": "u8", "int16": "i16"}
-READ_AS = 2
-"""Counts up where data sets are read otherwise than before, so that packs in a cache are made anew. 2: rows of a table that name the same file are one."""
+READ_AS = 3
+"""Counts up where data sets are read otherwise than before, so that packs in a cache are made anew.
+
+2: rows of a table that name the same file are one; 3: splits are known by any word of a name, in whatever case.
+"""
 LOOKED_AT, BLOCK = 64, 1024
 """How many blocks of a row are looked at to tell it from others, and their bytes."""
 MOST_SPLITS = 256
@@ -261,7 +264,8 @@ def pack(
             "source": source,
             "content_hash": writer.digest.hexdigest(),
         }
-        (beside / "pack.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
+        # As in rows.jsonl, and the name of a file that was skipped need not be UTF-8.
+        (beside / "pack.json").write_bytes(json.dumps(facts, indent=1, ensure_ascii=False).encode("utf-8", "replace"))
     return Pack(out, clip_seconds=framing.clip_seconds)
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tonggan.data.layouts.columns import captions_of
-from tonggan.data.layouts.tables import SPLIT_NAMES, WHAT
+from tonggan.data.layouts.splits import split_of_folder
+from tonggan.data.layouts.tables import WHAT
 from tonggan.data.records import Dataset, FileSource, Row, modality_of, sound_beside, texts_by_stem
 from tonggan.files import read_text
 
@@ -25,7 +26,7 @@ def recognise_clips(path: Path) -> Dataset | None:
         for file in chosen:
             text = told.get(file.with_suffix(""))
             captions = captions_of({"c": read_text(text).splitlines()}, "c") if text else {}
-            split = SPLIT_NAMES.get(file.parent.name, "train")
+            split = split_of_folder(file.parent, path) or "train"
             yield Row(str(file.relative_to(path)), FileSource(file), captions, split, sound=sound_beside(file) if modality == "video" else None)
 
     uncaptioned = tuple(str(file.relative_to(path)) for file in chosen if file.with_suffix("") not in told)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tonggan.data.layouts.columns import captions_of
-from tonggan.data.layouts.tables import SPLIT_NAMES
+from tonggan.data.layouts.splits import split_named
 from tonggan.data.records import Dataset, FileSource, Row, texts_by_stem
 from tonggan.files import read_text
 from tonggan.modalities.image import ENDINGS
@@ -29,7 +29,7 @@ def recognise_sidecar(path: Path) -> Dataset | None:
         for picture in captioned:
             lines = read_text(told[picture.with_suffix("")]).splitlines()
             name = picture.relative_to(path)
-            split = next((SPLIT_NAMES[folder] for folder in reversed(name.parts[:-1]) if folder in SPLIT_NAMES), "train")
+            split = next((split for folder in reversed(name.parts[:-1]) if (split := split_named(folder))), "train")
             yield Row(str(name), FileSource(picture), captions_of({"c": lines}, "c"), split)
 
     return Dataset("sidecar", "pictures with a .txt beside each", rows, alone, uncaptioned)

@@ -27,6 +27,7 @@ from tonggan.data.layouts.columns import (
     joined,
     language_of,
 )
+from tonggan.data.layouts.splits import split_called, split_named, split_of_file
 from tonggan.data.records import ENDINGS, Dataset, FileSource, Row, modality_of, sound_beside
 from tonggan.errors import UserError
 
@@ -37,19 +38,8 @@ VGGSOUND = ("YouTube's number", "start in seconds", "label", "split")
 """Columns of VGGSound's CSV, which has no head."""
 TRIED = 10
 """Files that are looked for elsewhere, where none is where a table says."""
-SHARD = re.compile(r"([a-z]+)-\d{5}-of-\d{5}")
-"""The beginning of a shard's name, its split first."""
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-}
-"""The usual names of splits, of tables, folders and cells -> ours; any other stays as it is."""
+SHARD = re.compile(r"[\w.-]+-\d{5}-of-\d{5}")
+"""The beginning of a shard's name, its split in it."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +74,7 @@ def recognise_table(path: Path) -> Dataset | None:
     tables = tables_of(path)
     if not tables:
         return None
-    read = [row for table in tables for row in _rows(table)]
+    read = [row for table in tables for row in _rows(table, split_of_file(table, path))]
     rows = _together(read)
     missing = tuple(row.file_name for row in rows if not row.source.path.is_file())
     modality = next((found for row in rows if (found := modality_of(row.source.path.name))), "image")
@@ -94,7 +84,7 @@ def recognise_table(path: Path) -> Dataset | None:
     several = f"; {len(read):,} rows of {len(rows):,} {WHAT[modality]}, taken together" if len(rows) < len(read) else ""
     described = f"table of {WHAT[modality]} and captions ({names}{several})"
     notes = _where_they_are(tables[0], [row.source.path for row in rows]) if len(missing) == len(rows) else ()
-    return Dataset("table", described, lambda: iter(rows), missing, uncaptioned, modality, notes)
+    return Dataset("table", described, lambda: iter(rows), missing, uncaptioned, modality, (*notes, *_unread(path, tables)))
 
 
 def tables_of(path: Path) -> list[Path]:
@@ -108,7 +98,7 @@ def tables_of(path: Path) -> list[Path]:
 def has_captions(table: Path) -> bool:
     """Return whether the first row of a table has a caption."""
     try:
-        return any(row.captions for row in islice(_rows(table), 1))
+        return any(row.captions for row in islice(_rows(table, ""), 1))
     except UserError:
         return False
 
@@ -146,16 +136,29 @@ def _shards_in(folder: Path) -> list[Path]:
     return sorted(table for table in folder.glob("*.parquet") if SHARD.match(table.name))
 
 
-def _split_of(table: Path) -> str:
-    """Return the split that a table's name or its folder's says it is of."""
-    shard = SHARD.match(table.name)
-    return SPLIT_NAMES.get(shard[1] if shard else table.stem) or SPLIT_NAMES.get(table.parent.name, "train")
+def _every_table(folder: Path) -> list[Path]:
+    return [table for table in sorted(folder.iterdir()) if table.suffix in SUFFIXES and table.is_file()]
 
 
 def _tables_in(folder: Path) -> list[Path]:
-    """Return the tables of a folder that are named after splits (train.csv, test.csv); without any such, the first table there is."""
-    tables = [table for table in sorted(folder.iterdir()) if table.suffix in SUFFIXES and table.is_file()]
-    return [table for table in tables if table.stem in SPLIT_NAMES] or tables[:1]
+    """Return the tables of a folder that are named after splits (train.csv, test.csv); without any such, the first table there is.
+
+    Where none of them is to train on, the first of the others that has captions is read beside them (captions.csv, captions_test.csv).
+    """
+    tables = _every_table(folder)
+    named = {table: split for table in tables if (split := split_named(table.stem))}
+    if not named:
+        return tables[:1]
+    others = (table for table in tables if table not in named and has_captions(table))
+    return list(named) if "train" in named.values() else sorted([*named, *islice(others, 1)])
+
+
+def _unread(path: Path, tables: Sequence[Path]) -> tuple[str, ...]:
+    """Say in a sentence which tables of a folder are not read beside `tables`; nothing where all are, and where metadata says what is to be read."""
+    if not path.is_dir() or tables[0].parent != path or tables[0].name in METADATA:
+        return ()
+    left = ", ".join(table.name for table in _every_table(path) if table not in tables)
+    return (f"{path}: tables left aside: {left}. Of several, those named after splits (train.csv, test.csv) are read.",) if left else ()
 
 
 def _unnamed(folder: Path, rows: Iterable[Row], endings: tuple[str, ...]) -> tuple[str, ...]:
@@ -165,8 +168,7 @@ def _unnamed(folder: Path, rows: Iterable[Row], endings: tuple[str, ...]) -> tup
     return tuple(str(picture.relative_to(folder)) for picture in pictures if picture.absolute() not in named)
 
 
-def _rows(table: Path) -> Iterator[Row]:
-    split_of_folder = _split_of(table)
+def _rows(table: Path, split_of_table: str) -> Iterator[Row]:
     file_column = caption_column = None
     clips = Clips(table.parent)
     for number, columns in enumerate(read_table(table), 1):
@@ -198,8 +200,8 @@ def _rows(table: Path) -> Iterator[Row]:
         sound = sound_beside(source.path) if modality_of(source.path.name) == "video" else None
         named = (file_column, caption_column, split_column)
         tags = {key: value for key, value in columns.items() if key not in named and not isinstance(value, CellSource)}
-        split = str(columns.get(split_column) or split_of_folder) if split_column else split_of_folder
-        yield Row(name, source, captions_of(columns, caption_column), SPLIT_NAMES.get(split.strip().lower(), split), tags, sound)
+        split = str(columns.get(split_column) or split_of_table) if split_column else split_of_table
+        yield Row(name, source, captions_of(columns, caption_column), split_called(split) or split, tags, sound)
 
 
 class Clips:
@@ -264,7 +266,7 @@ def _read_separated(path: Path) -> Iterator[dict[str, Any]]:
         file.seek(0)
         separator = next((each for each in "\t,;" if each in first), ",")
         cells = next(csv.reader([first], delimiter=separator), [])
-        if len(cells) == len(VGGSOUND) and cells[1].strip().isdigit() and cells[3].strip() in SPLIT_NAMES:
+        if len(cells) == len(VGGSOUND) and cells[1].strip().isdigit() and split_called(cells[3]):
             yield from _read_vggsound(path, file, separator)
             return
         rows = csv.DictReader(file, delimiter=separator)

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tonggan.data.layouts.columns import CAPTION_COLUMNS, captions_of
-from tonggan.data.layouts.tables import SPLIT_NAMES
+from tonggan.data.layouts.splits import split_of_file
 from tonggan.data.records import Dataset, FileSource, Row, tar_members
 from tonggan.errors import UserError
 from tonggan.modalities.image import ENDINGS
@@ -18,16 +18,18 @@ def recognise_webdataset(path: Path) -> Dataset | None:
     shards = [path] if path.suffix == ".tar" else sorted([*path.glob("*.tar"), *path.glob("*/*.tar")]) if path.is_dir() else []
     if not shards:
         return None
+    splits = {shard: split_of_file(shard, path) for shard in shards}
     missing = tuple(f"{key} in {shard.name}" for shard in shards for key, parts in _samples(shard) if not _picture(parts))
-    uncaptioned = tuple(row.file_name for shard in shards for row in _rows(shard) if not row.captions)
-    return Dataset(
-        "webdataset", f"WebDataset, {counted(len(shards), 'shards')}", lambda: (row for shard in shards for row in _rows(shard)), missing, uncaptioned
-    )
+
+    def rows() -> Iterator[Row]:
+        return (row for shard, split in splits.items() for row in _rows(shard, split))
+
+    uncaptioned = tuple(row.file_name for row in rows() if not row.captions)
+    return Dataset("webdataset", f"WebDataset, {counted(len(shards), 'shards')}", rows, missing, uncaptioned)
 
 
-def _rows(shard: Path) -> Iterator[Row]:
+def _rows(shard: Path, split: str) -> Iterator[Row]:
     """Yield rows as their members follow each other: the parts of a sample are neighbours in a shard."""
-    split = next((name for key, name in SPLIT_NAMES.items() if key in (shard.parent.name, shard.stem.partition("-")[0])), "train")
     for key, parts in _samples(shard):
         yield from _row(key, parts, split)
 
