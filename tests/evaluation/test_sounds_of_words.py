@@ -10,6 +10,7 @@ from tonggan.data.pack import Pack, pack
 from tonggan.errors import UserError
 from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.compare import compare
+from tonggan.evaluation.descent import learned_from
 from tonggan.evaluation.described import Sounds
 from tonggan.evaluation.drawing import choose
 from tonggan.evaluation.materials import SpectraClassifier
@@ -118,6 +119,26 @@ def test_tags_of_unseen_or_too_few_values_are_not_named(packed: Pack) -> None:
     samples = choose(packed, split="test", language="en", phrasings=None, seed=0, limit=None).samples
     assert list(namers(packed, packed.indices("train"), samples)) == ["voice", "word"]
     assert namers(packed, packed.indices("train")[:6], samples) == {}
+
+
+def test_of_many_training_sounds_some_of_each_kind_are_learned_from(packed: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that lie sorted by voice: the first half of them has one voice alone."""
+    monkeypatch.setattr("tonggan.evaluation.naming.ROWS", 24)
+    samples = choose(packed, split="test", language="en", phrasings=None, seed=0, limit=None).samples
+    training = packed.indices("train")
+    by_voice = training[np.argsort([packed.row(int(row)).tags["voice"] for row in training], kind="stable")]
+    assert list(namers(packed, by_voice, samples)) == ["voice", "word"]
+    assert list(namers(packed, by_voice[:24], samples)) == ["word"]
+
+
+def test_the_rows_that_are_learned_from() -> None:
+    rows = np.arange(100, 200)
+    assert learned_from(rows, 100).tolist() == rows.tolist()
+    some = learned_from(rows, 40)
+    assert len(set(some.tolist())) == 40
+    assert set(some.tolist()) <= set(rows.tolist())
+    assert some.max() > 170
+    assert learned_from(rows, 40).tolist() == some.tolist()
 
 
 @pytest.mark.usefixtures("brief_judges")

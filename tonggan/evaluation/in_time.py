@@ -80,11 +80,12 @@ def _shifts(pack: Pack) -> tuple[int, int]:
 
 
 def learned(pack: Pack, reference: str) -> Towers:
-    """Return towers that have learned from the first rows of a split, from one window a step of each, the same whenever they are asked for."""
+    """Return towers that have learned from rows of a split, from one window a step of each, the same whenever they are asked for."""
     longest, least = _shifts(pack)
     offered = torch.arange(-longest, longest + 1).abs()
     left_out = (offered > 0) & (offered < least)
-    clips, random = [_clip(pack, row) for row in pack.indices(reference)[:ROWS].tolist()], np.random.default_rng(descent.SEED)
+    random = np.random.default_rng(descent.SEED)
+    clips = [_clip(pack, row) for row in descent.learned_from(pack.indices(reference), ROWS).tolist()]
 
     def loss(towers: Towers) -> Tensor:
         seen, levels = zip(*(_cut(clips[place], pack.framing.frames, random) for place in random.integers(len(clips), size=BATCH)), strict=True)

@@ -16,6 +16,7 @@ from tonggan.data.forms import FULL_SCALE
 from tonggan.data.pack import Pack
 from tonggan.errors import UserError
 from tonggan.evaluation.card import Figure
+from tonggan.evaluation.descent import learned_from
 from tonggan.evaluation.intervals import ratio_interval
 from tonggan.modalities.onsets import onsets
 from tonggan.modalities.spectrogram import Mel, log_mel
@@ -106,10 +107,10 @@ def blow_values(levels: np.ndarray, second: float, mel: Mel) -> np.ndarray:
 
 
 def learned(pack: Pack, reference: str) -> SpectraClassifier | None:
-    """Return a classifier that has learned from the first rows of a split; None where their materials are not known, or are all the same."""
+    """Return a classifier that has learned from rows of a split; None where their materials are not known, or are all the same."""
     mel = Mel(sample_rate_hz=pack.framing.sample_rate_hz)
     values, materials = [], []
-    for row in pack.indices(reference)[:ROWS].tolist():
+    for row in learned_from(pack.indices(reference), ROWS).tolist():
         if blows := blows_of(pack.row(row).tags):
             levels = _levels(torch.from_numpy(pack.items("samples", row) / np.float32(FULL_SCALE)), mel)
             for blow in blows:

@@ -11,6 +11,7 @@ import torch
 
 from tonggan.data.loader import batch_of
 from tonggan.data.pack import Pack
+from tonggan.evaluation.descent import learned_from
 from tonggan.evaluation.drawing import Sample
 from tonggan.evaluation.findings import GROUP_VALUES, tag_value
 from tonggan.evaluation.intervals import Numbers
@@ -36,7 +37,7 @@ def beginnings(pack: Pack, rows: np.ndarray) -> torch.Tensor:
 
 def namers(pack: Pack, training: np.ndarray, samples: Sequence[Sample]) -> dict[str, Namer]:
     """Return what names each tag that all `samples` have, by the tag: those of 2 to 20 values, all of which the `training` rows have, `EACH` times or more."""
-    known = training[:ROWS]
+    known = learned_from(training, ROWS)
     tags = {tag: [tag_value(pack.row(int(row)).tags.get(tag)) for row in known] for tag in sorted(samples[0].tags)}
     wanted = {tag: [tag_value(sample.tags.get(tag)) for sample in samples] for tag in tags}
     taught = [tag for tag in tags if _can_be_named(tags[tag], wanted[tag])]

@@ -57,11 +57,11 @@ def levels_of(waveforms: Tensor, *, sample_rate_hz: int) -> Tensor:
 
 
 def learned(pack: Pack, reference: str) -> Ear:
-    """Return an ear that has learned from the first rows of a split, the same whenever it is asked for."""
+    """Return an ear that has learned from rows of a split, the same whenever it is asked for."""
     rate, random = pack.framing.sample_rate_hz, np.random.default_rng(descent.SEED)
     clips = [
         levels_of(torch.from_numpy(pack.items("samples", row) / np.float32(FULL_SCALE)), sample_rate_hz=rate)
-        for row in pack.indices(reference)[:ROWS].tolist()
+        for row in descent.learned_from(pack.indices(reference), ROWS).tolist()
     ]
     piece = min(round(PIECE_SECONDS * Mel(sample_rate_hz=rate).frames_per_second), *(clip.shape[-1] for clip in clips))
 
@@ -86,7 +86,8 @@ def embedded(ear: Ear, waveforms: Tensor, *, sample_rate_hz: int, batch_size: in
 
 def embedding_facts(sample_rate_hz: int) -> NetFacts:
     """Return what a card says of this embedding."""
-    return NetFacts(NAME, "", sample_rate_hz, WIDTH, f"learned from the first {ROWS:,} training clips by contrast of their pieces", unit="Hz")
+    note = f"learned from training clips (of more than {ROWS:,}, so many drawn by chance) by contrast of their pieces"
+    return NetFacts(NAME, "", sample_rate_hz, WIDTH, note, unit="Hz")
 
 
 def embedding_judge(pack: Pack, *, reference: str, real: Tensor) -> Callable[[Tensor], Figure]:
