@@ -1,6 +1,7 @@
 """Pixels of pictures that are not square RGB: what is packed is what a person sees."""
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tonggan.modalities.image import inspect_picture, open_picture, square
+from tonggan.modalities.provenance import inspect_picture_file, read_provenance
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -93,3 +95,24 @@ def test_what_is_not_square_is_cut_to_its_middle_or_padded_with_white() -> None:
     assert (cut.getpixel((0, 0)), cut.getpixel((7, 7))) == (RED, BLUE)
     assert [padded.getpixel((0, y)) for y in (0, 1, 6, 7)] == [WHITE] * 4
     assert (padded.getpixel((0, 4)), padded.getpixel((7, 4))) == (RED, BLUE)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"nonsense",  # no TIFF at all
+        b"MM",  # cut off in the header
+        b"II*\0\x08\0\0\0\x05\0\x12\x01",  # five tags, and the first is cut off
+        b"II*\0\x08\0\0\0\x02\0" + struct.pack("<HHII", 0x0112, 2, 2, 65) + struct.pack("<HHII", 0x8769, 4, 1, 9999),  # words; beyond the end
+        struct.pack("<4sIHHHIHHI", b"II*\0", 8, 1, 0x0112, 3, 1, 3, 0, 0)[:-2],
+    ],
+)
+def test_a_good_picture_with_broken_exif_is_good(format: str, exif: bytes, tmp_path: Path) -> None:
+    file = tmp_path / f"a.{format.lower()}"
+    halves(size=(16, 8)).save(file, format=format, exif=b"Exif\0\0" + exif)
+    seen = open_picture(file)
+    assert max(abs(one - other) for one, other in zip(seen.getpixel((2, 4) if seen.width == 16 else (4, 2)), RED, strict=True)) < 30  # type: ignore[arg-type]
+    assert inspect_picture(file).problems == ()
+    assert read_provenance(file) is None
+    assert inspect_picture_file(file)["format"] == format

@@ -2,8 +2,10 @@
 
 import io
 import math
+import struct
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +28,10 @@ STORED_QUALITY = 90
 """WebP quality of pictures in a memory: about a kilobyte for a drawing of 64 x 64."""
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 """File endings by which pictures are looked for in a folder."""
+ORIENTATION = 0x0112
+"""The tag of EXIF that says how a camera was held."""
+BROKEN_EXIF = (SyntaxError, struct.error, ValueError, TypeError, LookupError, ArithmeticError, OSError, EOFError)
+"""What Pillow raises, at one place or another, for EXIF that is cut off or written wrongly; the picture itself may be whole."""
 Fit = Literal["crop", "pad"]
 
 
@@ -41,7 +47,7 @@ class PictureFacts:
 
 
 def open_picture(source: Path | bytes, *, name: str = "") -> Image.Image:
-    """Return the picture upright, RGB, 8 bit, on white where it is transparent; of an animation the first frame.
+    """Return the picture upright (as it is where its EXIF is broken), RGB, 8 bit, on white where it is transparent; of an animation the first frame.
 
     Raises `UserError` that names the file where it is missing, empty, not a picture, cut off, or larger than `MAX_PIXELS`.
     """
@@ -51,7 +57,8 @@ def open_picture(source: Path | bytes, *, name: str = "") -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture.load()
-            ImageOps.exif_transpose(picture, in_place=True)  # a copy would not know its format any more
+            with suppress(*BROKEN_EXIF):
+                ImageOps.exif_transpose(picture, in_place=True)  # a copy would not know its format any more
             return flatten(picture)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise UserError(f"{called}: the picture is truncated or broken ({error}).") from error
@@ -134,7 +141,9 @@ def _png_depth(source: Path | bytes) -> int:
 
 
 def _remarks(picture: Image.Image, png_depth: int) -> list[str]:
-    orientation = picture.getexif().get(0x0112, 1)
+    orientation = 1
+    with suppress(*BROKEN_EXIF):
+        orientation = picture.getexif().get(ORIENTATION, 1)
     found = {
         "cmyk": picture.mode == "CMYK",
         "palette": picture.mode in ("P", "PA"),
