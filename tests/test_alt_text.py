@@ -1,6 +1,7 @@
 import base64
 import codecs
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,25 @@ def test_pages_that_cannot_be_read(site: Path) -> None:
     (site / "empty").mkdir()
     with pytest.raises(UserError, match="holds no page"):
         pages_in(site / "empty")
+
+
+def test_an_address_that_is_none_stops_nothing(site: Path) -> None:
+    (site / "index.html").write_text('<img src="https://[domain]/logo.png"><img src="red-bar.png">')
+    found = look_through(site / "index.html", lambda pictures: [Caption("red", score=-0.1) for _ in pictures], root=site)
+    assert "no address that can be read" in found[0].problem
+    assert [each.said for each in found] == [None, "red"]
+
+
+def test_links_and_permissions_of_a_page_stay(site: Path) -> None:
+    (site / "shared").mkdir()
+    page = site / "shared" / "index.html"
+    page.write_text('<img src="../red-bar.png">')
+    page.chmod(0o600)
+    link = site / "linked.html"
+    link.symlink_to(Path("shared") / "index.html")
+    found = look_through(link, lambda pictures: [Caption("red", score=-0.1) for _ in pictures], root=site)
+    assert found[0].problem  # a page's pictures are those beside the name that it is read by
+    backup = write_alternatives(link, [replace(found[0], said=Caption("red", score=-0.1))])
+    assert link.is_symlink()
+    assert page.read_text() == '<img alt="red" src="../red-bar.png">'
+    assert (backup.parent, [file.stat().st_mode & 0o777 for file in (page, backup)]) == (page.parent, [0o600, 0o600])

@@ -8,6 +8,7 @@ import binascii
 import codecs
 import re
 import shutil
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -95,7 +96,10 @@ def open_source(source: str, page: Path, root: Path) -> Image.Image:
         except binascii.Error as error:
             raise UserError("a data URI that is broken.") from error
         return open_picture(data, name="data URI")
-    parts = urlsplit(source)
+    try:
+        parts = urlsplit(source)
+    except ValueError as error:
+        raise UserError(f"{source}: no address that can be read ({error}).") from error
     if parts.scheme in ("http", "https") or parts.netloc:
         raise UserError(f"{source}: on the network; nothing is fetched. Describe a copy on the disk.")
     if not parts.path:
@@ -120,10 +124,12 @@ def look_through(page: Path, describer: Describer, *, root: Path) -> list[Missin
 
 
 def write_alternatives(page: Path, found: Sequence[Missing]) -> Path:
-    """Write the sentences into the page and return its backup; the page is replaced as a whole or not at all.
+    """Write the sentences into the page and return its backup; the page is replaced as a whole or not at all, and both may be read by whom it could.
 
-    The backup is `<page>.bak`, or the first `.bak1`, `.bak2`, ... that is free. Raises `UserError` where the page is another than was looked through.
+    Of a link what it leads to is the page. The backup is `<page>.bak`, or the first `.bak1`, `.bak2`, ... that is free.
+    Raises `UserError` where the page is another than was looked through.
     """
+    page = page.resolve()
     text, encoding = read_page(page)
     for missing in sorted((each for each in found if each.said), key=lambda each: -each.start):
         place = missing.start + len("<img")
@@ -131,10 +137,13 @@ def write_alternatives(page: Path, found: Sequence[Missing]) -> Path:
             raise UserError(f"{page} changed while its pictures were described: nothing was written. Run the command again.")
         text = f'{text[:place]} alt="{escape(str(missing.said))}"{text[place:]}'
     backup = next(each for number in range(10_000) if not (each := page.with_name(f"{page.name}.bak{number or ''}")).exists())
+    mode = stat.S_IMODE(page.stat().st_mode)
     with replacing(backup) as beside:
         shutil.copy2(page, beside)
+    backup.chmod(mode)
     with replacing(page) as beside:
         beside.write_bytes(text.encode(encoding, "xmlcharrefreplace"))
+    page.chmod(mode)
     return backup
 
 

@@ -5,6 +5,8 @@ from PIL import Image
 
 from tonggan.data.loader import Phrasings
 from tonggan.data.pack import Pack, pack
+from tonggan.evaluation import evaluate as evaluate_module
+from tonggan.evaluation import folder as folder_module
 from tonggan.evaluation.asked import Asked
 from tonggan.evaluation.evaluate import evaluate
 from tonggan.evaluation.unfinished import UNFINISHED
@@ -58,3 +60,24 @@ def test_what_others_drew_is_not_taken(packed: Pack, tmp_path: Path, other: dict
     run(whole := Painter(**other), packed, tmp_path / "out")  # type: ignore[arg-type]
     run(again := Painter(), packed, tmp_path / "again")
     assert whole.batches == again.batches
+
+
+@pytest.mark.parametrize("stopped_in", ["save_pictures", "write_report", "save_card"])
+def test_what_was_stopped_while_it_was_saved_goes_on(stopped_in: str, packed: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(whole := Painter(), packed, tmp_path / "whole")
+    module = evaluate_module if stopped_in == "save_pictures" else folder_module
+    done = getattr(module, stopped_in)
+
+    def stopped(*given: object, **options: object) -> None:
+        done(*given, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, stopped_in, stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(Painter(), packed, tmp_path / "out")
+    monkeypatch.setattr(module, stopped_in, done)
+    assert list((tmp_path / "out" / "pictures").iterdir())
+    run(rest := Painter(), packed, tmp_path / "out")
+    assert (len(whole.batches) > 0, rest.batches) == (True, [])
+    files = [sorted(each.relative_to(tmp_path / name).as_posix() for each in (tmp_path / name).rglob("*")) for name in ("whole", "out")]
+    assert files[0] == files[1]

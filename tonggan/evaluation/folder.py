@@ -23,7 +23,8 @@ NAMES = ("card.json", "card.md", *MADE.values(), "rows.jsonl", "report.html")
 def check_folder(out: Path) -> None:
     """Refuse, before anything is made, an `out` that cannot be written to and one that holds what is not ours to replace.
 
-    A folder with files of our names but no card is someone else's (a pack has a rows.jsonl, too) or half an evaluation.
+    A folder with files of our names but no card is someone else's (a pack has a rows.jsonl, too), unless what an evaluation that was stopped has made lies
+    there: it goes on.
     """
     standing = next(path for path in (out, *out.parents) if path.exists())
     if not standing.is_dir():
@@ -32,6 +33,8 @@ def check_folder(out: Path) -> None:
         raise UserError(f"{standing} may not be written to. Choose another folder for the results.")
     if (out / "card.json").is_file():
         Card.load(out / "card.json")
+        _earlier(out)
+    elif (out / UNFINISHED).is_dir():
         _earlier(out)
     elif taken := [name for name in NAMES if (out / name).exists()]:
         raise UserError(
