@@ -122,6 +122,10 @@ def test_help_does_not_import_torch() -> None:
         (["describe", "x", "--model", "emoji-64-fast"], "describes neither pictures nor sounds"),
         (["evaluate", "--repeat", "nowhere"], "the card nowhere cannot be read"),
         (["compare", "nowhere.json", "x"], "the card nowhere.json cannot be read"),
+        (["compare", "A="], "A=: no card is named behind '='"),
+        (["compare", "A=,", "B=x,y"], "A=,: no card is named behind '='. Give A=CARD,CARD"),
+        (["label", f"{PICTURE}"], "is no folder. For one file: tonggan describe"),
+        (["search", "a cat", "--sheet", "hits.jpg"], "hits.jpg: a sheet is a PNG"),
         (["arena", "--models", "emoji-64", "emoji-46", "--prompts", f"{DEMO}"], "Did you mean 'emoji-64'"),
         (["arena", "--models", "emoji-64", "--prompts", f"{DEMO}"], "two different models or more"),
         (["arena", "--models", "emoji-64", "emoji-64", "--prompts", f"{DEMO}"], "two different models or more"),
@@ -447,6 +451,9 @@ def test_an_evaluation_is_made_repeated_and_compared(tonggan: Tonggan, drawer: P
     again = tonggan("evaluate", "--repeat", tmp_path / "one")
     assert again.status == 0, again.out + again.err
     assert "figures repeat within" in again.out
+    once_more = tonggan("evaluate", "--repeat", tmp_path / "one")
+    assert (once_more.status, once_more.out) == (2, "")
+    assert "one-repeat holds an evaluation already" in once_more.err
     assert tonggan(*asked, "--seed", "9", "--beside", tmp_path / "one", "--out", tmp_path / "two").status == 0
     assert tonggan("evaluate", "--repeat", tmp_path / "one", "--out", tmp_path / "two", "--overwrite").status == 0
     assert tonggan(*asked, "--seed", "9", "--out", tmp_path / "two", "--overwrite").status == 0
@@ -456,6 +463,12 @@ def test_an_evaluation_is_made_repeated_and_compared(tonggan: Tonggan, drawer: P
     assert "| first seed | 0 | 9 |" in table.out
     assert "So few rows decide nothing" in table.out
     assert tonggan("compare", tmp_path / "one", tmp_path / "none").status == 2
+
+
+def test_a_tolerance_below_zero_is_refused(tonggan: Tonggan) -> None:
+    done = tonggan("evaluate", "foley", "--tolerance-seconds", "-0.1")
+    assert done.status == 2
+    assert "--tolerance-seconds" in done.err
 
 
 def test_votes_are_taken_in_reported_and_given_out(tonggan: Tonggan, tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
+import io
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from tonggan.cli_describe import _named_on_stdin
 from tonggan.data.pack import pack
 from tonggan.describing import describe, files_in, write_rows
 from tonggan.errors import UserError
@@ -151,3 +154,8 @@ def test_a_label_may_go_on_behind_a_comma() -> None:
 
 def test_full_width_is_no_other_letter() -> None:
     assert has_label("旗: 刚果(布)，noto 风格", "旗: 刚果（布）")
+
+
+def test_names_on_standard_input_need_not_be_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9.png\na.png\n"), encoding="utf-8"))
+    assert _named_on_stdin() == [os.fsdecode(b"caf\xe9.png"), "a.png"]

@@ -139,3 +139,11 @@ def test_a_disk_that_may_only_be_read_is_told_though_it_refuses_to_remove_as_wel
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(UserError, match=r"a\.png may not be written to \(Read-only file system\)"), replacing(tmp_path / "a.png") as beside:
         beside.write_text("new")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/"])
+def test_a_path_without_a_name_is_a_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"is a folder\. Name a file"), replacing(Path(name)) as beside:
+        beside.write_text("new")
+    assert not list(tmp_path.iterdir())

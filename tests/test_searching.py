@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -118,3 +119,13 @@ def test_a_full_disk_leaves_the_index_that_was_there(describer: Tonggan, folder:
     with full_disk(1024), pytest.raises(DiskFullError, match="no space left"):
         SearchIndex(folder, describer).refresh()
     assert {path.name: path.read_bytes() for path in (folder / ".tonggan-index").iterdir()} == before
+
+
+def test_a_name_that_is_no_text_is_told_and_stops_nothing(describer: Tonggan, folder: Path) -> None:
+    strange = os.fsdecode(b"caf\xe9.png")
+    shutil.copy(folder / "red-bar.png", folder / strange)
+    index = SearchIndex(folder, describer)
+    assert index.refresh() == (16, 0)
+    assert list(index.problems) == [strange]
+    assert "its name is not UTF-8" in index.problems[strange]
+    assert SearchIndex(folder, describer).refresh() == (0, 0)

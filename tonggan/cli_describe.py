@@ -2,6 +2,7 @@
 
 import json
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ def describe(
     from tonggan.describing import described_endings, files_in
     from tonggan.pipeline import Tonggan
 
-    named = [line.rstrip("\n") for line in sys.stdin] if files == ["-"] else files
+    named = _named_on_stdin() if files == ["-"] else files
     loaded = Tonggan.from_pretrained(model, trust_code=trust_code)
     found = files_in([Path(name) for name in named if name], described_endings(loaded))
     failed = 0
@@ -44,6 +45,13 @@ def describe(
         raise UserError(f"{failed} of {len(found)} files could not be described.")
 
 
+def _named_on_stdin() -> list[str]:
+    """Return the file names on standard input, a line each, which need not be UTF-8."""
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    return [line.rstrip("\n") for line in sys.stdin]
+
+
 def label(
     folder: Annotated[Path, typer.Argument(help="A folder of pictures, or of sounds where the model knows them.")],
     out: Annotated[Path | None, typer.Option(help="The table to write (default: metadata.jsonl in the folder).")] = None,
@@ -56,6 +64,8 @@ def label(
     from tonggan.describing import described_endings, files_in, write_rows
     from tonggan.pipeline import Tonggan
 
+    if folder.is_file():
+        raise UserError(f"{folder} is no folder. For one file: tonggan describe {folder}.")
     table = out or folder / "metadata.jsonl"
     _refuse_replacing(folder, table)
     loaded = Tonggan.from_pretrained(model, trust_code=trust_code)
@@ -145,7 +155,7 @@ def search(
     """Find pictures by words or by a picture, and captions by either, nearest first, with the cosine."""
     from tonggan.files import replacing
     from tonggan.modalities.image import open_picture
-    from tonggan.modalities.sheet import contact_sheet
+    from tonggan.modalities.sheet import check_sheet, contact_sheet
     from tonggan.modalities.text import check_caption
     from tonggan.pipeline import Tonggan
     from tonggan.searching import SearchIndex
@@ -154,6 +164,7 @@ def search(
         raise UserError("say what is sought, in words or with --like FILE.")
     if sheet is not None and not source.is_dir():
         raise UserError("--sheet shows pictures; captions are searched here. Leave it out.")
+    check_sheet(sheet)
     wanted = check_caption(query) if query is not None else open_picture(Path(like or ""))
     searched = SearchIndex(source, Tonggan.from_pretrained(model, trust_code=trust_code))
     with progress_bars() as show:

@@ -56,7 +56,7 @@ def evaluate(
         Path | None, typer.Option(help="A card: evaluate as it says and compare figure by figure; exit code 1 where one does not repeat.")
     ] = None,
     truth: Annotated[str, typer.Option(help="video->audio: the rows' events, or the onsets of the true sound.")] = "sound",
-    tolerance_seconds: Annotated[float, typer.Option(help="video->audio: how far an onset may be off.")] = 0.05,
+    tolerance_seconds: Annotated[float, typer.Option(min=0, help="video->audio: how far an onset may be off.")] = 0.05,
     guidance_scale: Annotated[float | None, typer.Option(help="As in draw.")] = None,
     num_inference_steps: Annotated[int | None, typer.Option(min=1, help="As in draw.")] = None,
     dtype: Annotated[str | None, typer.Option(help="As in draw.")] = None,
@@ -90,13 +90,13 @@ def evaluate(
     from tonggan.evaluation.request import Request, judge
 
     given = given_options(context)
-    if out is not None and not overwrite:
-        check_unused(out)
     if repeat is not None:
         if of_card := [name.replace("_", "-") for name in given if name not in BESIDE_REPEAT]:
             raise UserError(f"--repeat takes {' and '.join(of_card)} from the card: leave that out.")
-        _repeat(repeat, out=out, download=download, trust_code=trust_code)
+        _repeat(repeat, out=out, download=download, trust_code=trust_code, overwrite=overwrite)
         return
+    if out is not None and not overwrite:
+        check_unused(out)
     judged = _judged(given, model, pictures, captions)
     if judged is None or data is None or out is None:
         missing = [name for name, value in (("a model", judged), ("--data", data), ("--out", out)) if value is None]
@@ -165,9 +165,10 @@ def _judged(given: Sequence[str], model: str | None, pictures: Path | None, capt
     return named[0] if named else None
 
 
-def _repeat(path: Path, *, out: Path | None, download: bool, trust_code: bool) -> None:
+def _repeat(path: Path, *, out: Path | None, download: bool, trust_code: bool, overwrite: bool) -> None:
     from tonggan.evaluation.card import Card
     from tonggan.evaluation.circumstances import differing, surroundings
+    from tonggan.evaluation.folder import check_unused
     from tonggan.evaluation.request import INTERVAL_TOLERANCE, RELATIVE_TOLERANCE, repeat
 
     file = _card_file(path)
@@ -176,6 +177,8 @@ def _repeat(path: Path, *, out: Path | None, download: bool, trust_code: bool) -
     if folder.resolve() == home:
         raise UserError(f"{folder} holds the card that is repeated: choose another folder with --out.")
     before = Card.load(file)
+    if not overwrite:
+        check_unused(folder)
     with _going_on_later(folder), progress_bars() as show:
         card, count, strayed = repeat(before, out=folder, download=download, trust_code=trust_code, progress=show)
     _tell(card, folder)
@@ -250,5 +253,8 @@ def _group(given: str) -> tuple[str, list[Path]]:
     """Return the name of a group NAME=CARD,CARD and the files of its cards; of a card by itself the name is empty."""
     name, parted, members = given.partition("=")
     if parted and not Path(given).exists():
-        return name, [_card_file(Path(member)) for member in members.split(",") if member]
+        files = [_card_file(Path(member)) for member in members.split(",") if member]
+        if not files:
+            raise UserError(f"{given}: no card is named behind '='. Give {name or 'NAME'}=CARD,CARD, or leave it out.")
+        return name, files
     return "", [_card_file(Path(given))]

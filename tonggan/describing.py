@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tonggan.errors import UserError
+from tonggan.files import is_named_in_utf8
 from tonggan.modalities.audio import ENDINGS as SOUND_ENDINGS
 from tonggan.modalities.audio import open_beginning
 from tonggan.modalities.image import ENDINGS, inspect_picture, open_picture
@@ -112,7 +113,7 @@ def _open(file: Path, model: Tonggan) -> _Opened:
     known = described_endings(model)
     if (".wav" if kind == "audio" else ".png") not in known:
         return _Opened(kind, problem=f"{file}: {model.name} does not describe such files. It takes {', '.join(known)}.")
-    if any("\ud800" <= letter <= "\udfff" for letter in str(file)):
+    if not is_named_in_utf8(file):
         return _Opened(kind, problem=f"{file}: its name is not UTF-8. Rename it.")
     try:
         if kind == "audio":

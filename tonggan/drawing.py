@@ -16,7 +16,7 @@ from tonggan.errors import UserError
 from tonggan.files import inside, numbered, read_text
 from tonggan.modalities.image import ENDINGS, open_picture
 from tonggan.modalities.provenance import Provenance, check_ending, save_marked, save_picture
-from tonggan.modalities.sheet import contact_sheet
+from tonggan.modalities.sheet import check_sheet, contact_sheet
 from tonggan.modalities.text import check_caption
 from tonggan.pipeline import Tonggan
 from tonggan.progress import Show
@@ -261,8 +261,7 @@ def draw_file(
     Of a row's captions the first is drawn, in `language`, or in English where there is one. Raises `UserError` for a row that cannot become a picture,
     and for a sheet that is no PNG, before anything is drawn.
     """
-    if sheet is not None and sheet.suffix.lower() != ".png":
-        raise UserError(f"{sheet}: a sheet is a PNG.")
+    check_sheet(sheet)
     wanted = _wanted(captions, out, language)
     _warn_of_rows(model, wanted, warn)
     pictures: list[Image.Image] = []

@@ -39,6 +39,11 @@ def inside(folder: Path, name: str, *, where: str) -> Path:
     return path
 
 
+def is_named_in_utf8(path: Path) -> bool:
+    """Return whether a file's name is UTF-8, as it has to be to stand in a text: that of a disk may be any bytes."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in str(path))
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; on success it takes the place of `path` in one rename, on failure nothing is left behind.
@@ -47,6 +52,8 @@ def replacing(path: Path) -> Iterator[Path]:
     whatever the library that writes makes of it, and `UserError` where it may not be written to.
     """
     path = Path(path)
+    if path.name in ("", ".."):
+        raise UserError(f"{path} is a folder. Name a file.")
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tonggan.describing import files_in
 from tonggan.errors import UserError
-from tonggan.files import one_at_a_time, read_text, replacing
+from tonggan.files import is_named_in_utf8, one_at_a_time, read_text, replacing
 from tonggan.modalities.image import open_picture
 from tonggan.modalities.text import clean_caption
 from tonggan.pipeline import Tonggan
@@ -222,7 +222,11 @@ class SearchIndex:
                     facts = path.stat()
                 except FileNotFoundError:  # removed while the folder was read
                     continue
-                found[path.relative_to(self.source).as_posix()] = (facts.st_mtime_ns, facts.st_size)
+                name = path.relative_to(self.source)
+                if is_named_in_utf8(name):
+                    found[name.as_posix()] = (facts.st_mtime_ns, facts.st_size)
+                else:
+                    self.problems[name.as_posix()] = f"{path}: its name is not UTF-8. Rename it."
             return found
         lines = dict.fromkeys(line for each in read_text(self.source).split("\n") if (line := clean_caption(each)))
         if not lines:

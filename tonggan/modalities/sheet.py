@@ -7,6 +7,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from tonggan.errors import UserError
+
 LATIN, EAST_ASIAN = "latin.ttf", "east-asian.ttf"
 MARGIN, GAP, LINE = 24, 20, 22
 FONT_SIZE = 16
@@ -57,6 +59,12 @@ def wrap(text: str, width: int) -> list[str]:
         else:
             lines[-1] += piece
     return [line.rstrip() for line in lines if line.strip()]
+
+
+def check_sheet(path: Path | None) -> None:
+    """Raise `UserError` for a file of a sheet that is no PNG by its ending."""
+    if path is not None and path.suffix.lower() != ".png":
+        raise UserError(f"{path}: a sheet is a PNG.")
 
 
 def contact_sheet(pictures: Sequence[Image.Image], captions: Sequence[str], *, columns: int = 5, cell: int = 192) -> Image.Image:
