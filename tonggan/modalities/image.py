@@ -4,8 +4,8 @@ import io
 import math
 import struct
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -57,7 +57,7 @@ def open_picture(source: Path | bytes, *, name: str = "") -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture.load()
-            with suppress(*BROKEN_EXIF):
+            with reading_exif():
                 ImageOps.exif_transpose(picture, in_place=True)  # a copy would not know its format any more
             return flatten(picture)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
@@ -90,6 +90,14 @@ def open_unchanged(source: Path | bytes, *, name: str = "") -> Image.Image:
             problem=BOMB,
         )
     return picture
+
+
+@contextmanager
+def reading_exif() -> Iterator[None]:
+    """Let what Pillow raises, or warns of, where EXIF is broken end the block and nothing else."""
+    with warnings.catch_warnings(), suppress(*BROKEN_EXIF):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def flatten(picture: Image.Image) -> Image.Image:
@@ -142,7 +150,7 @@ def _png_depth(source: Path | bytes) -> int:
 
 def _remarks(picture: Image.Image, png_depth: int) -> list[str]:
     orientation = 1
-    with suppress(*BROKEN_EXIF):
+    with reading_exif():
         orientation = picture.getexif().get(ORIENTATION, 1)
     found = {
         "cmyk": picture.mode == "CMYK",

@@ -6,7 +6,6 @@ Three forms, for three kinds of readers: the `parameters` text of A1111 (which w
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from tonggan.errors import UserError
 from tonggan.files import replacing
-from tonggan.modalities.image import BROKEN_EXIF, flatten, open_unchanged
+from tonggan.modalities.image import flatten, open_unchanged, reading_exif
 
 MARK = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -163,7 +162,7 @@ def _comment(picture: Image.Image) -> str:
     if isinstance(picture.info.get("comment"), bytes) and picture.format == "GIF":
         return picture.info["comment"].decode("utf-8", "replace").removeprefix(f"{MARK}\n")
     value: Any = b""
-    with suppress(*BROKEN_EXIF):
+    with reading_exif():
         value = picture.getexif().get_ifd(EXIF_FOLDER).get(USER_COMMENT, b"")
     if not isinstance(value, bytes):
         return str(value)
