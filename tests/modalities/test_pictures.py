@@ -103,6 +103,7 @@ def test_what_is_not_square_is_cut_to_its_middle_or_padded_with_white() -> None:
     [
         b"nonsense",  # no TIFF at all
         b"MM",  # cut off in the header
+        b"II*\0\x08\0",  # and behind its beginning
         b"II*\0\x08\0\0\0\x05\0\x12\x01",  # five tags, and the first is cut off
         b"II*\0\x08\0\0\0\x02\0" + struct.pack("<HHII", 0x0112, 2, 2, 65) + struct.pack("<HHII", 0x8769, 4, 1, 9999),  # words; beyond the end
         struct.pack("<4sIHHHIHHI", b"II*\0", 8, 1, 0x0112, 3, 1, 1, 0, 0)[:-2],
@@ -110,7 +111,7 @@ def test_what_is_not_square_is_cut_to_its_middle_or_padded_with_white() -> None:
 )
 def test_a_good_picture_with_broken_exif_is_good(format: str, exif: bytes, tmp_path: Path) -> None:
     file = tmp_path / f"a.{format.lower()}"
-    halves(size=(16, 8)).save(file, format=format, exif=b"Exif\0\0" + exif)
+    halves(size=(16, 8)).save(file, format=format, exif=b"Exif\0\0" + exif, dpi=(72, 72))
     seen = open_picture(file)
     assert max(abs(one - other) for one, other in zip(seen.getpixel((2, 4) if seen.width == 16 else (4, 2)), RED, strict=True)) < 30  # type: ignore[arg-type]
     assert inspect_picture(file).problems == ()
