@@ -122,7 +122,7 @@ def told(duel: Duel) -> str:
     elif missing is None:
         more = "not told apart: no difference is seen"
     else:
-        more = f"not told apart: about {missing:,} more votes" if missing > 0 else "not told apart: prompts differ much, try others"
+        more = f"not told apart: about {missing:,} more votes" if missing > 0 else "not told apart: ask more prompts, these are few or differ much"
     return f"{duel.first} against {duel.second}: {counts}; {more}."
 
 
